@@ -1,0 +1,59 @@
+/**
+ * The error catalogue. Every error that a person can meet has a code, a consequence (what the engine does)
+ * and a remedy (what the operator does). docs/errors.md is generated from this table and compared in a test.
+ */
+export type Consequence = 'retry' | 'dead-letter' | 'restart-task' | 'fatal'
+
+interface CatalogueEntry {
+  readonly consequence: Consequence
+  readonly summary: string
+  readonly remedy: string
+}
+
+export const errorCatalogue = {
+  USAGE: { consequence: 'fatal', summary: 'a command line option is wrong', remedy: 'see `harrier <command> --help`' },
+  CONFIG_INVALID: { consequence: 'fatal', summary: 'a configuration value is wrong', remedy: 'correct the named setting' },
+  PREREQUISITE_MISSING: { consequence: 'fatal', summary: 'a program that Harrier needs is not installed', remedy: 'install the named package' },
+  STACK_FAILED: { consequence: 'fatal', summary: 'the local broker or registry did not start', remedy: 'read the named log file; `harrier stack down` and start again' },
+  TOPOLOGY_INVALID: { consequence: 'fatal', summary: 'a topology file breaks its schema', remedy: 'correct the named path in the file; `harrier topology check` lists every problem' },
+  SCHEMA_INVALID: { consequence: 'fatal', summary: 'a schema cannot serve the topology', remedy: 'correct the schema or the field mapping of the source' },
+  REGISTRY_UNAVAILABLE: { consequence: 'retry', summary: 'the schema registry does not answer', remedy: 'start the registry or correct its URL; the engine waits meanwhile' },
+  REGISTRY_REFUSED: { consequence: 'fatal', summary: 'the schema registry refused a request', remedy: 'read the cause: compatibility, credentials or subject' },
+  BROKER_UNAVAILABLE: { consequence: 'retry', summary: 'no broker answers', remedy: 'start the broker or correct --brokers' },
+  TOPIC_MISSING: { consequence: 'fatal', summary: 'a topic of the topology does not exist', remedy: 'create it, or run with --create-topics' },
+  TOPIC_MISMATCH: { consequence: 'fatal', summary: 'a topic does not fit the topology', remedy: 'recreate the topic as the message says' },
+  MANIFEST_INVALID: { consequence: 'fatal', summary: 'a model manifest breaks its schema', remedy: 'correct the named field of model.yaml' },
+  MODEL_INVALID: { consequence: 'fatal', summary: 'a model file does not fit its manifest', remedy: 'export the model again or correct the manifest' },
+  MODEL_NOT_FOUND: { consequence: 'fatal', summary: 'a model version is not there', remedy: '`harrier models list` shows what is there' },
+  DEVICE_UNAVAILABLE: { consequence: 'fatal', summary: 'the wanted device cannot run this model', remedy: 'choose device: cpu or auto, or see `harrier doctor`' },
+  MODEL_FAILED: { consequence: 'retry', summary: 'a model threw, timed out or gave a value that is not finite', remedy: 'events are scored by the fall-back of the topology; look at the model' },
+  RECORD_UNDECODABLE: { consequence: 'dead-letter', summary: 'a record cannot be decoded', remedy: 'look at the dead-letter topic: `harrier tail <topology>.dlq`' },
+  RECORD_INVALID: { consequence: 'dead-letter', summary: 'a record breaks the contract of its source', remedy: 'look at the dead-letter topic: `harrier tail <topology>.dlq`' },
+  TRANSACTION_ABORTED: { consequence: 'restart-task', summary: 'a Kafka transaction was aborted', remedy: 'none: the batch is processed again' },
+  FENCED: { consequence: 'restart-task', summary: 'another instance took over this one\'s identity', remedy: 'give each instance its own --instance-id' },
+  RESTORE_IMPOSSIBLE: { consequence: 'fatal', summary: 'state cannot be restored from the log', remedy: 'raise the retention of the input, or rebuild the state from what is there' },
+  LAYOUT_CHANGED: { consequence: 'fatal', summary: 'the state on the log was written with another layout of windows and features', remedy: 'start a new state generation: give the topology another name, or reset its group and topics' },
+  LIMIT_EXCEEDED: { consequence: 'fatal', summary: 'a named limit was exceeded', remedy: 'raise the named limit in the topology' },
+} as const satisfies Record<string, CatalogueEntry>
+
+export type ErrorCode = keyof typeof errorCatalogue
+
+export class HarrierError extends Error {
+  override name = 'HarrierError'
+  readonly code: ErrorCode
+  readonly consequence: Consequence
+  /** What to do about it; more particular than the catalogue's where `remedy` was given. */
+  readonly remedy: string
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; remedy?: string } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.consequence = errorCatalogue[code].consequence
+    this.remedy = options.remedy ?? errorCatalogue[code].remedy
+  }
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
