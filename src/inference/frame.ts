@@ -1,0 +1,154 @@
+import { assert } from '../base/assert.js'
+
+/** The entity is new or has expired: its ring and hidden states are empty before this row. */
+export const RESET = 1
+/** A late event: scored from the sequence as it stands with this row appended; the memory stays as it is. */
+export const NO_UPDATE = 2
+
+/** What became of a model in a frame. */
+export const ModelStatus = { pending: 0, scored: 1, failed: 2, notRun: 3 } as const
+export type ModelStatus = (typeof ModelStatus)[keyof typeof ModelStatus]
+
+export type FailureKind = 'threw' | 'timed-out' | 'set-aside' | 'skipped'
+
+export interface ModelFailure {
+  readonly model: number
+  readonly kind: FailureKind
+  readonly message: string
+}
+
+export interface FrameShape {
+  readonly rowsMax: number
+  /** F: floats of a feature row. */
+  readonly features: number
+  /** Models whose scores it carries. */
+  readonly models: number
+  /** Floats of the hidden state of each recurrent model. */
+  readonly hiddenFloats: readonly number[]
+}
+
+export const rowsMaxDefault = 2000
+export const rowsMaxLimit = 16_384
+
+/** The before-images of a frame's rows: what `undo` needs to restore the sequence memory exactly. */
+export interface UndoColumns {
+  /** 1 = the row has been taken into the memory and not been undone. */
+  readonly taken: Uint8Array
+  readonly ringCount: Int32Array
+  readonly ringHead: Int32Array
+  /** Where in event-time order the row was put; -1 = not put. */
+  readonly place: Int32Array
+  readonly overwrittenTime: Float64Array
+  /** [rowsMax, F] */
+  readonly overwrittenBits: Int32Array
+  readonly hidden: readonly HiddenUndoColumns[]
+}
+
+export interface HiddenUndoColumns {
+  readonly floats: number
+  /** 1 = this row was the first of the frame to touch the hidden state of its slot, and saved it. */
+  readonly saved: Uint8Array
+  /** [epoch, flags] for each row */
+  readonly meta: Int32Array
+  /** [rowsMax, H] */
+  readonly bits: Int32Array
+}
+
+/**
+ * The rows of one batch on their way through inference, as columns in shared memory. The main thread fills `count`,
+ * `rows`, `slot`, `flags` and `eventTime`, calls `Scorer.score`, and reads `scores` and `status`.
+ */
+export class Frame {
+  readonly shape: FrameShape
+  readonly memory: SharedArrayBuffer
+  /** Its number in the scorer's pool. */
+  readonly index: number
+  /** Feature rows, [rowsMax, F]. */
+  readonly rows: Float32Array
+  /** The same rows as bits: copying them is exact. */
+  readonly rowsBits: Int32Array
+  readonly slot: Int32Array
+  readonly flags: Uint8Array
+  /** Event times, ms since 1970. */
+  readonly eventTime: Float64Array
+  /** Scores by model, [rowsMax] each; NaN where a model gave none. */
+  readonly scores: readonly Float32Array[]
+  /** One `ModelStatus` for each model. */
+  readonly status: Uint8Array
+  readonly undo: UndoColumns
+  /** Why models failed in this frame. Kept on the main thread only. */
+  failures: ModelFailure[] = []
+  readonly #count: Int32Array
+
+  constructor(shape: FrameShape, index = 0, memory?: SharedArrayBuffer) {
+    const { rowsMax, features, models, hiddenFloats } = shape
+    assert(rowsMax > 0 && rowsMax <= rowsMaxLimit, `a frame has 1 to ${rowsMaxLimit} rows`)
+    const carve = new Carver()
+    const eventTimeAt = carve.take(rowsMax * 8)
+    const overwrittenTimeAt = carve.take(rowsMax * 8)
+    const countAt = carve.take(4)
+    const rowsAt = carve.take(rowsMax * features * 4)
+    const slotAt = carve.take(rowsMax * 4)
+    const flagsAt = carve.take(rowsMax)
+    const scoresAt = Array.from({ length: models }, () => carve.take(rowsMax * 4))
+    const statusAt = carve.take(models)
+    const takenAt = carve.take(rowsMax)
+    const ringCountAt = carve.take(rowsMax * 4)
+    const ringHeadAt = carve.take(rowsMax * 4)
+    const placeAt = carve.take(rowsMax * 4)
+    const overwrittenAt = carve.take(rowsMax * features * 4)
+    const hiddenAt = hiddenFloats.map((floats) => ({ saved: carve.take(rowsMax), meta: carve.take(rowsMax * 8), bits: carve.take(rowsMax * floats * 4) }))
+    this.shape = shape
+    this.index = index
+    this.memory = memory ?? new SharedArrayBuffer(carve.bytes)
+    const buffer = this.memory
+    this.#count = new Int32Array(buffer, countAt, 1)
+    this.rows = new Float32Array(buffer, rowsAt, rowsMax * features)
+    this.rowsBits = new Int32Array(buffer, rowsAt, rowsMax * features)
+    this.slot = new Int32Array(buffer, slotAt, rowsMax)
+    this.flags = new Uint8Array(buffer, flagsAt, rowsMax)
+    this.eventTime = new Float64Array(buffer, eventTimeAt, rowsMax)
+    this.scores = scoresAt.map((at) => new Float32Array(buffer, at, rowsMax))
+    this.status = new Uint8Array(buffer, statusAt, models)
+    this.undo = {
+      taken: new Uint8Array(buffer, takenAt, rowsMax),
+      ringCount: new Int32Array(buffer, ringCountAt, rowsMax),
+      ringHead: new Int32Array(buffer, ringHeadAt, rowsMax),
+      place: new Int32Array(buffer, placeAt, rowsMax),
+      overwrittenTime: new Float64Array(buffer, overwrittenTimeAt, rowsMax),
+      overwrittenBits: new Int32Array(buffer, overwrittenAt, rowsMax * features),
+      hidden: hiddenFloats.map((floats, model) => ({
+        floats,
+        saved: new Uint8Array(buffer, hiddenAt[model]!.saved, rowsMax),
+        meta: new Int32Array(buffer, hiddenAt[model]!.meta, rowsMax * 2),
+        bits: new Int32Array(buffer, hiddenAt[model]!.bits, rowsMax * floats),
+      })),
+    }
+  }
+
+  /** Rows in use. */
+  get count(): number {
+    return this.#count[0]!
+  }
+
+  set count(count: number) {
+    assert(count >= 0 && count <= this.shape.rowsMax, `a frame holds at most ${this.shape.rowsMax} rows`)
+    this.#count[0] = count
+  }
+
+  /** Indexes of the models that failed in this frame: what lineage records and a replay passes as `skip`. */
+  get failedModels(): number[] {
+    return this.failures.map((failure) => failure.model).sort((a, b) => a - b)
+  }
+}
+
+/** Gives out 8-byte aligned places in one buffer. */
+class Carver {
+  bytes = 0
+
+  take(bytes: number): number {
+    const at = this.bytes
+    this.bytes = at + Math.ceil(bytes / 8) * 8
+    return at
+  }
+}

@@ -1,0 +1,122 @@
+import type { Clock } from '../base/clock.js'
+import type { Logger } from '../base/logger.js'
+import type { DevicePolicy, DeviceInUse } from './device.js'
+import type { Frame } from './frame.js'
+import type { LoadedModel } from './model-store.js'
+import type { ModelKind } from './manifest.js'
+import type { SequenceMemory } from './sequence-memory.js'
+
+export type ModelRole = 'champion' | 'challenger' | 'shadow' | 'fallback'
+
+/** A model as it really runs: what lineage, metrics and the live view show. */
+export interface ScorerModel extends DeviceInUse {
+  /** `name@version` */
+  readonly reference: string
+  readonly sha256: string
+  readonly role: ModelRole
+  readonly kind: ModelKind
+  /** The release epoch; a hidden state of another epoch is warmed from the ring. */
+  readonly epoch: number
+  /** Rows of a run are padded to a multiple of this, because the model's scores depend on the batch size otherwise; 1 = free. */
+  readonly rowsMultiple: number
+}
+
+export interface ScoreOptions {
+  /** Restore: run only what state needs (recurrent models); no window or row models. */
+  readonly stateOnly?: boolean
+  /** Models that the lineage record says had failed: left out again, with the same effect on state. */
+  readonly skip?: readonly number[]
+}
+
+export interface ModelMetrics {
+  readonly reference: string
+  readonly rows: number
+  readonly runs: number
+  /** Time in the model's runs, with gather and scatter, of all workers together. */
+  readonly computeMs: number
+  readonly failures: Readonly<Record<'threw' | 'timed-out' | 'set-aside' | 'notFinite', number>>
+}
+
+export interface ScorerMetrics {
+  readonly frames: number
+  readonly rows: number
+  /** Time that frames waited for a worker to begin with them. */
+  readonly queueMs: number
+  /** Time from beginning to end of a frame in a worker, of all workers together. */
+  readonly computeMs: number
+  /** Rows whose hidden state was warmed from the ring, summed over models. */
+  readonly warmedRows: number
+  readonly workerRestarts: number
+  readonly models: readonly ModelMetrics[]
+}
+
+/**
+ * Scores frames of feature rows with every model of a stage, and keeps the sequence memory of its entities.
+ *
+ * 1. Frames take effect in the order of the `score` calls; at most `framesMax` are in flight. `framesMax` is the pool's size.
+ * 2. A score does not depend on batch borders, on neighbours in the batch or on the number of workers.
+ * 3. `undo` may be called for a frame whose `score` has settled; the newest frame first.
+ * 4. A model that fails does not reject `score`: `frame.failures` says so. A rejected `score` means that the scorer is lost.
+ */
+export interface Scorer {
+  readonly models: readonly ScorerModel[]
+  readonly memory: SequenceMemory
+  /** See device-class.ts. */
+  readonly deviceClass: string
+  /** A free frame of the pool, emptied, or null when all are in use. */
+  acquireFrame(): Frame | null
+  releaseFrame(frame: Frame): void
+  score(frame: Frame, options?: ScoreOptions): Promise<void>
+  /** Restores the sequence memory to what it was before the frame, to the bit. */
+  undo(frame: Frame): void
+  metrics(): ScorerMetrics
+  close(): Promise<void>
+}
+
+/** Limits of a scorer; every one has a default. */
+export interface ScorerLimits {
+  /** Rows of a frame. */
+  readonly rowsMax: number
+  /** Frames of the pool: the batch being committed and the one ahead. */
+  readonly framesMax: number
+  /** Time-outs in a minute after which a model is set aside. */
+  readonly workerRestartsPerMinuteMax: number
+  /** How long a model that was set aside stays so. */
+  readonly modelRetryAfterMs: number
+  /** How long a worker may take to load its models. */
+  readonly workerStartMsMax: number
+  /** How long a worker may take to close before it is terminated. */
+  readonly closeMsMax: number
+}
+
+export const scorerLimitsDefault: ScorerLimits = {
+  rowsMax: 2000,
+  framesMax: 3,
+  workerRestartsPerMinuteMax: 3,
+  modelRetryAfterMs: 60_000,
+  workerStartMsMax: 60_000,
+  closeMsMax: 3_000,
+}
+
+export interface ModelUse {
+  readonly model: LoadedModel
+  readonly role: ModelRole
+  /** Release epoch; default 1. */
+  readonly epoch?: number
+}
+
+export interface ScorerOptions {
+  /** Names of the stage's features, in the order of its rows. */
+  readonly features: readonly string[]
+  /** W: rows of the ring of an entity. */
+  readonly window: number
+  readonly models: readonly ModelUse[]
+  readonly device: DevicePolicy
+  /** Worker threads; 0 = on the calling thread, without time-outs (tests and the topology driver). */
+  readonly workers: number
+  readonly clock: Clock
+  readonly logger?: Logger
+  readonly limits?: Partial<ScorerLimits>
+  /** Slots of a chunk of sequence memory; a power of two. */
+  readonly chunkSlots?: number
+}

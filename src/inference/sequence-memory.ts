@@ -1,0 +1,157 @@
+import { assert } from '../base/assert.js'
+
+/** One recurrent model's place in the memory. `identity` is the sha256 of its file: what a stored hidden state belongs to. */
+export interface HiddenLayout {
+  readonly identity: string
+  /** Floats of all its states together. */
+  readonly floats: number
+}
+
+export interface SequenceLayout {
+  /** F: floats of a feature row. */
+  readonly features: number
+  /** W: rows that the ring keeps; 0 = no ring. */
+  readonly window: number
+  readonly hidden: readonly HiddenLayout[]
+  /** Slots of a chunk; a power of two. */
+  readonly chunkSlots: number
+}
+
+/** One chunk's shared memory: what a worker is sent. */
+export interface SequenceChunk {
+  readonly ring: SharedArrayBuffer
+  readonly hidden: readonly SharedArrayBuffer[]
+}
+
+export interface SequenceMemorySection {
+  readonly name: string
+  readonly bytes: number
+}
+
+/** Set in a hidden state's flags: it must be warmed from the ring before its next use. */
+export const HIDDEN_MARKED = 1
+
+/** Default slots of a chunk: about 8 MB for a ring of 32 rows of 14 features. */
+export const chunkSlotsDefault = 4096
+
+/** A hidden slab's views, by chunk. `meta` holds [epoch, flags] for each slot. */
+export class HiddenSlab {
+  readonly floats: number
+  readonly meta: Int32Array[] = []
+  readonly bits: Int32Array[] = []
+
+  constructor(floats: number) {
+    this.floats = floats
+  }
+}
+
+/**
+ * What inference remembers of each entity: a ring of its last W feature rows with their event times, in event-time
+ * order, and for each recurrent model a hidden state.
+ *
+ * Owns: the slabs, in SharedArrayBuffer chunks that never move. The main thread grows it; workers attach chunks by message.
+ * 1. A slot belongs to one worker at a time (slot % workers), so no two threads write the same slot.
+ * 2. Rows are copied as 32-bit integers: undo and export are exact to the bit, whatever the floats hold.
+ * 3. While the ring is not full its head is 0.
+ */
+export class SequenceMemory {
+  readonly layout: SequenceLayout
+  readonly chunks: SequenceChunk[] = []
+  readonly shift: number
+  readonly mask: number
+  /** By chunk, [count, head] for each slot. */
+  readonly ringMeta: Int32Array[] = []
+  /** By chunk, W event times for each slot. */
+  readonly ringTimes: Float64Array[] = []
+  /** By chunk, W * F floats for each slot, seen as their bits. */
+  readonly ringBits: Int32Array[] = []
+  readonly hidden: readonly HiddenSlab[]
+
+  constructor(layout: SequenceLayout) {
+    const { chunkSlots } = layout
+    assert(chunkSlots > 0 && (chunkSlots & (chunkSlots - 1)) === 0, 'a chunk has a power of two of slots')
+    this.layout = layout
+    this.shift = 31 - Math.clz32(chunkSlots)
+    this.mask = chunkSlots - 1
+    this.hidden = layout.hidden.map((hidden) => new HiddenSlab(hidden.floats))
+  }
+
+  get slotCapacity(): number {
+    return this.chunks.length << this.shift
+  }
+
+  /** Makes room for slots below `slots`. Nothing is copied. Returns the chunks that were added. */
+  ensureSlots(slots: number): SequenceChunk[] {
+    const added: SequenceChunk[] = []
+    while (this.slotCapacity < slots) {
+      const { chunkSlots, hidden } = this.layout
+      const chunk = {
+        ring: new SharedArrayBuffer(chunkSlots * ringSlotBytes(this.layout)),
+        hidden: hidden.map(({ floats }) => new SharedArrayBuffer(chunkSlots * hiddenSlotBytes(floats))),
+      }
+      this.attach(chunk)
+      added.push(chunk)
+    }
+    return added
+  }
+
+  /** Adds a chunk that another thread allocated. Chunks come in order. */
+  attach(chunk: SequenceChunk): void {
+    const { chunkSlots, window, features } = this.layout
+    this.chunks.push(chunk)
+    this.ringTimes.push(new Float64Array(chunk.ring, 0, chunkSlots * window))
+    this.ringMeta.push(new Int32Array(chunk.ring, chunkSlots * window * 8, chunkSlots * 2))
+    this.ringBits.push(new Int32Array(chunk.ring, chunkSlots * (window * 8 + 8), chunkSlots * window * features))
+    this.hidden.forEach((slab, index) => {
+      const buffer = chunk.hidden[index]!
+      slab.meta.push(new Int32Array(buffer, 0, chunkSlots * 2))
+      slab.bits.push(new Int32Array(buffer, chunkSlots * 8, chunkSlots * slab.floats))
+    })
+  }
+
+  /** Rows in the ring of a slot. */
+  ringCount(slot: number): number {
+    return this.ringMeta[slot >>> this.shift]![(slot & this.mask) * 2]!
+  }
+
+  /** Empties a slot for another entity. What `RESET` does inside a frame, outside of one; it cannot be undone. */
+  resetSlot(slot: number): void {
+    const chunk = slot >>> this.shift
+    const at = (slot & this.mask) * 2
+    this.ringMeta[chunk]!.fill(0, at, at + 2)
+    this.markHidden(slot)
+  }
+
+  /** Marks every hidden state of a slot for warming. */
+  markHidden(slot: number): void {
+    for (let index = 0; index < this.hidden.length; index++) this.markHiddenOf(index, slot)
+  }
+
+  markHiddenOf(index: number, slot: number): void {
+    const meta = this.hidden[index]!.meta[slot >>> this.shift]!
+    meta[(slot & this.mask) * 2 + 1]! |= HIDDEN_MARKED
+  }
+
+  /** Bytes of one slot, by section. */
+  get bytesPerSlot(): readonly SequenceMemorySection[] {
+    const { hidden } = this.layout
+    return [
+      { name: 'ring', bytes: ringSlotBytes(this.layout) },
+      ...hidden.map(({ identity, floats }) => ({ name: `hidden ${identity.slice(0, 12)}`, bytes: hiddenSlotBytes(floats) })),
+    ]
+  }
+
+  /** Bytes of all chunks. */
+  get bytes(): number {
+    return this.bytesPerSlot.reduce((sum, section) => sum + section.bytes, 0) * this.slotCapacity
+  }
+}
+
+function ringSlotBytes({ window, features }: SequenceLayout): number {
+  // [count, head], event times, rows; rounded so that every part stays aligned
+  return 8 + window * 8 + window * features * 4
+}
+
+function hiddenSlotBytes(floats: number): number {
+  return 8 + floats * 4
+}
