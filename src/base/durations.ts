@@ -1,4 +1,5 @@
-import { HarrierError } from './errors.js'
+import { z } from 'zod'
+import { HarrierError, messageOf } from './errors.js'
 
 const unitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -18,3 +19,13 @@ export function formatDuration(durationMs: number): string {
   }
   return `${durationMs}ms`
 }
+
+/** A duration in a configuration file: read as ms. */
+export const durationSchema = z.union([z.string(), z.number().nonnegative()]).transform((text, context) => {
+  try {
+    return parseDurationMs(text)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: `${messageOf(error)}; write for example 500ms, 10s, 5m, 1h or 30d` })
+    return z.NEVER
+  }
+})
