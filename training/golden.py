@@ -1,0 +1,95 @@
+"""Golden scores: sequences of feature rows of a few entities with PyTorch's scores, for the engine's tests."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from export import session
+from models import HIDDEN
+from rows import WINDOW, Rows, Split
+
+ENTITIES = 24
+EVENTS = 40        # more than the window, so that full and padded windows both occur
+TOLERANCE = 1e-5   # absolute, on a probability: PyTorch and onnxruntime sum in different orders
+
+
+def choose(rows: Rows, split: Split, seed: int) -> np.ndarray:
+    """[ENTITIES, EVENTS] positions in the test days: half of the sequences hold a fraud of scenario 1 or 3."""
+    generator = np.random.default_rng(seed)
+    test = rows.within(split.test)
+    ends = {int(e): i for i, e in enumerate(rows.sequences()[:, 1])}
+    end_of = np.array(sorted(ends))
+    def room(at: np.ndarray) -> np.ndarray:
+        return at[end_of[np.searchsorted(end_of, at, side='right')] - at >= EVENTS]
+    obvious = room(test[np.isin(rows.scenario[test], (1, 3))] - EVENTS // 2)
+    anywhere = room(test)
+    chosen, seen = [], set()
+    for pool, wanted in ((obvious, ENTITIES // 2), (anywhere, ENTITIES)):
+        for begin in generator.permutation(pool):
+            entity = int(rows.entity[begin])
+            if len(chosen) < wanted and entity not in seen and rows.entity[begin + EVENTS - 1] == entity and rows.first[begin] == rows.first[begin + EVENTS - 1]:
+                chosen.append(begin)
+                seen.add(entity)
+    return np.array(chosen)[:, None] + np.arange(EVENTS)[None, :]
+
+
+def write_rows(rows: Rows, at: np.ndarray, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for sequence in at:
+        values = ',\n  '.join('[' + ','.join(shortest(v) for v in rows.x[i]) + ']' for i in sequence)
+        lines.append(f'{{"entity": {json.dumps(str(rows.entity_names[rows.entity[sequence[0]]]))}, "firstEvent": {json.dumps(str(rows.event_id[sequence[0]]))}, "rows": [\n  {values}]}}')
+    text = f'{{"features": {json.dumps(rows.names)},\n "sequences": [\n' + ',\n'.join(lines) + '\n]}\n'
+    (folder / 'rows.json').write_text(text)
+
+
+def write_scores(model, name: str, sha256: str, rows: Rows, at: np.ndarray, folder: Path) -> None:
+    """PyTorch's scores of the golden rows, with the sha256 of the file that must reproduce them."""
+    scores = ',\n  '.join('[' + ','.join(shortest(v) for v in sequence) + ']' for sequence in sequence_scores(model, rows, at, None))
+    folder.mkdir(parents=True, exist_ok=True)
+    head = f'"model": "{name}@1", "sha256": "{sha256}", "kind": "{model.kind}", "source": "PyTorch {torch.__version__.split("+")[0]}", "tolerance": {TOLERANCE}'
+    (folder / f'{name}.json').write_text(f'{{{head},\n "scores": [\n  {scores}]}}\n')
+
+
+def check(model, rows: Rows, at: np.ndarray, file: Path) -> float:
+    """The largest difference between PyTorch's and onnxruntime's scores of the golden rows; over the tolerance it ends the run."""
+    difference = float(np.abs(sequence_scores(model, rows, at, None) - sequence_scores(model, rows, at, session(file))).max())
+    if difference > TOLERANCE:
+        raise SystemExit(f'{file}: onnxruntime differs from PyTorch by {difference:.1e}')
+    return difference
+
+
+@torch.no_grad()
+def sequence_scores(model, rows: Rows, at: np.ndarray, run) -> np.ndarray:
+    """[S, T] scores, each sequence begun with nothing before it: an empty hidden state, an empty window. By PyTorch if `run` is None."""
+    model.eval()
+    x = rows.x[at]
+    scores = np.zeros(at.shape, dtype=np.float32)
+    h = np.zeros((len(at), HIDDEN), dtype=np.float32)
+    for t in range(at.shape[1]):
+        if model.kind == 'window':
+            window = np.zeros((len(at), WINDOW, x.shape[2]), dtype=np.float32)
+            history = x[:, max(0, t + 1 - WINDOW):t + 1]
+            window[:, WINDOW - history.shape[1]:] = history
+            inputs = [window]
+        else:
+            inputs = [np.ascontiguousarray(x[:, t])] + ([h] if model.kind == 'recurrent' else [])
+        if run is None:
+            out = model(*(torch.from_numpy(i) for i in inputs))
+            logit, *states = out if isinstance(out, tuple) else (out,)
+            outputs = [torch.sigmoid(logit).numpy(), *(s.numpy() for s in states)]
+        else:
+            outputs = run.run(None, dict(zip(('x', 'h'), inputs)))
+        scores[:, t] = outputs[0]
+        if model.kind == 'recurrent':
+            h = outputs[1]
+    return scores
+
+
+def shortest(value: np.float32) -> str:
+    """The shortest decimal that reads back as the same float32."""
+    text = np.format_float_positional(value, unique=True, trim='-') if value == 0 or 1e-4 <= abs(value) < 1e16 else np.format_float_scientific(value, unique=True, trim='-')
+    return text.replace('e+', 'e')

@@ -1,0 +1,158 @@
+"""The four networks. Each `forward` is exactly what is exported: from raw feature rows to a probability.
+
+Choices that come from the engine and not from taste:
+- Normalisation is part of the graph, so that a model file cannot meet rows that were scaled otherwise.
+- Only Gemm, MatMul, Conv and element-wise operators: the GRU operator is refused by onnxruntime's WebGPU provider.
+- Constant weights on the right of every Gemm and MatMul, no Log: their bits do not depend on the batch size (see README).
+"""
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rows import WINDOW
+
+HIDDEN = 64
+CLAMP = 10.0   # standard deviations; a row beyond it is as surprising as one at it
+MASKED = -1e4  # added to attention logits of padding; far below any real one, still finite in float16
+
+
+class Normalise(nn.Module):
+    """z = clamp((x - mean) / sd), with the training rows' mean and standard deviation of each feature.
+
+    Skewed values come as logarithms already (`log_amount`, `log_since`); a logarithm in the graph would cost the equality of
+    bits across batch sizes where a vector register and its scalar tail round differently.
+    """
+
+    def __init__(self, x: np.ndarray):
+        super().__init__()
+        x = x.astype(np.float64)
+        self.register_buffer('mean', torch.tensor(x.mean(axis=0), dtype=torch.float32))
+        self.register_buffer('scale', torch.tensor(1 / np.maximum(x.std(axis=0), 1e-6), dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x - self.mean) * self.scale).clamp(-CLAMP, CLAMP)
+
+
+def real_rows(x: Tensor) -> Tensor:
+    """[B, W, F] -> [B, W, 1]: 1 for a row, 0 for padding. Padding is all zeros; a row is not (hour_sin and hour_cos never both vanish)."""
+    return (x.abs().amax(dim=2, keepdim=True) > 0).to(x.dtype)
+
+
+class RowModel(nn.Module):
+    """x [B, F] -> logit [B]: a small perceptron on the newest row alone, the baseline."""
+
+    kind = 'row'
+
+    def __init__(self, normalise: Normalise, features: int):
+        super().__init__()
+        self.normalise = normalise
+        self.net = nn.Sequential(nn.Linear(features, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(self.normalise(x)).squeeze(1)
+
+
+class GruModel(nn.Module):
+    """One step: x [B, F], h [B, 64] -> logit [B], h_next [B, 64]. The head also sees the row itself."""
+
+    kind = 'recurrent'
+
+    def __init__(self, normalise: Normalise, features: int):
+        super().__init__()
+        self.normalise = normalise
+        self.gru = nn.GRU(features, HIDDEN, batch_first=True)
+        self.head = nn.Sequential(nn.Linear(HIDDEN + features, 32), nn.ReLU(), nn.Linear(32, 1))
+
+    def unroll(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, T, F], h [B, 64] -> logits [B, T], h after the last step. For training; equal to T calls of `forward`."""
+        z = self.normalise(x)
+        states, last = self.gru(z, h.unsqueeze(0))
+        return self.head(torch.cat([states, z], dim=2)).squeeze(2), last.squeeze(0)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.normalise(x)
+        from_x = F.linear(z, self.gru.weight_ih_l0, self.gru.bias_ih_l0)
+        from_h = F.linear(h, self.gru.weight_hh_l0, self.gru.bias_hh_l0)
+        x_gates, x_new = from_x.split([2 * HIDDEN, HIDDEN], dim=1)
+        h_gates, h_new = from_h.split([2 * HIDDEN, HIDDEN], dim=1)
+        reset, update = torch.sigmoid(x_gates + h_gates).split([HIDDEN, HIDDEN], dim=1)
+        new = torch.tanh(x_new + reset * h_new)
+        h_next = new + update * (h - new)
+        return self.head(torch.cat([h_next, z], dim=1)).squeeze(1), h_next
+
+
+class AttentionModel(nn.Module):
+    """x [B, W, F] -> logit [B]: one causal self-attention block, computed for the newest row only.
+
+    With one block, only the newest row's output is read, and causality lets it see the whole window; so there is one query
+    for each head. The query is mapped straight into the space of the keys' inputs (query and key weights as one matrix),
+    which makes the block about ten times cheaper than projecting keys and values for 32 rows.
+    """
+
+    kind = 'window'
+
+    def __init__(self, normalise: Normalise, features: int, width: int = 32, heads: int = 4):
+        super().__init__()
+        self.width, self.heads = width, heads
+        self.normalise = normalise
+        self.embed = nn.Linear(features, width)
+        self.position = nn.Parameter(torch.randn(WINDOW, width) * 0.02)
+        self.query = nn.Linear(width, heads * width)
+        self.value = nn.Linear(heads * width, width)
+        self.head = nn.Sequential(nn.Linear(2 * width + features, 32), nn.ReLU(), nn.Linear(32, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        real = real_rows(x)
+        z = self.normalise(x)
+        rows = torch.relu(self.embed(z) + self.position)                                         # [B, W, D]
+        newest = rows[:, -1]
+        query = self.query(newest).reshape(-1, self.heads, self.width)                           # [B, H, D]
+        logits = query @ rows.transpose(1, 2) * self.width ** -0.5                               # [B, H, W]
+        weights = torch.softmax(logits + (1 - real).transpose(1, 2) * MASKED, dim=2)
+        context = torch.relu(self.value((weights @ rows).reshape(-1, self.heads * self.width)))  # [B, D]
+        return self.head(torch.cat([context, newest, z[:, -1]], dim=1)).squeeze(1)
+
+
+class CnnModel(nn.Module):
+    """x [B, W, F] -> logit [B]: three causal convolutions over the window, ending on the newest row."""
+
+    kind = 'window'
+
+    def __init__(self, normalise: Normalise, features: int, width: int = 32):
+        super().__init__()
+        self.normalise = normalise
+        self.conv1 = nn.Conv1d(features, width, kernel_size=4, stride=2)  # 32 rows -> 15
+        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2)     # 15 -> 7
+        self.conv3 = nn.Conv1d(width, width, kernel_size=3, stride=2)     # 7 -> 3
+        self.head = nn.Sequential(nn.Linear(3 * width + features, 32), nn.ReLU(), nn.Linear(32, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.normalise(x) * real_rows(x)
+        y = z.transpose(1, 2)
+        for conv in (self.conv1, self.conv2, self.conv3):
+            y = torch.relu(conv(y))
+        return self.head(torch.cat([y.flatten(1), z[:, -1]], dim=1)).squeeze(1)
+
+
+MODELS = {'card-gru': GruModel, 'card-attention': AttentionModel, 'card-cnn': CnnModel, 'card-row': RowModel}
+
+
+class Scorer(nn.Module):
+    """The exported form of a model: the same inputs, a probability instead of a logit."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor):
+        out = self.model(*inputs)
+        if isinstance(out, tuple):
+            return torch.sigmoid(out[0]), *out[1:]
+        return torch.sigmoid(out)
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
