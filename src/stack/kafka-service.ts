@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { HarrierError } from '../base/errors.js'
+import { uniqueSuffix } from '../base/prng.js'
+import { partFolder } from './library.js'
+import { stackLimits } from './limits.js'
+import { runProgram } from './programs.js'
+import type { StateFolder } from './state-folder.js'
+
+export interface BrokerPorts {
+  kafka: number
+  controller: number
+}
+
+/** One KRaft node that is broker and controller, on loopback. */
+function serverProperties(folder: StateFolder, ports: BrokerPorts): string {
+  const settings: Record<string, string | number> = {
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.voters': `1@127.0.0.1:${ports.controller}`,
+    listeners: `PLAINTEXT://127.0.0.1:${ports.kafka},CONTROLLER://127.0.0.1:${ports.controller}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${ports.kafka}`,
+    'controller.listener.names': 'CONTROLLER',
+    'log.dirs': join(folder.kafkaData, 'data'),
+    // One broker: internal topics have one copy, and few partitions so that the first group and transaction start at once.
+    'offsets.topic.replication.factor': 1,
+    'offsets.topic.num.partitions': 8,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.num.partitions': 8,
+    'share.coordinator.state.topic.replication.factor': 1,
+    'share.coordinator.state.topic.min.isr': 1,
+    'share.coordinator.state.topic.num.partitions': 1,
+    'group.initial.rebalance.delay.ms': 0,
+    // A mistyped topic is an error here as on a careful cluster.
+    'auto.create.topics.enable': 'false',
+    // Replay reads history again: nothing expires by age.
+    'log.retention.ms': -1,
+    // Room for the large records that must come through the dead-letter topic.
+    'message.max.bytes': 8 * 1024 * 1024,
+    // The default takes 128 MB of the heap.
+    'log.cleaner.dedupe.buffer.size': 32 * 1024 * 1024,
+  }
+  return Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join('')
+}
+
+const loggingOptions = [
+  '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+  '-Dorg.slf4j.simpleLogger.log.kafka.server=info',
+  '-Dorg.slf4j.simpleLogger.log.org.apache.kafka.server.config=warn',
+  '-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaConfig=warn',
+  '-Dorg.slf4j.simpleLogger.showDateTime=true',
+  '-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS',
+]
+
+/** The broker's command line. Writes its configuration, and formats its log folder the first time. */
+export async function brokerCommand(java: string, folder: StateFolder, ports: BrokerPorts): Promise<string[]> {
+  mkdirSync(folder.kafkaData, { recursive: true })
+  const config = join(folder.kafkaData, 'server.properties')
+  writeFileSync(config, serverProperties(folder, ports))
+  const classPath = join(partFolder(folder.lib, 'kafka'), '*')
+  if (!existsSync(join(folder.kafkaData, 'data', 'meta.properties'))) {
+    const clusterId = createHash('sha256').update(uniqueSuffix()).digest().subarray(0, 16).toString('base64url').replace(/^-/, 'A')
+    const format = ['-XX:TieredStopAtLevel=1', '-cp', classPath, 'kafka.tools.StorageTool', 'format', '-c', config, '-t', clusterId]
+    const ran = await runProgram(java, format, { limitMs: stackLimits.formatMsMax })
+    if (ran.code !== 0) throw new HarrierError('STACK_FAILED', `the broker's log folder cannot be formatted:\n${ran.stdout}${ran.stderr}`)
+  }
+  const memory = ['-Xms256m', '-Xmx512m', '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20', '-XX:+ExitOnOutOfMemoryError']
+  return [java, ...memory, '-Djava.awt.headless=true', ...loggingOptions, '-cp', classPath, 'kafka.Kafka', config]
+}
