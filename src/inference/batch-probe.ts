@@ -1,0 +1,103 @@
+import { Tensor, type InferenceSession } from 'onnxruntime-node'
+import { Prng } from '../base/prng.js'
+import type { Manifest } from './manifest.js'
+import { withBatch, type Feeds, type Graph } from './session.js'
+
+/** Rows whose outputs are compared. */
+const probeRows = 24
+const probeSeed = 20_231
+/** Paddings that are tried, the smallest first. */
+const multiples: readonly number[] = [1, 2, 4, 8, 16, 32, 64]
+/** Batch sizes that are tried, as far as they are multiples of the padding and within the model's limit. */
+const sizes: readonly number[] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 192, 255, 256, 384, 511, 512]
+
+/**
+ * The smallest padding with which a row's outputs have the same bits at every batch size and in every place of the batch.
+ *
+ * Kernels may take another path at a batch of 1, or handle the end of a vector otherwise than its middle (Log does on some
+ * CPUs). Such a model is run in batches of a multiple that avoids it, so that a score never depends on its neighbours. When
+ * no padding helps, the model always runs at its full batch size. Costs some tens of runs, once for each model and process.
+ */
+export async function probeRowsMultiple(session: InferenceSession, graph: Graph, manifest: Manifest): Promise<number> {
+  if (graph.fixedBatch !== null) return graph.fixedBatch
+  const limit = manifest.limits.batchRowsMax
+  const rows = makeProbe(graph)
+  for (const multiple of multiples) {
+    if (multiple > limit) break
+    const largest = Math.floor(limit / multiple) * multiple
+    const tried = [...sizes, largest].filter((size) => size % multiple === 0 && size <= limit)
+    if (await agrees(session, graph, rows, new Set(tried))) return multiple
+  }
+  return limit
+}
+
+interface ProbeInput {
+  readonly name: string
+  readonly what: string
+  readonly type: Tensor.Type
+  /** Shape of one row with the batch's place; its size without it. */
+  readonly shape: Graph['features']['shape']
+  readonly outer: number
+  readonly inner: number
+  /** [probeRows][outer * inner] */
+  readonly values: readonly Float32Array[]
+}
+
+function makeProbe(graph: Graph): ProbeInput[] {
+  const prng = new Prng(probeSeed)
+  const inputs = [graph.features, ...graph.extras, ...graph.states.map((state) => ({ name: state.input, what: 'state', type: 'float32' as const, shape: state.shape }))]
+  return inputs.map(({ name, what, type, shape }) => {
+    const axis = shape.indexOf(null)
+    const outer = shape.slice(0, axis).reduce<number>((product, size) => product * size!, 1)
+    const inner = shape.slice(axis + 1).reduce<number>((product, size) => product * size!, 1)
+    const value = (): number => (what === 'features' ? 2 * prng.normal() : what === 'state' ? prng.normal() / 2 : 1)
+    const values = Array.from({ length: probeRows }, () => Float32Array.from({ length: outer * inner }, value))
+    return { name, what, type, shape, outer, inner, values }
+  })
+}
+
+async function agrees(session: InferenceSession, graph: Graph, probe: ProbeInput[], tried: ReadonlySet<number>): Promise<boolean> {
+  const seen: (string | undefined)[] = []
+  for (const size of tried) {
+    // another rotation for each size: a row meets other places and other neighbours
+    const first = size % probeRows
+    const outputs = await session.run(feedsOf(probe, size, first))
+    for (let b = 0; b < size; b++) {
+      const row = (first + b) % probeRows
+      const digest = rowBits(outputs, graph, b, size)
+      if (seen[row] !== undefined && seen[row] !== digest) return false
+      seen[row] = digest
+    }
+  }
+  return true
+}
+
+function feedsOf(probe: ProbeInput[], batch: number, first: number): Feeds {
+  const feeds: Feeds = {}
+  for (const { name, type, shape, outer, inner, values } of probe) {
+    const data = new Float32Array(outer * batch * inner)
+    for (let b = 0; b < batch; b++) {
+      const row = values[(first + b) % probeRows]!
+      for (let o = 0; o < outer; o++) data.set(row.subarray(o * inner, (o + 1) * inner), (o * batch + b) * inner)
+    }
+    const dims = withBatch(shape, batch)
+    if (type === 'int64') feeds[name] = new Tensor('int64', BigInt64Array.from(data, (value) => BigInt(value)), dims)
+    else if (type === 'int32') feeds[name] = new Tensor('int32', Int32Array.from(data), dims)
+    else if (type === 'bool') feeds[name] = new Tensor('bool', Uint8Array.from(data), dims)
+    else feeds[name] = new Tensor('float32', data, dims)
+  }
+  return feeds
+}
+
+/** The bits of one row's score and next states, as text. */
+function rowBits(outputs: InferenceSession.OnnxValueMapType, graph: Graph, b: number, batch: number): string {
+  const parts: string[] = []
+  const take = (name: string, outer: number): void => {
+    const data = outputs[name]!.data as Float32Array
+    const inner = data.length / batch / outer
+    for (let o = 0; o < outer; o++) parts.push(Buffer.from(data.buffer, data.byteOffset + (o * batch + b) * inner * 4, inner * 4).toString('latin1'))
+  }
+  take(graph.score.name, 1)
+  for (const state of graph.states) take(state.output, state.outer)
+  return parts.join('')
+}

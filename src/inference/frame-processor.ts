@@ -1,0 +1,109 @@
+import type { Clock } from '../base/clock.js'
+import { assert } from '../base/assert.js'
+import { messageOf } from '../base/errors.js'
+import { DenseRunner } from './dense-runner.js'
+import type { Frame } from './frame.js'
+import { FrameWalk, type HiddenGather, type WindowGather } from './frame-walk.js'
+import { hiddenFloatsOf } from './manifest.js'
+import type { ModelRunner } from './model-runner.js'
+import { featureIndexes, type LoadedModel } from './model-store.js'
+import type { OpenModel } from './open-model.js'
+import { RecurrentRunner } from './recurrent-runner.js'
+import { featureMap } from './ring.js'
+import type { SequenceLayout, SequenceMemory } from './sequence-memory.js'
+import type { RunSession } from './session.js'
+
+/** What one model did with a worker's rows of a frame. */
+export interface ModelOutcome {
+  readonly model: number
+  readonly rows: number
+  readonly runs: number
+  readonly notFinite: number
+  readonly computeMs: number
+  /** The message of what the model threw; null = it did not. */
+  readonly error: string | null
+}
+
+export interface FrameOutcome {
+  readonly models: readonly ModelOutcome[]
+  readonly rows: number
+  readonly warmedRows: number
+  readonly computeMs: number
+}
+
+export interface ProcessOptions {
+  readonly stateOnly: boolean
+  readonly skip: readonly number[]
+}
+
+/** Told by the processor before it changes the sequence memory, and before a model's first run. */
+export interface ProcessHooks {
+  readonly run: RunSession
+  beginModel(model: number): void
+}
+
+/** The sequence layout of a stage and its models. */
+export function sequenceLayout(models: readonly { model: LoadedModel }[], features: number, window: number, chunkSlots: number): SequenceLayout {
+  const hidden = models.filter(({ model }) => model.manifest.kind === 'recurrent').map(({ model }) => ({ identity: model.manifest.sha256, floats: hiddenFloatsOf(model.manifest) }))
+  return { features, window, hidden, chunkSlots }
+}
+
+/** Takes the rows of one worker through the ring and through every model. The same code runs inline and in worker threads. */
+export class FrameProcessor {
+  readonly #walk: FrameWalk
+  readonly #runners: { readonly index: number; readonly stateful: boolean; readonly runner: ModelRunner }[]
+  readonly #clock: Clock
+
+  constructor(memory: SequenceMemory, models: readonly { open: OpenModel; model: LoadedModel }[], features: readonly string[], rowsMax: number, clock: Clock) {
+    const windows: WindowGather[] = []
+    const hidden: HiddenGather[] = []
+    const runners = models.map(({ open, model }, index) => {
+      const { manifest } = model
+      const indexes = featureIndexes(model, features)
+      const map = featureMap(indexes)
+      const floats = indexes.length
+      if (manifest.kind === 'row') return { index, stateful: false, runner: new DenseRunner(open, map, null) }
+      if (manifest.kind === 'window') {
+        const window = manifest.window!
+        assert(window - 1 <= memory.layout.window, 'the ring holds a window model\'s rows')
+        let gather = windows.find((each) => each.window === window && each.features === floats && sameMap(each.map, map))
+        if (!gather) windows.push((gather = { window, features: floats, map, bits: new Int32Array(0), lengths: new Int32Array(rowsMax) }))
+        return { index, stateful: false, runner: new DenseRunner(open, map, gather) }
+      }
+      const gather = { epoch: open.epoch, features: floats, map, source: new Int32Array(rowsMax), warmCount: 0, warmLengths: new Int32Array(rowsMax), warmBits: new Int32Array(0) }
+      hidden.push(gather)
+      return { index, stateful: true, runner: new RecurrentRunner(open, gather, memory, hidden.length - 1) }
+    })
+    // what state needs comes first
+    this.#runners = [...runners.filter((each) => each.stateful), ...runners.filter((each) => !each.stateful)]
+    this.#walk = new FrameWalk(memory, { windows, hidden }, rowsMax)
+    this.#clock = clock
+  }
+
+  /** Processes rows with slot % workers = worker. Never rejects because of a model: its outcome has the error. */
+  async process(frame: Frame, worker: number, workers: number, options: ProcessOptions, hooks: ProcessHooks): Promise<FrameOutcome> {
+    const startMs = this.#clock.monotonicMs()
+    const walk = this.#walk
+    walk.walk(frame, worker, workers, options.stateOnly)
+    const outcomes: ModelOutcome[] = []
+    for (const { index, stateful, runner } of this.#runners) {
+      if ((options.stateOnly && !stateful) || options.skip.includes(index) || walk.count === 0) continue
+      hooks.beginModel(index)
+      const modelStartMs = this.#clock.monotonicMs()
+      let counts = { rows: 0, runs: 0, notFinite: 0 }
+      let error: string | null = null
+      try {
+        counts = await runner.score(frame, walk, frame.scores[index]!, hooks.run)
+      } catch (cause) {
+        error = messageOf(cause)
+      }
+      outcomes.push({ model: index, ...counts, computeMs: this.#clock.monotonicMs() - modelStartMs, error })
+    }
+    return { models: outcomes, rows: walk.count, warmedRows: walk.warmedRows, computeMs: this.#clock.monotonicMs() - startMs }
+  }
+}
+
+function sameMap(a: Int32Array | null, b: Int32Array | null): boolean {
+  if (a === null || b === null) return a === b
+  return a.length === b.length && a.every((at, index) => at === b[index])
+}

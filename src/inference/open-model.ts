@@ -1,0 +1,29 @@
+import { probeRowsMultiple } from './batch-probe.js'
+import { openSession, type DeviceInUse, type DevicePolicy } from './device.js'
+import type { RunnableModel } from './model-runner.js'
+import { readModelFile, type LoadedModel } from './model-store.js'
+import { readGraph } from './session.js'
+
+/** What a thread needs to open a model; plain data, sent to workers. */
+export interface ModelToOpen {
+  readonly model: LoadedModel
+  readonly epoch: number
+  readonly policy: DevicePolicy
+  /** Null = probe for it. */
+  readonly rowsMultiple: number | null
+}
+
+export interface OpenModel extends RunnableModel, DeviceInUse {
+  readonly epoch: number
+}
+
+/**
+ * Opens a model: reads its file, checks sha256, creates the session, compares the graph with the manifest, and finds the
+ * batch sizes that keep scores independent of the batch. Errors: MODEL_INVALID, DEVICE_UNAVAILABLE.
+ */
+export async function openModel({ model, epoch, policy, rowsMultiple }: ModelToOpen): Promise<OpenModel> {
+  const { manifest, reference } = model
+  const { session, device, deviceNote } = await openSession(readModelFile(model), reference, policy)
+  const graph = readGraph(session, manifest)
+  return { manifest, session, graph, epoch, device, deviceNote, rowsMultiple: rowsMultiple ?? (await probeRowsMultiple(session, graph, manifest)) }
+}

@@ -1,0 +1,152 @@
+import { assert } from '../base/assert.js'
+import { HarrierError } from '../base/errors.js'
+import { deviceClassOf } from './device-class.js'
+import { Frame, ModelStatus, type FailureKind, type ModelFailure } from './frame.js'
+import { sequenceLayout, type FrameOutcome, type ProcessOptions } from './frame-processor.js'
+import { featureIndexes } from './model-store.js'
+import { scorerLimitsDefault, type ScoreOptions, type Scorer, type ScorerLimits, type ScorerMetrics, type ScorerModel, type ScorerOptions } from './scorer.js'
+import { chunkSlotsDefault, SequenceMemory, type SequenceChunk } from './sequence-memory.js'
+import { markFailed, undoFrame } from './undo.js'
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+interface ModelCounters {
+  rows: number
+  runs: number
+  computeMs: number
+  failures: Record<'threw' | 'timed-out' | 'set-aside' | 'notFinite', number>
+}
+
+/** What both scorers share: the pool of frames, the sequence memory, the end of a frame, and the counters. */
+export abstract class ScorerBase implements Scorer {
+  models: readonly ScorerModel[] = []
+  readonly memory: SequenceMemory
+  protected readonly options: ScorerOptions
+  protected readonly limits: ScorerLimits
+  protected readonly frames: readonly Frame[]
+  readonly #free: Frame[]
+  readonly #settled = new WeakSet<Frame>()
+  /** By model: which hidden slab is its own; -1 = none. */
+  readonly #hiddenIndex: number[]
+  readonly #models: ModelCounters[]
+  protected readonly counters: Mutable<Omit<ScorerMetrics, 'models'>> = { frames: 0, rows: 0, queueMs: 0, computeMs: 0, warmedRows: 0, workerRestarts: 0 }
+
+  constructor(options: ScorerOptions) {
+    this.options = options
+    this.limits = { ...scorerLimitsDefault, ...options.limits }
+    checkOptions(options)
+    const { features, window, models } = options
+    this.memory = new SequenceMemory(sequenceLayout(models, features.length, window, options.chunkSlots ?? chunkSlotsDefault))
+    const hiddenFloats = this.memory.layout.hidden.map((hidden) => hidden.floats)
+    const shape = { rowsMax: this.limits.rowsMax, features: features.length, models: models.length, hiddenFloats }
+    this.frames = Array.from({ length: this.limits.framesMax }, (_, index) => new Frame(shape, index))
+    this.#free = [...this.frames].reverse()
+    let hidden = 0
+    this.#hiddenIndex = models.map(({ model }) => (model.manifest.kind === 'recurrent' ? hidden++ : -1))
+    this.#models = models.map(() => ({ rows: 0, runs: 0, computeMs: 0, failures: { threw: 0, 'timed-out': 0, 'set-aside': 0, notFinite: 0 } }))
+  }
+
+  get deviceClass(): string {
+    return deviceClassOf(this.models.map((model) => model.device))
+  }
+
+  acquireFrame(): Frame | null {
+    const frame = this.#free.pop()
+    if (!frame) return null
+    frame.count = 0
+    frame.failures = []
+    return frame
+  }
+
+  releaseFrame(frame: Frame): void {
+    assert(this.frames[frame.index] === frame && !this.#free.includes(frame), 'a frame is released once, to its own scorer')
+    this.#free.push(frame)
+  }
+
+  abstract score(frame: Frame, options?: ScoreOptions): Promise<void>
+
+  undo(frame: Frame): void {
+    assert(this.#settled.has(frame), 'a frame is undone after it has been scored')
+    undoFrame(this.memory, frame)
+  }
+
+  abstract close(): Promise<void>
+
+  metrics(): ScorerMetrics {
+    const models = this.models.map(({ reference }, index) => ({ reference, ...this.#models[index]!, failures: { ...this.#models[index]!.failures } }))
+    return { ...this.counters, models }
+  }
+
+  /** Makes a frame ready to be processed, and room for its slots; returns the chunks that were added for them. */
+  protected begin(frame: Frame): SequenceChunk[] {
+    this.#settled.delete(frame)
+    frame.failures = []
+    frame.status.fill(ModelStatus.pending)
+    frame.undo.taken.fill(0)
+    for (const scores of frame.scores) scores.fill(NaN, 0, frame.count)
+    let last = -1
+    for (let row = 0; row < frame.count; row++) if (frame.slot[row]! > last) last = frame.slot[row]!
+    return this.memory.ensureSlots(last + 1)
+  }
+
+  /** Sums up what the workers did with a frame. Failed models lose their scores, and the slots' hidden states are marked. */
+  protected finish(frame: Frame, outcomes: readonly FrameOutcome[], options: ProcessOptions, skipped: ReadonlyMap<number, ModelFailure>): void {
+    for (let model = 0; model < this.models.length; model++) {
+      const failure = skipped.get(model) ?? firstError(outcomes, model)
+      const stateless = this.#hiddenIndex[model]! < 0
+      if (failure) this.#fail(frame, failure)
+      else frame.status[model] = options.stateOnly && stateless ? ModelStatus.notRun : ModelStatus.scored
+    }
+    for (const outcome of outcomes) {
+      this.counters.computeMs += outcome.computeMs
+      this.counters.warmedRows += outcome.warmedRows
+      for (const { model, rows, runs, computeMs, notFinite } of outcome.models) {
+        const counters = this.#models[model]!
+        counters.rows += rows
+        counters.runs += runs
+        counters.computeMs += computeMs
+        counters.failures.notFinite += notFinite
+      }
+    }
+    this.counters.frames++
+    this.counters.rows += frame.count
+    this.#settled.add(frame)
+  }
+
+  #fail(frame: Frame, failure: ModelFailure): void {
+    const { model, kind } = failure
+    frame.failures.push(failure)
+    frame.status[model] = ModelStatus.failed
+    frame.scores[model]!.fill(NaN, 0, frame.count)
+    const hidden = this.#hiddenIndex[model]!
+    if (hidden >= 0) markFailed(this.memory, frame, hidden)
+    if (kind !== 'skipped') this.#models[model]!.failures[kind]++
+  }
+}
+
+/** Failures of models that a caller leaves out. */
+export function skippedModels(skip: readonly number[]): Map<number, ModelFailure> {
+  const kind: FailureKind = 'skipped'
+  return new Map(skip.map((model) => [model, { model, kind, message: 'left out, as the lineage record says' }]))
+}
+
+function firstError(outcomes: readonly FrameOutcome[], model: number): ModelFailure | null {
+  for (const outcome of outcomes) {
+    const error = outcome.models.find((each) => each.model === model)?.error
+    if (error != null) return { model, kind: 'threw', message: error }
+  }
+  return null
+}
+
+function checkOptions({ models, features, window, limits }: ScorerOptions): void {
+  assert((limits?.framesMax ?? scorerLimitsDefault.framesMax) > 0, 'a scorer has at least one frame')
+  for (const { model } of models) {
+    featureIndexes(model, features)
+    const wanted = model.manifest.window ?? 0
+    if (wanted > window) {
+      throw new HarrierError('MODEL_INVALID', `${model.reference} reads a window of ${wanted} rows, the stage's ring keeps ${window}`, {
+        remedy: `set ring: ${wanted} in the stage of the topology, or choose another model`,
+      })
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import { NO_UPDATE, RESET, type Frame } from './frame.js'
+import { copyWords, ringRemove } from './ring.js'
+import type { SequenceMemory } from './sequence-memory.js'
+
+/** Does this row change the memory of its entity? */
+export function touchesMemory(flags: number): boolean {
+  return (flags & NO_UPDATE) === 0 || (flags & RESET) !== 0
+}
+
+/**
+ * Restores the sequence memory to what it was before the frame, to the bit: rows in reverse order. With a worker's number
+ * only the rows of its slots. A second call changes nothing.
+ */
+export function undoFrame(memory: SequenceMemory, frame: Frame, worker = 0, workers = 1): void {
+  const { taken, ringCount, ringHead, place, overwrittenTime, overwrittenBits, hidden } = frame.undo
+  const { features } = memory.layout
+  for (let row = frame.count - 1; row >= 0; row--) {
+    const slot = frame.slot[row]!
+    if (taken[row] === 0 || slot % workers !== worker) continue
+    taken[row] = 0
+    if (!touchesMemory(frame.flags[row]!)) continue
+    const chunk = slot >>> memory.shift
+    const local = slot & memory.mask
+    const meta = memory.ringMeta[chunk]!
+    const reset = (frame.flags[row]! & RESET) !== 0
+    if (place[row]! >= 0) {
+      // a reset emptied the ring before this row was put
+      const count = reset ? 0 : ringCount[row]!
+      const head = reset ? 0 : ringHead[row]!
+      ringRemove(memory, slot, count, head, place[row]!, overwrittenTime[row]!, overwrittenBits, row * features)
+    }
+    meta[local * 2] = ringCount[row]!
+    meta[local * 2 + 1] = ringHead[row]!
+    for (let index = 0; index < hidden.length; index++) {
+      const columns = hidden[index]!
+      if (columns.saved[row] === 0) continue
+      const slab = memory.hidden[index]!
+      slab.meta[chunk]![local * 2] = columns.meta[row * 2]!
+      slab.meta[chunk]![local * 2 + 1] = columns.meta[row * 2 + 1]!
+      copyWords(slab.bits[chunk]!, local * columns.floats, columns.bits, row * columns.floats, columns.floats)
+    }
+  }
+}
+
+/**
+ * A model failed for this frame: its hidden states are not to be trusted, so every slot that the frame touched is warmed
+ * before its next use. A replay with `skip` does the same, and so comes to the same state.
+ */
+export function markFailed(memory: SequenceMemory, frame: Frame, hiddenIndex: number): void {
+  for (let row = 0; row < frame.count; row++) {
+    if (touchesMemory(frame.flags[row]!)) memory.markHiddenOf(hiddenIndex, frame.slot[row]!)
+  }
+}
