@@ -1,0 +1,85 @@
+import { HarrierError, messageOf, type ErrorCode } from '../base/errors.js'
+
+/** Codes of librdkafka (negative) and of the protocol (positive) that are treated apart. */
+export const kafkaCode = {
+  queueFull: -184,
+  timedOut: -185,
+  transport: -195,
+  allBrokersDown: -187,
+  resolve: -193,
+  state: -172,
+  waitCoordinator: -180,
+  inProgress: -178,
+  assignPartitions: -175,
+  revokePartitions: -174,
+  fatal: -150,
+  maxPollExceeded: -147,
+  autoOffsetReset: -140,
+  fenced: -144,
+  noOffset: -168,
+  unknownTopic: -188,
+  unknownPartition: -190,
+  offsetOutOfRange: 1,
+  unknownTopicOrPartition: 3,
+  messageTooLarge: 10,
+  invalidProducerEpoch: 47,
+  transactionalIdAuthorization: 53,
+  fencedInstanceId: 82,
+  unstableOffsetCommit: 88,
+  producerFenced: 90,
+} as const
+
+/** An error of node-rdkafka as an Error with the flags that we rely on. */
+export class KafkaError extends Error {
+  override name = 'KafkaError'
+  readonly code: number
+  readonly isFatal: boolean
+  readonly isRetriable: boolean
+  readonly isTxnRequiresAbort: boolean
+
+  constructor(code: number, message: string, flags: { isFatal?: boolean; isRetriable?: boolean; isTxnRequiresAbort?: boolean } = {}) {
+    super(message)
+    this.code = code
+    this.isFatal = flags.isFatal === true
+    this.isRetriable = flags.isRetriable === true
+    this.isTxnRequiresAbort = flags.isTxnRequiresAbort === true
+  }
+}
+
+export function toKafkaError(error: unknown): KafkaError {
+  if (error instanceof KafkaError) return error
+  const given = (typeof error === 'object' && error !== null ? error : {}) as Partial<KafkaError>
+  const code = typeof given.code === 'number' ? given.code : typeof error === 'number' ? error : 0
+  return new KafkaError(code, typeof given.message === 'string' ? given.message : messageOf(error), given)
+}
+
+const fencedCodes: ReadonlySet<number> = new Set([
+  kafkaCode.fenced,
+  kafkaCode.fencedInstanceId,
+  kafkaCode.invalidProducerEpoch,
+  kafkaCode.producerFenced,
+])
+
+const passingCodes: ReadonlySet<number> = new Set([
+  kafkaCode.timedOut,
+  kafkaCode.transport,
+  kafkaCode.allBrokersDown,
+  kafkaCode.resolve,
+  kafkaCode.waitCoordinator,
+])
+
+/** Another instance has this one's identity. */
+export function isFenced(error: KafkaError): boolean {
+  return fencedCodes.has(error.code) || /fenced/i.test(error.message)
+}
+
+/** A trouble of brokers or network that librdkafka goes on retrying by itself. */
+export function isPassing(error: KafkaError): boolean {
+  return passingCodes.has(error.code) && !error.isFatal
+}
+
+/** The error with its Kafka code in the message; `code` says what it means for us. */
+export function asHarrierError(code: ErrorCode, doing: string, error: unknown, remedy?: string): HarrierError {
+  const kafka = toKafkaError(error)
+  return new HarrierError(code, `${doing}: ${kafka.message} (Kafka code ${kafka.code})`, { cause: error, ...(remedy ? { remedy } : {}) })
+}

@@ -1,0 +1,256 @@
+import Kafka from 'node-rdkafka'
+import { Arena } from '../base/arena.js'
+import { assert } from '../base/assert.js'
+import type { Clock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import { RecordColumns } from '../base/record-columns.js'
+import { asHarrierError, isPassing, kafkaCode, toKafkaError } from './kafka-errors.js'
+import { rangeReaderSettings, toConfiguration, type SecuritySettings } from './kafka-settings.js'
+import { appendMessage } from './message-columns.js'
+import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries, type Fetched, type Watermarks } from './rdkafka-client.js'
+
+export interface RangeReaderLimits {
+  readonly connectMsMax: number
+  readonly batchRecordsMax: number
+  /** One wait for records. */
+  readonly pollMsMax: number
+  /** Without a record or a move of the end for so long, reading fails loudly: longer than an open transaction lives. */
+  readonly progressMsMax: number
+  readonly queryMsMax: number
+  readonly retryPauseMs: number
+  readonly closeMsMax: number
+  /** First window of `lastRecords`; it doubles. */
+  readonly scanWindowRecords: number
+}
+
+export const rangeReaderLimits: RangeReaderLimits = {
+  connectMsMax: 30_000,
+  batchRecordsMax: 2000,
+  pollMsMax: 100,
+  progressMsMax: 30_000,
+  queryMsMax: 10_000,
+  retryPauseMs: 50,
+  closeMsMax: 10_000,
+  scanWindowRecords: 64,
+}
+
+export interface RangeReaderOptions {
+  readonly brokers: string
+  readonly security?: SecuritySettings
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly limits?: Partial<RangeReaderLimits>
+}
+
+export interface Range {
+  readonly topic: string
+  readonly partition: number
+  /** First offset wanted; the log must still reach back to it. */
+  readonly from: number | 'earliest'
+  /** Exclusive; `stable-end` is where committed readers stand when the partition's end is reached. */
+  readonly to: number | 'stable-end'
+}
+
+export interface RangeProgress {
+  /** Next offset to read. */
+  readonly position: number
+  readonly to: number
+  readonly records: number
+}
+
+export interface RangeReadOptions {
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: RangeProgress) => void
+  /** `topic` column of the rows; 0 by default. */
+  readonly topicIndex?: number
+}
+
+export interface RangeResult {
+  readonly records: number
+  /** Where reading ended: at or after `to`. */
+  readonly position: number
+}
+
+/**
+ * Reads ranges of partitions outside any group, committed records only: for restore, replay and audit.
+ *
+ * Owns: one librdkafka consumer that joins no group and commits nothing. Ranges are read one after the other.
+ * Invariants:
+ * 1. A range ends when a record at or after `to` comes, or the partition's end is at or after `to`; positions skip
+ *    transaction markers, aborted and compacted records, so no offset is ever waited for.
+ * 2. It never waits for ever: `progressMsMax` without progress is an error that says where it stands.
+ * 3. A start that is not in the log is RESTORE_IMPOSSIBLE, never a jump.
+ */
+export class RangeReader {
+  readonly #options: RangeReaderOptions
+  readonly #limits: RangeReaderLimits
+  readonly #client: Kafka.KafkaConsumer
+  readonly #columns: RecordColumns
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(options: RangeReaderOptions) {
+    this.#options = options
+    this.#limits = { ...rangeReaderLimits, ...options.limits }
+    this.#columns = new RecordColumns(this.#limits.batchRecordsMax)
+    const configuration = toConfiguration(rangeReaderSettings, { 'metadata.broker.list': options.brokers, ...options.security })
+    this.#client = new Kafka.KafkaConsumer(configuration as Kafka.ConsumerGlobalConfig, {})
+    this.#client.on('event.error', (error) => {
+      const kafka = toKafkaError(error)
+      if (!isPassing(kafka)) options.logger.log('warn', 'Kafka client error', { cause: kafka.message, code: kafka.code })
+    })
+  }
+
+  async start(): Promise<void> {
+    await connectClient(this.#client, this.#options.brokers, this.#limits.connectMsMax)
+  }
+
+  async close(): Promise<void> {
+    await this.#turn.catch(() => undefined)
+    if (this.#client.isConnected()) await disconnectClient(this.#client, this.#limits.closeMsMax, this.#options.clock, this.#options.logger)
+  }
+
+  watermarks(topic: string, partition: number): Promise<Watermarks> {
+    return withRetries(`asking for the ends of ${topic}/${partition}`, (leftMs) => queryWatermarks(this.#client, topic, partition, leftMs), {
+      limitMs: this.#limits.queryMsMax,
+      pauseMs: this.#limits.retryPauseMs,
+      clock: this.#options.clock,
+    })
+  }
+
+  /**
+   * Gives the range's records in batches of at most `batchRecordsMax`, in order. The columns are reused: they are valid
+   * until the promise that `onBatch` returned is fulfilled.
+   * Errors: RESTORE_IMPOSSIBLE (`from` is before the start of the log), BROKER_UNAVAILABLE (no progress). A fired
+   * `signal` ends it with the position reached.
+   */
+  readRange(range: Range, onBatch: (columns: RecordColumns) => void | Promise<void>, options: RangeReadOptions = {}): Promise<RangeResult> {
+    const run = this.#turn.catch(() => undefined).then(() => this.#read(range, onBatch, options))
+    this.#turn = run
+    return run
+  }
+
+  /**
+   * The last `count` committed records of a partition (of those that `accept` takes), oldest first; empty if there are none.
+   * Scans back from the last stable offset in doubling windows, since the offsets there may be markers or aborted records.
+   */
+  async lastRecords(
+    topic: string,
+    partition: number,
+    options: { count?: number; accept?: (columns: RecordColumns, row: number) => boolean; signal?: AbortSignal } = {},
+  ): Promise<RecordColumns> {
+    const { count = 1, accept, signal } = options
+    const { low, stableEnd } = await this.watermarks(topic, partition)
+    for (let window = this.#limits.scanWindowRecords; ; window *= 2) {
+      const from = Math.max(low, stableEnd - window)
+      // A wider window is read whole again: simple, and at most twice the work.
+      const last = new RecordColumns(count * 2, new Arena(scanArenaBytes))
+      await this.readRange({ topic, partition, from, to: stableEnd }, (columns) => keepLast(columns, last, count, accept), signal ? { signal } : {})
+      trim(last, count)
+      if (last.count === count || from === low || signal?.aborted === true) return last
+    }
+  }
+
+  async #read(range: Range, onBatch: (columns: RecordColumns) => void | Promise<void>, options: RangeReadOptions): Promise<RangeResult> {
+    const { topic, partition } = range
+    const { clock } = this.#options
+    const { low, stableEnd } = await this.watermarks(topic, partition)
+    const from = range.from === 'earliest' ? low : range.from
+    const to = range.to === 'stable-end' ? stableEnd : range.to
+    if (from < low) {
+      throw new HarrierError('RESTORE_IMPOSSIBLE', `${topic}/${partition} should be read from offset ${from}, but its log starts at ${low}`)
+    }
+    let position = from
+    let records = 0
+    if (from >= to) return { records, position }
+
+    const columns = this.#columns
+    this.#client.assign([{ topic, partition, offset: from }])
+    try {
+      let progressAtMs = clock.monotonicMs()
+      while (position < to && options.signal?.aborted !== true) {
+        const fetched = await this.#fetch(range, position)
+        const positionBefore = position
+        columns.reset()
+        for (const message of fetched.messages) {
+          if (message.partition !== partition || message.topic !== topic || message.offset < position) continue
+          position = message.offset + 1
+          if (message.offset < to) appendMessage(columns, options.topicIndex ?? 0, message)
+        }
+        for (const eof of fetched.eofs) {
+          if (eof.partition === partition && eof.topic === topic) position = Math.max(position, eof.offset)
+        }
+        if (columns.count > 0) {
+          records += columns.count
+          await onBatch(columns)
+        }
+        if (position > positionBefore) {
+          progressAtMs = clock.monotonicMs()
+          options.onProgress?.({ position, to, records })
+        } else if (clock.monotonicMs() - progressAtMs > this.#limits.progressMsMax) {
+          throw await this.#stuck(range, position, to)
+        }
+      }
+    } finally {
+      this.#client.unassign()
+    }
+    return { records, position }
+  }
+
+  async #fetch(range: Range, position: number): Promise<Fetched> {
+    const { batchRecordsMax, pollMsMax } = this.#limits
+    try {
+      const ready = await consumeBatch(this.#client, batchRecordsMax, 0)
+      if (ready.messages.length > 0 || ready.eofs.length > 0) return ready
+      return await consumeBatch(this.#client, 1, pollMsMax)
+    } catch (error) {
+      const kafka = toKafkaError(error)
+      if (kafka.code === kafkaCode.autoOffsetReset || kafka.code === kafkaCode.offsetOutOfRange) {
+        throw asHarrierError('RESTORE_IMPOSSIBLE', `offset ${position} of ${range.topic}/${range.partition} is not in the log`, kafka)
+      }
+      if (!isPassing(kafka) && !kafka.isRetriable) throw asHarrierError('BROKER_UNAVAILABLE', `reading ${range.topic}/${range.partition} at offset ${position}`, kafka)
+      await this.#options.clock.sleep(this.#limits.retryPauseMs)
+      return { messages: [], eofs: [] }
+    }
+  }
+
+  async #stuck({ topic, partition }: Range, position: number, to: number): Promise<HarrierError> {
+    const { progressMsMax } = this.#limits
+    const where = `${topic}/${partition} gave nothing for ${progressMsMax} ms at offset ${position} of ${to}`
+    const ends = await this.watermarks(topic, partition).catch(() => undefined)
+    if (!ends) return new HarrierError('BROKER_UNAVAILABLE', where)
+    if (position < ends.low) return new HarrierError('RESTORE_IMPOSSIBLE', `${where}, and its log starts at ${ends.low} by now`)
+    if (ends.stableEnd < to) {
+      return new HarrierError('BROKER_UNAVAILABLE', `${where}: an open transaction holds the stable end at ${ends.stableEnd}`, {
+        remedy: 'the transaction of a dead process ends at its transaction.timeout.ms; starting that process again ends it at once',
+      })
+    }
+    return new HarrierError('BROKER_UNAVAILABLE', where)
+  }
+}
+
+/** First size of the arenas that hold the few records of a scan. */
+const scanArenaBytes = 64 << 10
+
+function keepLast(from: RecordColumns, into: RecordColumns, count: number, accept?: (columns: RecordColumns, row: number) => boolean): void {
+  for (let row = 0; row < from.count; row++) {
+    if (accept && !accept(from, row)) continue
+    if (into.count === into.recordsMax) trim(into, count)
+    copyRow(from, row, into)
+  }
+}
+
+/** Drops all but the last `count` rows. */
+function trim(columns: RecordColumns, count: number): void {
+  if (columns.count <= count) return
+  const rest = new RecordColumns(count, new Arena(scanArenaBytes))
+  for (let row = columns.count - count; row < columns.count; row++) copyRow(columns, row, rest)
+  columns.reset()
+  for (let row = 0; row < rest.count; row++) copyRow(rest, row, columns)
+}
+
+function copyRow(from: RecordColumns, row: number, into: RecordColumns): void {
+  assert(from !== into, 'rows are copied between two columns')
+  into.append(from.topic[row]!, from.partition[row]!, from.offset[row]!, from.timestamp[row]!, from.key(row), from.value(row))
+  into.copyHeaders(from, row)
+}

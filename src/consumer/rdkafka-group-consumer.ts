@@ -1,0 +1,426 @@
+import Kafka from 'node-rdkafka'
+import { assert } from '../base/assert.js'
+import type { Clock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import type { RecordColumns } from '../base/record-columns.js'
+import { Assignment, type PartitionState } from './assignment.js'
+import type { AssignmentHandlers, CommittedOffset, GroupConsumer, PartitionProgress, PollOptions, TopicPartition } from './group-consumer.js'
+import { asHarrierError, isFenced, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
+import { groupConsumerSettings, toConfiguration, type SecuritySettings } from './kafka-settings.js'
+import { appendMessage } from './message-columns.js'
+import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries } from './rdkafka-client.js'
+
+export interface GroupConsumerLimits {
+  readonly connectMsMax: number
+  /** Longest wait for the stable committed offsets: longer than an open transaction of a dead process lives. */
+  readonly committedMsMax: number
+  readonly seekMsMax: number
+  readonly stopMsMax: number
+  readonly retryPauseMs: number
+  /** How often positions are compared with the start of the log, to find a partition that retention overtook. */
+  readonly positionCheckIntervalMs: number
+}
+
+export const groupConsumerLimits: GroupConsumerLimits = {
+  connectMsMax: 30_000,
+  committedMsMax: 30_000,
+  seekMsMax: 10_000,
+  stopMsMax: 10_000,
+  retryPauseMs: 20,
+  positionCheckIntervalMs: 10_000,
+}
+
+export interface RdkafkaGroupConsumerOptions {
+  readonly brokers: string
+  readonly groupId: string
+  readonly groupInstanceId: string
+  /** Their order gives the topic index in `RecordColumns`. */
+  readonly topics: readonly string[]
+  readonly security?: SecuritySettings
+  readonly handlers: AssignmentHandlers
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly limits?: Partial<GroupConsumerLimits>
+}
+
+/**
+ * A member of a consumer group over node-rdkafka.
+ *
+ * Owns: one librdkafka consumer, the assignment, and nothing of the records once they are copied.
+ * Talks to: the engine, through `AssignmentHandlers`.
+ * Invariants:
+ * 1. Rebalances are handled one after the other; a revoked partition is given back only after `onRevoked` is fulfilled.
+ * 2. Records of a partition pass only while it is open (assignment.ts), whatever librdkafka still delivers.
+ * 3. A partition starts where it was told to, or fails loudly; librdkafka never chooses an offset.
+ * 4. Group metadata fences dead members, not partitions: the owner of a batch asks `isOwnedSince` before it sends offsets.
+ */
+export class RdkafkaGroupConsumer implements GroupConsumer {
+  readonly #options: RdkafkaGroupConsumerOptions
+  readonly #limits: GroupConsumerLimits
+  readonly #client: Kafka.KafkaConsumer
+  readonly #assignment: Assignment
+  #rebalances: Promise<void> = Promise.resolve()
+  #revoking = 0
+  #polling: Promise<unknown> | undefined
+  /** librdkafka has told that the session is over; the next revocation is a loss. */
+  #sessionLost = false
+  #failed: HarrierError | undefined
+  #stopping = false
+  #stopPositionCheck: () => void = () => undefined
+
+  constructor(options: RdkafkaGroupConsumerOptions) {
+    this.#options = options
+    this.#limits = { ...groupConsumerLimits, ...options.limits }
+    this.#assignment = new Assignment(options.topics)
+    const configuration = toConfiguration(groupConsumerSettings, {
+      'metadata.broker.list': options.brokers,
+      'group.id': options.groupId,
+      'group.instance.id': options.groupInstanceId,
+      'client.id': options.groupInstanceId,
+      ...options.security,
+      rebalance_cb: (error: unknown, partitions: TopicPartition[]) => this.#onRebalance(toKafkaError(error), partitions),
+    })
+    this.#client = new Kafka.KafkaConsumer(configuration as Kafka.ConsumerGlobalConfig, {})
+    this.#client.on('event.error', (error) => this.#onClientError(toKafkaError(error)))
+    this.#client.on('event.log', (event: { fac?: string; message?: string }) => this.#onLog(event))
+  }
+
+  get membership(): Kafka.KafkaConsumer {
+    return this.#client
+  }
+
+  get assignmentEpoch(): number {
+    return this.#assignment.epoch
+  }
+
+  assignment(): readonly TopicPartition[] {
+    return this.#assignment.owned().map(({ topic, partition }) => ({ topic, partition }))
+  }
+
+  isOwnedSince(partition: TopicPartition, epoch: number): boolean {
+    return this.#assignment.isOwnedSince(partition, epoch)
+  }
+
+  async start(): Promise<void> {
+    await connectClient(this.#client, this.#options.brokers, this.#limits.connectMsMax)
+    this.#client.subscribe([...this.#options.topics])
+    this.#stopPositionCheck = this.#options.clock.every(this.#limits.positionCheckIntervalMs, () => void this.#checkPositions())
+  }
+
+  async poll(into: RecordColumns, { recordsMax, delayMsMax, fillMsMax = 0 }: PollOptions): Promise<number> {
+    assert(this.#polling === undefined, 'one poll at a time')
+    if (this.#failed) throw this.#failed
+    const { clock } = this.#options
+    if (this.#revoking > 0 || this.#stopping) {
+      // The handler of the revocation may be waiting for this very poll: give nothing, and do not spin.
+      await clock.sleep(Math.min(delayMsMax, this.#limits.retryPauseMs))
+      return 0
+    }
+    const room = Math.min(recordsMax, into.recordsMax - into.count)
+    if (room <= 0) return 0
+    const run = this.#fill(into, room, delayMsMax, fillMsMax)
+    this.#polling = run
+    try {
+      return await run
+    } finally {
+      this.#polling = undefined
+    }
+  }
+
+  /**
+   * node-rdkafka applies its time-out to each record, so a slow trickle would hold a batch back for ever. Hence: wait for
+   * one record, then take what is here without waiting, and wait for more only within `fillMsMax`.
+   */
+  async #fill(into: RecordColumns, room: number, delayMsMax: number, fillMsMax: number): Promise<number> {
+    const { clock } = this.#options
+    let taken = await this.#take(into, room, 0)
+    if (taken === 0 && delayMsMax > 0) {
+      taken = await this.#take(into, 1, delayMsMax)
+      if (taken === 1 && room > 1) taken += await this.#take(into, room - 1, 0)
+    }
+    if (taken === 0 || fillMsMax <= 0) return taken
+    const endMs = clock.monotonicMs() + fillMsMax
+    while (taken < room && this.#revoking === 0) {
+      const leftMs = endMs - clock.monotonicMs()
+      if (leftMs < 1) break
+      const first = await this.#take(into, 1, leftMs)
+      if (first === 0) continue
+      taken += first
+      if (taken < room) taken += await this.#take(into, room - taken, 0)
+    }
+    return taken
+  }
+
+  async #take(into: RecordColumns, count: number, timeoutMs: number): Promise<number> {
+    let messages
+    try {
+      ;({ messages } = await consumeBatch(this.#client, count, timeoutMs))
+    } catch (error) {
+      this.#onConsumeError(toKafkaError(error))
+      return 0
+    }
+    const before = into.count
+    let state: PartitionState | undefined
+    for (let i = 0; i < messages.length; i++) {
+      const message = messages[i]!
+      // Records come in runs of one partition: the lookup is needed once per run.
+      if (state === undefined || message.partition !== state.partition || message.topic !== state.topic) {
+        state = this.#assignment.get(message.topic, message.partition)
+      }
+      if (state === undefined || !state.open || message.offset < state.position) continue
+      appendMessage(into, state.topicIndex, message)
+      state.position = message.offset + 1
+    }
+    return into.count - before
+  }
+
+  pause(partitions: readonly TopicPartition[]): void {
+    const states = this.#statesOf(partitions)
+    for (const state of states) state.paused = true
+    if (states.length > 0) this.#client.pause(toPlain(states))
+  }
+
+  async resume(partitions: readonly TopicPartition[]): Promise<void> {
+    const fresh = this.#statesOf(partitions).filter(({ position }) => position < 0)
+    for (const { topic, partition, offset } of await this.committed(fresh)) {
+      await this.seek({ topic, partition }, offset ?? (await this.#watermarks({ topic, partition })).low)
+    }
+    // Some may have been revoked meanwhile.
+    const states = this.#statesOf(partitions)
+    for (const state of states) {
+      state.open = true
+      state.paused = false
+    }
+    if (states.length > 0) this.#client.resume(toPlain(states))
+  }
+
+  async seek(partition: TopicPartition, offset: number): Promise<void> {
+    const state = this.#assignment.get(partition.topic, partition.partition)
+    if (!state) return
+    await this.#checkInLog(partition, offset)
+    if (!this.#isCurrent(state)) return
+    // Between here and the end nothing is fetched, so that a poll under way cannot bring records from before the seek
+    // that look like records from after it, and no record from after it is dropped.
+    const wasOpen = state.open
+    state.open = false
+    this.#client.pause(toPlain([state]))
+    await this.#seekPaused(state, offset)
+    await this.#polling?.catch(() => undefined)
+    if (!this.#isCurrent(state)) return
+    state.position = offset
+    state.open = wasOpen
+    if (wasOpen && !state.paused) this.#client.resume(toPlain([state]))
+  }
+
+  async #seekPaused(state: PartitionState, offset: number): Promise<void> {
+    const { topic, partition } = state
+    const once = (leftMs: number): Promise<void> =>
+      new Promise((resolve, reject) => {
+        this.#client.seek({ topic, partition, offset }, leftMs, (error) => (error ? reject(toKafkaError(error)) : resolve()))
+      })
+    try {
+      await withRetries(`seeking ${name(state)} to ${offset}`, once, {
+        limitMs: this.#limits.seekMsMax,
+        pauseMs: this.#limits.retryPauseMs,
+        clock: this.#options.clock,
+        // Right after the assignment the partition is not yet started in librdkafka's own thread.
+        retry: ({ code }) => (code === kafkaCode.state || code === kafkaCode.inProgress) && this.#isCurrent(state),
+      })
+    } catch (error) {
+      if (this.#isCurrent(state)) throw error
+    }
+  }
+
+  async committed(partitions: readonly TopicPartition[]): Promise<CommittedOffset[]> {
+    if (partitions.length === 0) return []
+    return withRetries(
+      `fetching the committed offsets of group ${this.#options.groupId}`,
+      (leftMs) =>
+        new Promise<CommittedOffset[]>((resolve, reject) => {
+          this.#client.committed(toPlain(partitions), leftMs, (error, found) => {
+            if (error) return reject(toKafkaError(error))
+            const offsets: CommittedOffset[] = []
+            for (const entry of found) {
+              // A partition that failed comes as an Error in the list; "unstable" among them is tried again.
+              if (entry instanceof Error) return reject(new KafkaError(kafkaCode.unstableOffsetCommit, entry.message))
+              offsets.push({ topic: entry.topic, partition: entry.partition, offset: typeof entry.offset === 'number' && entry.offset >= 0 ? entry.offset : null })
+            }
+            resolve(offsets)
+          })
+        }),
+      {
+        limitMs: this.#limits.committedMsMax,
+        pauseMs: this.#limits.retryPauseMs,
+        clock: this.#options.clock,
+        retry: ({ code }) => code === kafkaCode.unstableOffsetCommit,
+      },
+    )
+  }
+
+  progress(): PartitionProgress[] {
+    return this.#assignment.owned().map(({ topic, partition, position }) => {
+      const end = this.#cachedEnd(topic, partition)
+      return { topic, partition, position: position < 0 ? null : position, end, lag: position < 0 || end === null ? 0 : Math.max(0, end - position) }
+    })
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopping) return
+    this.#stopping = true
+    this.#stopPositionCheck()
+    await this.#polling?.catch(() => undefined)
+    await Promise.race([this.#rebalances, this.#options.clock.sleep(this.#limits.stopMsMax)])
+    if (this.#client.isConnected()) await disconnectClient(this.#client, this.#limits.stopMsMax, this.#options.clock, this.#options.logger)
+  }
+
+  #onRebalance(error: KafkaError, partitions: TopicPartition[]): void {
+    if (this.#stopping) {
+      // The close of librdkafka waits for this answer.
+      if (error.code === kafkaCode.revokePartitions) this.#giveBack(partitions)
+      return
+    }
+    if (error.code === kafkaCode.assignPartitions) {
+      this.#enqueue(() => this.#assign(partitions))
+    } else if (error.code === kafkaCode.revokePartitions) {
+      this.#revoking++
+      this.#assignment.close(partitions)
+      this.#enqueue(() => this.#revoke(partitions).finally(() => this.#revoking--))
+    } else {
+      this.#options.logger.log('warn', 'rebalance failed; the group tries again', { cause: error.message, code: error.code })
+    }
+  }
+
+  #enqueue(step: () => Promise<void>): void {
+    this.#rebalances = this.#rebalances.then(step).catch((error: unknown) => this.#fail(asHarrierError('BROKER_UNAVAILABLE', 'a rebalance failed', error)))
+  }
+
+  #assign(partitions: TopicPartition[]): Promise<void> {
+    // The offset is a stand-in: the partition stays paused and closed until `resume` or `seek` says where it starts.
+    this.#client.incrementalAssign(partitions.map(({ topic, partition }) => ({ topic, partition, offset: offsetBeginning })))
+    if (partitions.length === 0) return Promise.resolve()
+    this.#client.pause(toPlain(partitions))
+    this.#assignment.add(partitions)
+    this.#options.handlers.onAssigned(partitions).catch((error: unknown) => {
+      this.#fail(error instanceof HarrierError ? error : asHarrierError('RESTORE_IMPOSSIBLE', 'taking over partitions failed', error))
+    })
+    return Promise.resolve()
+  }
+
+  async #revoke(partitions: TopicPartition[]): Promise<void> {
+    const { handlers, logger, clock } = this.#options
+    // Log events come by another way than rebalances: let one that was sent first arrive first.
+    await clock.sleep(0)
+    const lost = this.#sessionLost
+    this.#sessionLost = false
+    if (lost) this.#assignment.remove(partitions)
+    try {
+      if (partitions.length > 0) await (lost ? handlers.onLost(partitions) : handlers.onRevoked(partitions))
+    } catch (error) {
+      logger.log('error', 'the engine failed while partitions were revoked', { cause: toKafkaError(error).message })
+      this.#fail(error instanceof HarrierError ? error : asHarrierError('TRANSACTION_ABORTED', 'giving partitions back failed', error))
+    } finally {
+      await this.#polling?.catch(() => undefined)
+      this.#giveBack(partitions)
+    }
+  }
+
+  #giveBack(partitions: TopicPartition[]): void {
+    this.#assignment.remove(partitions)
+    this.#client.incrementalUnassign(partitions)
+  }
+
+  #onConsumeError(error: KafkaError): void {
+    if (error.code === kafkaCode.maxPollExceeded) {
+      this.#sessionLost = true
+      this.#options.logger.log('warn', 'the engine did not poll in time; its partitions are lost', { cause: error.message })
+    } else if (error.code === kafkaCode.autoOffsetReset || error.code === kafkaCode.offsetOutOfRange) {
+      this.#fail(asHarrierError('RESTORE_IMPOSSIBLE', 'the next offset to read is not in the log any more', error))
+    } else if (error.isFatal || error.code === kafkaCode.fatal || isFenced(error)) {
+      this.#fail(this.#fatal(error))
+    } else if (!isPassing(error)) {
+      this.#options.logger.log('warn', 'reading from Kafka failed; it is tried again', { cause: error.message, code: error.code })
+    }
+  }
+
+  #onClientError(error: KafkaError): void {
+    if (error.isFatal || error.code === kafkaCode.fatal || isFenced(error)) this.#fail(this.#fatal(error))
+    else if (!isPassing(error)) this.#options.logger.log('warn', 'Kafka client error', { cause: error.message, code: error.code })
+  }
+
+  #onLog({ fac, message }: { fac?: string; message?: string }): void {
+    // node-rdkafka does not hand on `rd_kafka_assignment_lost`; these two log lines come before a revocation that is a loss.
+    if (fac === 'SESSTMOUT' || fac === 'MAXPOLL') this.#sessionLost = true
+    this.#options.logger.log('debug', 'librdkafka', { fac, message })
+  }
+
+  #fatal(error: KafkaError): HarrierError {
+    if (!isFenced(error)) return asHarrierError('BROKER_UNAVAILABLE', `the membership in group ${this.#options.groupId} ended`, error)
+    return asHarrierError('FENCED', `another process has joined group ${this.#options.groupId} as ${this.#options.groupInstanceId}`, error)
+  }
+
+  #fail(error: HarrierError): void {
+    if (this.#failed || this.#stopping) return
+    this.#failed = error
+    this.#options.handlers.onFatal(error)
+  }
+
+  /** A start outside the log is an error that names both ends, before librdkafka meets it. */
+  async #checkInLog(partition: TopicPartition, offset: number): Promise<void> {
+    const { low, stableEnd } = await this.#watermarks(partition)
+    if (offset >= low) return
+    throw new HarrierError('RESTORE_IMPOSSIBLE', `${name(partition)} should be read from offset ${offset}, but its log starts at ${low} (and ends at ${stableEnd})`)
+  }
+
+  #watermarks(partition: TopicPartition) {
+    const { seekMsMax, retryPauseMs } = this.#limits
+    return withRetries(
+      `asking for the ends of ${name(partition)}`,
+      (leftMs) => queryWatermarks(this.#client, partition.topic, partition.partition, leftMs),
+      { limitMs: seekMsMax, pauseMs: retryPauseMs, clock: this.#options.clock },
+    )
+  }
+
+  /** An error in the middle of a fetched batch is lost in node-rdkafka; this finds a partition that stands outside its log. */
+  async #checkPositions(): Promise<void> {
+    for (const state of this.#assignment.owned()) {
+      if (!state.open || this.#stopping) continue
+      try {
+        const positionBefore = state.position
+        const { low } = await queryWatermarks(this.#client, state.topic, state.partition, this.#limits.seekMsMax)
+        if (this.#isCurrent(state) && state.position === positionBefore && positionBefore < low) {
+          this.#fail(new HarrierError('RESTORE_IMPOSSIBLE', `${name(state)} stands at offset ${positionBefore}, but its log starts at ${low}: retention was faster than the engine`))
+        }
+      } catch (error) {
+        this.#options.logger.log('debug', 'the positions could not be checked', { cause: toKafkaError(error).message })
+      }
+    }
+  }
+
+  #cachedEnd(topic: string, partition: number): number | null {
+    try {
+      const { highOffset } = this.#client.getWatermarkOffsets(topic, partition)
+      return highOffset >= 0 ? highOffset : null
+    } catch {
+      return null
+    }
+  }
+
+  #isCurrent(state: PartitionState): boolean {
+    return this.#assignment.get(state.topic, state.partition) === state
+  }
+
+  #statesOf(partitions: readonly TopicPartition[]): PartitionState[] {
+    return partitions.map(({ topic, partition }) => this.#assignment.get(topic, partition)).filter((state) => state !== undefined)
+  }
+}
+
+const offsetBeginning = -2
+
+function name({ topic, partition }: TopicPartition): string {
+  return `${topic}/${partition}`
+}
+
+function toPlain(partitions: readonly TopicPartition[]): { topic: string; partition: number }[] {
+  return partitions.map(({ topic, partition }) => ({ topic, partition }))
+}

@@ -1,0 +1,236 @@
+import Kafka from 'node-rdkafka'
+import { assert } from '../base/assert.js'
+import type { Clock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import type { RecordColumns } from '../base/record-columns.js'
+import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
+import { asHarrierError, isFenced, isPassing, kafkaCode, toKafkaError, type KafkaError } from '../consumer/kafka-errors.js'
+import { producerSettings, toConfiguration, type SecuritySettings } from '../consumer/kafka-settings.js'
+import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
+import { toTextHeaders } from './packed-headers.js'
+import type { TransactionalProducer } from './transactional-producer.js'
+
+export interface ProducerLimits {
+  readonly connectMsMax: number
+  readonly initMsMax: number
+  /** One try of a transactional call; tries follow each other while the trouble is passing. */
+  readonly callMsMax: number
+  /** All tries of one call together. */
+  readonly retryMsMax: number
+  readonly retryPauseMs: number
+  /** Pause while the local queue is full. */
+  readonly queueFullPauseMs: number
+  readonly closeMsMax: number
+}
+
+export const producerLimits: ProducerLimits = {
+  connectMsMax: 30_000,
+  initMsMax: 60_000,
+  callMsMax: 15_000,
+  retryMsMax: 60_000,
+  retryPauseMs: 50,
+  queueFullPauseMs: 1,
+  closeMsMax: 10_000,
+}
+
+export interface RdkafkaProducerOptions {
+  readonly brokers: string
+  readonly transactionalId: string
+  readonly security?: SecuritySettings
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly limits?: Partial<ProducerLimits>
+  /** A record that could not be delivered; its transaction can only be aborted. */
+  readonly onDeliveryError?: (error: HarrierError) => void
+  /** More librdkafka settings, for measurements. */
+  readonly settings?: Readonly<Record<string, string | number | boolean>>
+}
+
+type State = 'new' | 'ready' | 'open' | 'broken' | 'fenced' | 'closed'
+
+const allowed = {
+  new: ['ready', 'fenced', 'closed'],
+  ready: ['open', 'broken', 'fenced', 'closed'],
+  open: ['ready', 'broken', 'fenced', 'closed'],
+  broken: ['ready', 'broken', 'fenced', 'closed'],
+  fenced: ['fenced', 'closed'],
+  closed: [],
+} as const satisfies Record<State, readonly State[]>
+
+/** The native call: no wrapper per record, and an error code instead of an exception. */
+interface NativeProducer {
+  produce(
+    topic: string,
+    partition: number,
+    value: Uint8Array | null,
+    key: Uint8Array | null,
+    timestamp: number,
+    opaque: undefined,
+    headers: Record<string, string>[] | undefined,
+  ): number
+}
+
+type Done = (error: unknown) => void
+
+/**
+ * A transactional producer over node-rdkafka.
+ *
+ * Owns: one librdkafka producer. Talks to: nobody else.
+ * Invariants:
+ * 1. Calls follow the state table; a failed call in a transaction leads to `broken`, from where only `abort` leads back.
+ * 2. No delivery reports: the commit flushes and fails if one record failed.
+ * 3. What is retriable is retried here, within named limits; what is thrown needs an abort, or a new producer.
+ */
+export class RdkafkaTransactionalProducer implements TransactionalProducer {
+  readonly #options: RdkafkaProducerOptions
+  readonly #limits: ProducerLimits
+  readonly #client: Kafka.Producer
+  #state: State = 'new'
+
+  constructor(options: RdkafkaProducerOptions) {
+    this.#options = options
+    this.#limits = { ...producerLimits, ...options.limits }
+    const configuration = toConfiguration(producerSettings, {
+      'metadata.broker.list': options.brokers,
+      'client.id': options.transactionalId,
+      'transactional.id': options.transactionalId,
+      ...options.security,
+      ...options.settings,
+      dr_cb: true,
+    })
+    this.#client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, {})
+    this.#client.on('event.error', (error) => {
+      const kafka = toKafkaError(error)
+      if (!isPassing(kafka)) options.logger.log('warn', 'Kafka producer error', { cause: kafka.message, code: kafka.code })
+    })
+    this.#client.on('event.log', (event: { fac?: string; message?: string }) => options.logger.log('debug', 'librdkafka', { ...event }))
+    this.#client.on('delivery-report', (error) => {
+      // Records that an abort purges come here too; they are no news.
+      if (!error || this.#state !== 'open') return
+      options.onDeliveryError?.(asHarrierError('TRANSACTION_ABORTED', 'a record could not be delivered', error))
+    })
+  }
+
+  get transactionalId(): string {
+    return this.#options.transactionalId
+  }
+
+  async init(): Promise<void> {
+    assert(this.#state === 'new', 'a producer is initialised once')
+    await connectClient(this.#client, this.#options.brokers, this.#limits.connectMsMax)
+    await this.#call('initialising', (timeoutMs, done) => this.#client.initTransactions(timeoutMs, done), this.#limits.initMsMax)
+    this.#enter('ready')
+  }
+
+  async begin(): Promise<void> {
+    assert(this.#state === 'ready', `a transaction begins when there is none (state ${this.#state})`)
+    await this.#call('beginning a transaction', (_, done) => this.#client.beginTransaction(done))
+    this.#enter('open')
+  }
+
+  async send(columns: RecordColumns, topics: readonly string[]): Promise<void> {
+    assert(this.#state === 'open', `records are sent in a transaction (state ${this.#state})`)
+    const native = this.#client.getClient() as NativeProducer
+    const { topic, partition, timestamp, keyAt, keyBytes, valueAt, valueBytes, headersBytes } = columns
+    const { count } = columns
+    // The arena may not grow in here, so its bytes are taken once.
+    const bytes = columns.arena.bytes
+    for (let row = 0; row < count; row++) {
+      const keyStart = keyAt[row]!
+      const keyLength = keyBytes[row]!
+      const valueStart = valueAt[row]!
+      const valueLength = valueBytes[row]!
+      const key = keyLength < 0 ? null : bytes.subarray(keyStart, keyStart + keyLength)
+      const value = valueLength < 0 ? null : bytes.subarray(valueStart, valueStart + valueLength)
+      const headers = headersBytes[row] === 0 ? undefined : toTextHeaders(columns, row)
+      for (;;) {
+        const code = native.produce(topics[topic[row]!]!, partition[row]!, value, key, timestamp[row]!, undefined, headers)
+        if (code === 0) break
+        if (code !== kafkaCode.queueFull) throw this.#produceError(code, topics[topic[row]!]!, keyLength + valueLength)
+        this.#client.poll()
+        await this.#options.clock.sleep(this.#limits.queueFullPauseMs)
+      }
+    }
+  }
+
+  async sendOffsets(offsets: readonly TopicPartitionOffset[], { membership }: Pick<GroupConsumer, 'membership'>): Promise<void> {
+    assert(this.#state === 'open', `offsets are sent in a transaction (state ${this.#state})`)
+    assert(membership instanceof Kafka.KafkaConsumer, 'this producer is paired with a consumer of node-rdkafka')
+    if (offsets.length === 0) return
+    const plain = offsets.map(({ topic, partition, offset }) => ({ topic, partition, offset }))
+    await this.#call('sending offsets', (timeoutMs, done) => this.#client.sendOffsetsToTransaction(plain, membership, timeoutMs, done))
+  }
+
+  async commit(): Promise<void> {
+    assert(this.#state === 'open', `a transaction is open when it is committed (state ${this.#state})`)
+    await this.#call('committing', (timeoutMs, done) => this.#client.commitTransaction(timeoutMs, done))
+    this.#enter('ready')
+  }
+
+  async abort(): Promise<void> {
+    assert(this.#state === 'open' || this.#state === 'broken', `there is a transaction to abort (state ${this.#state})`)
+    await this.#call('aborting', (timeoutMs, done) => this.#client.abortTransaction(timeoutMs, done))
+    this.#enter('ready')
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return
+    this.#enter('closed')
+    if (!this.#client.isConnected()) return
+    // `disconnect` of the producer flushes first; an open transaction must end without its records.
+    await disconnectClient(this.#client, this.#limits.closeMsMax, this.#options.clock, this.#options.logger)
+  }
+
+  /** One transactional call, tried again while librdkafka says that it may be. */
+  async #call(doing: string, call: (timeoutMs: number, done: Done) => void, limitMs = this.#limits.retryMsMax): Promise<void> {
+    const { clock } = this.#options
+    const endMs = clock.monotonicMs() + limitMs
+    for (;;) {
+      const leftMs = Math.max(1, Math.ceil(endMs - clock.monotonicMs()))
+      const error = await new Promise<unknown>((resolve) => call(Math.min(leftMs, this.#limits.callMsMax), resolve))
+      if (!error) return
+      const kafka = toKafkaError(error)
+      const again = kafka.isRetriable && !kafka.isFatal && !kafka.isTxnRequiresAbort
+      if (!again || clock.monotonicMs() + this.#limits.retryPauseMs >= endMs) throw this.#classify(doing, kafka)
+      await clock.sleep(this.#limits.retryPauseMs)
+    }
+  }
+
+  #classify(doing: string, error: KafkaError): HarrierError {
+    const what = `${doing} of ${this.transactionalId}`
+    if (error.isFatal || isFenced(error)) {
+      this.#enter('fenced')
+      return asHarrierError('FENCED', what, error)
+    }
+    if (this.#state === 'open') this.#enter('broken')
+    if (error.isTxnRequiresAbort) return asHarrierError('TRANSACTION_ABORTED', what, error)
+    if (error.isRetriable || isPassing(error)) return asHarrierError('BROKER_UNAVAILABLE', what, error)
+    return asHarrierError('TRANSACTION_ABORTED', what, error)
+  }
+
+  #produceError(code: number, topic: string, bytes: number): HarrierError {
+    const error = toKafkaError(code)
+    if (code !== kafkaCode.messageTooLarge) return this.#classify(`producing to ${topic}`, error)
+    this.#enter('broken')
+    return asHarrierError('LIMIT_EXCEEDED', `a record of ${bytes} bytes for ${topic} exceeds message.max.bytes`, error)
+  }
+
+  #enter(next: State): void {
+    assert((allowed[this.#state] as readonly State[]).includes(next), `producer goes from ${this.#state} to ${next}`)
+    this.#state = next
+  }
+}
+
+/**
+ * Ends the open transaction of a dead process by initialising its transactional id: 0.3 s instead of its time-out.
+ * Only for ids whose owner has left the group: a living one would be fenced.
+ */
+export async function freeTransactionalId(options: Omit<RdkafkaProducerOptions, 'onDeliveryError'>): Promise<void> {
+  const producer = new RdkafkaTransactionalProducer(options)
+  try {
+    await producer.init()
+  } finally {
+    await producer.close()
+  }
+}
