@@ -47,10 +47,12 @@ export class JavaStack {
         const java = await requireJava()
         await fetchLibrary(folder.lib, missing, onProgress, this.#clock)
         onProgress(`starting ${missing.map((name) => javaServices[name].title).join(' and ')}`, 'step')
-        for (const name of missing) {
+        const starts = missing.map(async (name) => {
           await this.#start(name, java.path, record)
           started.push(name)
-        }
+        })
+        // All of them settle before one failure stops the others: none may start after that.
+        for (const outcome of await Promise.allSettled(starts)) if (outcome.status === 'rejected') throw outcome.reason
       }
       await Promise.all(services.map((name) => waitForJavaService(name, record.processes[name]!, folder, record, this.#clock)))
     } catch (error) {
