@@ -1,0 +1,153 @@
+import type { Arena } from '../base/arena.js'
+import { assert } from '../base/assert.js'
+import { HarrierError } from '../base/errors.js'
+import { encodeLong, encodeString, longBytesMax, writeByte, writeBytesFrom, writeDouble, writeFloat, writeLong, writeRaw } from './avro-writer.js'
+import type { EventColumns } from './event-columns.js'
+import { isText, type FieldSpec } from './field-spec.js'
+import { reasonsMax, type OutcomeColumns } from './outcome-columns.js'
+import { schemaPrefix } from './registry-prefix.js'
+
+/** What scored events and alerts have in common, fixed for the life of an encoder. */
+export interface EventShape {
+  readonly schemaId: number
+  readonly fields: readonly FieldSpec[]
+  /** Names of the source fields that hold the event's id (text), its entity (text) and its time. */
+  readonly eventId: string
+  readonly entity: string
+  readonly eventTime: string
+  /** name@version of each model, in the order of `OutcomeColumns.scores`. */
+  readonly models: readonly { readonly label: string; readonly role: string }[]
+  /** Who may decide; `OutcomeColumns.decider` is a number into it: champion, fall-back model, rule, review. */
+  readonly deciders: readonly string[]
+  /** `OutcomeColumns.reasons` has a bit for each. */
+  readonly reasons: readonly string[]
+  /** Names of the source fields that are passed on. Null ones are left out of the map. */
+  readonly attributes: readonly string[]
+}
+
+const unionLong = 0
+const unionDouble = 2
+const unionString = 4
+
+interface Attribute {
+  readonly field: number
+  /** Avro union index, zig-zag: long 0, double 1, string 2. */
+  readonly union: number
+  readonly name: Uint8Array
+}
+
+/**
+ * The parts of which scored events and alerts are made. Everything that does not change from row to row was encoded
+ * once; a row costs copies and varints only, no object and no string.
+ */
+export class EventPartWriter {
+  readonly prefix: Uint8Array
+  readonly #eventId: number
+  readonly #entity: number
+  readonly #eventTime: number
+  readonly #deciders: readonly Uint8Array[]
+  readonly #reasons: readonly Uint8Array[]
+  readonly #attributes: readonly Attribute[]
+  #lineage: Uint8Array = new Uint8Array(0)
+  readonly #staticBytes: number
+
+  constructor(shape: EventShape) {
+    this.prefix = schemaPrefix(shape.schemaId)
+    this.#eventId = fieldNumber(shape, shape.eventId)
+    this.#entity = fieldNumber(shape, shape.entity)
+    this.#eventTime = fieldNumber(shape, shape.eventTime)
+    for (const name of [shape.eventId, shape.entity]) {
+      if (!isText(shape.fields[fieldNumber(shape, name)]!)) throw new HarrierError('TOPOLOGY_INVALID', `source field "${name}" must be of type text`)
+    }
+    assert(shape.reasons.length <= reasonsMax, `at most ${reasonsMax} reasons`)
+    this.#deciders = shape.deciders.map(encodeString)
+    this.#reasons = shape.reasons.map(encodeString)
+    this.#attributes = shape.attributes.map((name) => {
+      const field = fieldNumber(shape, name)
+      return { field, union: unionOf(shape.fields[field]!), name: encodeString(name) }
+    })
+    const bytesOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0)
+    const attributes = this.#attributes.reduce((sum, attribute) => sum + attribute.name.length + 1 + longBytesMax, 0)
+    this.#staticBytes = 128 + Math.max(0, ...this.#deciders.map((decider) => decider.length)) + bytesOf(this.#reasons) + attributes
+  }
+
+  /** Sets the lineage reference of the rows that follow: once for each task of a batch. */
+  setLineage(task: string, sequence: number): void {
+    this.#lineage = Buffer.concat([encodeString(task), encodeLong(sequence)])
+  }
+
+  /** An upper bound of a row's size without what the encoder itself adds. */
+  sizeMax(events: EventColumns, row: number): number {
+    let bytes = this.#staticBytes + this.#lineage.length + events.textBytes[this.#eventId]![row]! + events.textBytes[this.#entity]![row]!
+    for (const { field, union } of this.#attributes) if (union === unionString) bytes += Math.max(0, events.textBytes[field]![row]!)
+    return bytes
+  }
+
+  /** event_id, entity, event_time. */
+  writeHead(out: Arena, source: Arena, events: EventColumns, row: number): void {
+    writeRaw(out, this.prefix)
+    writeBytesFrom(out, source.bytes, events.textAt[this.#eventId]![row]!, events.textBytes[this.#eventId]![row]!)
+    writeBytesFrom(out, source.bytes, events.textAt[this.#entity]![row]!, events.textBytes[this.#entity]![row]!)
+    writeLong(out, events.numbers[this.#eventTime]![row]!)
+  }
+
+  /** score, decision, model. */
+  writeDecision(out: Arena, outcome: OutcomeColumns, row: number): void {
+    writeFloat(out, outcome.score[row]!)
+    writeByte(out, outcome.decision[row]! << 1)
+    const decider = this.#deciders[outcome.decider[row]!]
+    assert(decider, 'a decider is one of the encoder\'s')
+    writeRaw(out, decider)
+  }
+
+  writeReasons(out: Arena, bits: number): void {
+    if (bits === 0) return writeByte(out, 0)
+    let count = 0
+    for (let rest = bits; rest !== 0; rest &= rest - 1) count++
+    writeLong(out, count)
+    for (let r = 0; r < this.#reasons.length; r++) if ((bits & (1 << r)) !== 0) writeRaw(out, this.#reasons[r]!)
+    writeByte(out, 0)
+  }
+
+  writeAttributes(out: Arena, source: Arena, events: EventColumns, row: number): void {
+    const attributes = this.#attributes
+    let count = 0
+    for (let a = 0; a < attributes.length; a++) if (!isNull(attributes[a]!, events, row)) count++
+    if (count > 0) {
+      writeLong(out, count)
+      for (let a = 0; a < attributes.length; a++) {
+        const attribute = attributes[a]!
+        if (isNull(attribute, events, row)) continue
+        const { field, union } = attribute
+        writeRaw(out, attribute.name)
+        writeByte(out, union)
+        if (union === unionString) writeBytesFrom(out, source.bytes, events.textAt[field]![row]!, events.textBytes[field]![row]!)
+        else if (union === unionLong) writeLong(out, events.numbers[field]![row]!)
+        else writeDouble(out, events.numbers[field]![row]!)
+      }
+    }
+    writeByte(out, 0)
+  }
+
+  writeLineage(out: Arena): void {
+    assert(this.#lineage.length > 0, 'setLineage comes before the first row')
+    writeRaw(out, this.#lineage)
+  }
+}
+
+function isNull(attribute: Attribute, events: EventColumns, row: number): boolean {
+  if (attribute.union === unionString) return events.textBytes[attribute.field]![row]! < 0
+  const value = events.numbers[attribute.field]![row]!
+  return value !== value
+}
+
+function unionOf(field: FieldSpec): number {
+  if (isText(field)) return unionString
+  return field.type === 'number' ? unionDouble : unionLong
+}
+
+function fieldNumber(shape: EventShape, name: string): number {
+  const index = shape.fields.findIndex((field) => field.name === name)
+  if (index < 0) throw new HarrierError('TOPOLOGY_INVALID', `the source has no field "${name}"`)
+  return index
+}

@@ -1,0 +1,69 @@
+import { Fault } from './decode-fault.js'
+import { exact, powersOfTen, scaleBig } from './exact-number.js'
+import type { JsonScanner } from './json-scanner.js'
+
+/** The scanner's number times 10^scale, exactly, into `exact.value`; `exact.fault` says inexact or integerUnsafe. */
+export function jsonInteger(scanner: JsonScanner, scale: number): void {
+  const shift = scanner.exponent + scale
+  exact.fault = Fault.none
+  if (!scanner.long && shift === 0) {
+    exact.value = scanner.negative ? 0 - scanner.mantissa : scanner.mantissa
+    return
+  }
+  if (!scanner.long && scanner.mantissa === 0) {
+    exact.value = 0
+    return
+  }
+  if (!scanner.long && shift > 0 && shift < 16) {
+    const value = scanner.mantissa * powersOfTen[shift]!
+    exact.value = scanner.negative ? -value : value
+    if (value > Number.MAX_SAFE_INTEGER) exact.fault = Fault.integerUnsafe
+    return
+  }
+  if (!scanner.long && shift < 0 && shift >= -16) {
+    const power = powersOfTen[-shift]!
+    const value = Math.floor(scanner.mantissa / power)
+    exact.value = scanner.negative ? 0 - value : value
+    if (value * power !== scanner.mantissa) exact.fault = Fault.inexact
+    return
+  }
+  fromText(scanner, scale)
+}
+
+/** The scanner's number as the nearest double; infinite when it is beyond all of them. */
+export function jsonNumber(scanner: JsonScanner): number {
+  const { mantissa, exponent, negative } = scanner
+  // Both factors are exact, so the one operation rounds correctly. Source: Clinger 1990, "fast path".
+  if (!scanner.long && exponent >= -22 && exponent <= 22) {
+    const value = exponent < 0 ? mantissa / powersOfTen[-exponent]! : mantissa * powersOfTen[exponent]!
+    return negative ? 0 - value : value
+  }
+  return Number(textOf(scanner))
+}
+
+/** Whole ms of the scanner's number of time units, 10^scale of them in a ms; what is finer is cut off (downwards). */
+export function jsonTimeMs(scanner: JsonScanner, scale: number): number {
+  jsonInteger(scanner, scale)
+  if (exact.fault === Fault.none) return exact.value
+  return Math.floor(jsonNumber(scanner) * Number(`1e${scale}`))
+}
+
+/** The rare long way: numbers with many digits or far exponents. */
+function fromText(scanner: JsonScanner, scale: number): void {
+  exact.value = 0
+  const match = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(textOf(scanner))
+  const fraction = match?.[2] ?? ''
+  const digits = ((match?.[1] ?? '') + fraction).replace(/^0+/, '')
+  const significant = digits.replace(/0+$/, '')
+  if (significant === '') return
+  const shift = Number(match?.[3] ?? 0) - fraction.length + scale + digits.length - significant.length
+  // The value is significant * 10^shift, and significant does not end in 0: an integer only for shift >= 0.
+  if (significant.length + shift > 17) exact.fault = Fault.integerUnsafe
+  else if (shift < 0) exact.fault = Fault.inexact
+  else scaleBig(BigInt(scanner.negative ? `-${significant}` : significant), shift)
+}
+
+function textOf(scanner: JsonScanner): string {
+  const { bytes, textAt, textEnd } = scanner
+  return Buffer.from(bytes.buffer, bytes.byteOffset + textAt, textEnd - textAt).toString('latin1')
+}

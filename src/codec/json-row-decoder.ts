@@ -1,0 +1,291 @@
+import type { Arena } from '../base/arena.js'
+import { declaredStandIn } from './avro-default.js'
+import { eventTimeMsMax, eventTimeMsMin, Fault, nestingDepthMax, packFault } from './decode-fault.js'
+import type { EventColumns } from './event-columns.js'
+import { exact } from './exact-number.js'
+import { buildPathTree, type PathNode } from './field-paths.js'
+import { isText, isTime, type FieldSpec } from './field-spec.js'
+import { parseIsoTimeMs } from './iso-time.js'
+import { jsonInteger, jsonNumber, jsonTimeMs } from './json-number.js'
+import { JsonScanner } from './json-scanner.js'
+
+/** A step of the paths with its name as bytes, and the row in which it was met last. */
+interface JsonNode {
+  readonly name: Uint8Array
+  readonly fields: readonly number[]
+  readonly children: readonly JsonNode[]
+  readonly first: number
+  seen: number
+}
+
+const millisExponent = { 'timestamp-millis': 0, 'timestamp-micros': -3, 'timestamp-seconds': 3 } as const
+
+/**
+ * Reads the wanted fields of a JSON object into columns in one pass over its bytes. The whole value is checked to be
+ * JSON in UTF-8, what is not wanted included. A wanted name that stands twice in one object is a fault: which one
+ * counts is not ours to guess.
+ */
+export class JsonRowDecoder {
+  /** Bytes that a row's defaults may append to the arena; text itself is never longer than its JSON. */
+  readonly textBytesMax: number
+  readonly #fields: readonly FieldSpec[]
+  readonly #root: JsonNode
+  readonly #scanner = new JsonScanner()
+  /** Number of the row in which a field got its value; rows are numbered over the decoder's life. */
+  readonly #filled: Float64Array
+  readonly #defaults: readonly (Uint8Array | number | null | undefined)[]
+  #stamp = 0
+  #row = 0
+  #events!: EventColumns
+  #arena!: Arena
+
+  constructor(fields: readonly FieldSpec[]) {
+    this.#fields = fields
+    this.#root = toJsonNode(buildPathTree(fields))
+    this.#filled = new Float64Array(fields.length)
+    this.#defaults = fields.map((field) => {
+      const standIn = declaredStandIn(field)
+      if (standIn.kind !== 'value') return standIn.kind === 'null' ? null : undefined
+      return typeof standIn.value === 'number' ? standIn.value : Buffer.from(standIn.value)
+    })
+    this.textBytesMax = this.#defaults.reduce<number>((sum, value) => sum + (value instanceof Uint8Array ? value.length : 0), 0)
+  }
+
+  /** Decodes bytes [at, end) of the arena. Returns 0 or a packed fault. The caller has reserved room for the text. */
+  decode(arena: Arena, at: number, end: number, row: number, events: EventColumns): number {
+    const scanner = this.#scanner
+    this.#arena = arena
+    this.#events = events
+    this.#row = row
+    this.#stamp++
+    scanner.open(arena.bytes, at, end)
+    if (scanner.peek() !== 0x7b) {
+      const fault = this.#skip(0)
+      return fault !== 0 || scanner.peek() >= 0 ? fault || Fault.notJson : Fault.wrongType
+    }
+    const fault = this.#object(this.#root, 0)
+    if (fault !== 0) return fault
+    if (scanner.peek() >= 0) return Fault.notJson
+    return this.#fillMissing()
+  }
+
+  #value(node: JsonNode, depth: number): number {
+    const scanner = this.#scanner
+    const first = scanner.peek()
+    if (first === 0x7b && node.children.length > 0 && node.fields.length === 0) return this.#object(node, depth)
+    if (first === 0x6e) return scanner.scanWord() || this.#null(node)
+    if (node.children.length > 0 || first === 0x7b || first === 0x5b) return this.#skip(depth) || packFault(Fault.wrongType, node.first)
+    if (first === 0x22) return this.#string(node)
+    if (first === 0x74 || first === 0x66) return this.#boolean(node, first === 0x74)
+    return scanner.scanNumber() || this.#number(node)
+  }
+
+  #object(node: JsonNode, depth: number): number {
+    const scanner = this.#scanner
+    if (depth >= nestingDepthMax) return Fault.tooDeep
+    scanner.at++
+    let next = scanner.peek()
+    if (next === 0x7d) {
+      scanner.at++
+      return Fault.none
+    }
+    let hint = 0
+    for (;;) {
+      if (next !== 0x22) return Fault.notJson
+      const nameFault = scanner.scanString()
+      if (nameFault !== 0) return nameFault
+      // Writers keep the order of their names: the child after the last one found is tried first.
+      const found = this.#find(node, hint)
+      if (scanner.peek() !== 0x3a) return Fault.notJson
+      scanner.at++
+      let fault: number
+      if (found < 0) fault = this.#skip(depth + 1)
+      else {
+        hint = found + 1
+        const child = node.children[found]!
+        if (child.seen === this.#stamp) return packFault(Fault.duplicateField, child.first)
+        child.seen = this.#stamp
+        fault = this.#value(child, depth + 1)
+      }
+      if (fault !== 0) return fault
+      next = scanner.peek()
+      if (next === 0x7d) {
+        scanner.at++
+        return Fault.none
+      }
+      if (next !== 0x2c) return Fault.notJson
+      scanner.at++
+      next = scanner.peek()
+    }
+  }
+
+  /** The child whose name the scanner has just read; -1 for none. */
+  #find(node: JsonNode, hint: number): number {
+    const scanner = this.#scanner
+    const { bytes } = scanner
+    let at = scanner.textAt
+    let size = scanner.textEnd - at
+    if (scanner.escaped) {
+      at = this.#arena.used
+      size = scanner.unescapeText(at)
+    }
+    const { children } = node
+    for (let tries = 0; tries < children.length; tries++) {
+      const index = hint + tries < children.length ? hint + tries : hint + tries - children.length
+      const { name } = children[index]!
+      if (name.length !== size) continue
+      let i = 0
+      while (i < size && bytes[at + i] === name[i]) i++
+      if (i === size) return index
+    }
+    return -1
+  }
+
+  #string(node: JsonNode): number {
+    const scanner = this.#scanner
+    const scanFault = scanner.scanString()
+    if (scanFault !== 0) return packFault(scanFault, node.first)
+    const arena = this.#arena
+    let at = scanner.textAt
+    let size = scanner.textEnd - at
+    if (scanner.escaped) {
+      at = arena.used
+      size = scanner.unescapeText(at)
+      if (size < 0) return packFault(Fault.badUtf8, node.first)
+      arena.used += size
+    }
+    for (const index of node.fields) {
+      const field = this.#fields[index]!
+      this.#filled[index] = this.#stamp
+      if (isText(field)) {
+        this.#events.textAt[index]![this.#row] = at
+        this.#events.textBytes[index]![this.#row] = size
+      } else if (field.type === 'iso8601') {
+        const timeMs = parseIsoTimeMs(scanner.bytes, at, at + size)
+        if (timeMs !== timeMs) return packFault(Fault.badTime, index)
+        const fault = this.#setTime(index, timeMs)
+        if (fault !== 0) return fault
+      } else return packFault(Fault.wrongType, index)
+    }
+    return Fault.none
+  }
+
+  #number(node: JsonNode): number {
+    const scanner = this.#scanner
+    for (const index of node.fields) {
+      const field = this.#fields[index]!
+      this.#filled[index] = this.#stamp
+      let fault: number
+      if (isText(field)) {
+        this.#events.textAt[index]![this.#row] = scanner.textAt
+        this.#events.textBytes[index]![this.#row] = scanner.textEnd - scanner.textAt
+        fault = Fault.none
+      } else if (field.type === 'integer') {
+        jsonInteger(scanner, field.scale ?? 0)
+        fault = exact.fault === 0 ? this.#setNumber(index, exact.value) : packFault(exact.fault, index)
+      } else if (field.type === 'number') {
+        fault = this.#setNumber(index, jsonNumber(scanner))
+      } else if (isTime(field) && field.type !== 'iso8601') {
+        fault = this.#setTime(index, jsonTimeMs(scanner, millisExponent[field.type as keyof typeof millisExponent]))
+      } else fault = packFault(Fault.wrongType, index)
+      if (fault !== 0) return fault
+    }
+    return Fault.none
+  }
+
+  #boolean(node: JsonNode, value: boolean): number {
+    const fault = this.#scanner.scanWord()
+    if (fault !== 0) return fault
+    for (const index of node.fields) {
+      if (this.#fields[index]!.type !== 'boolean') return packFault(Fault.wrongType, index)
+      this.#filled[index] = this.#stamp
+      this.#events.numbers[index]![this.#row] = value ? 1 : 0
+    }
+    return Fault.none
+  }
+
+  /** Null takes no default: it is a statement, not an absence. */
+  #null(node: JsonNode): number {
+    for (const index of node.fields) {
+      if (this.#fields[index]!.optional !== true) return packFault(Fault.nullField, index)
+      this.#filled[index] = this.#stamp
+      this.#setNull(index)
+    }
+    for (const child of node.children) {
+      const fault = this.#null(child)
+      if (fault !== 0) return fault
+    }
+    return Fault.none
+  }
+
+  #setNumber(index: number, value: number): number {
+    const { min, max } = this.#fields[index]!
+    this.#events.numbers[index]![this.#row] = value
+    if (value - value !== 0) return packFault(Fault.notFinite, index)
+    if (min !== undefined && value < min) return packFault(Fault.belowMin, index)
+    return max !== undefined && value > max ? packFault(Fault.aboveMax, index) : Fault.none
+  }
+
+  #setTime(index: number, timeMs: number): number {
+    this.#events.numbers[index]![this.#row] = timeMs
+    if (!(timeMs >= eventTimeMsMin && timeMs <= eventTimeMsMax)) return packFault(Fault.timeOutOfRange, index)
+    return this.#setNumber(index, timeMs)
+  }
+
+  #setNull(index: number): void {
+    if (!isText(this.#fields[index]!)) this.#events.numbers[index]![this.#row] = NaN
+    else this.#events.textBytes[index]![this.#row] = -1
+  }
+
+  #fillMissing(): number {
+    for (let index = 0; index < this.#fields.length; index++) {
+      if (this.#filled[index] === this.#stamp) continue
+      const value = this.#defaults[index]
+      if (value === undefined) return packFault(Fault.missingField, index)
+      if (value === null) this.#setNull(index)
+      else if (typeof value === 'number') this.#events.numbers[index]![this.#row] = value
+      else {
+        this.#events.textAt[index]![this.#row] = this.#arena.append(value)
+        this.#events.textBytes[index]![this.#row] = value.length
+      }
+    }
+    return Fault.none
+  }
+
+  /** Checks and passes over any value. */
+  #skip(depth: number): number {
+    const scanner = this.#scanner
+    const first = scanner.peek()
+    if (first === 0x22) return scanner.scanString()
+    if (first === 0x7b) return this.#object(noNode, depth)
+    if (first === 0x5b) return this.#array(depth)
+    if (first === 0x74 || first === 0x66 || first === 0x6e) return scanner.scanWord()
+    return scanner.scanNumber()
+  }
+
+  #array(depth: number): number {
+    const scanner = this.#scanner
+    if (depth >= nestingDepthMax) return Fault.tooDeep
+    scanner.at++
+    if (scanner.peek() === 0x5d) {
+      scanner.at++
+      return Fault.none
+    }
+    for (;;) {
+      const fault = this.#skip(depth + 1)
+      if (fault !== 0) return fault
+      const next = scanner.peek()
+      if (next !== 0x2c && next !== 0x5d) return Fault.notJson
+      scanner.at++
+      if (next === 0x5d) return Fault.none
+    }
+  }
+}
+
+const noNode: JsonNode = { name: new Uint8Array(0), fields: [], children: [], first: -1, seen: 0 }
+
+function toJsonNode(node: PathNode): JsonNode {
+  const children = node.children.map(toJsonNode)
+  const first = node.fields[0] ?? children[0]?.first ?? -1
+  return { name: Buffer.from(node.name), fields: node.fields, children, first, seen: 0 }
+}

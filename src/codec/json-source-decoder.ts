@@ -1,0 +1,42 @@
+import { assert } from '../base/assert.js'
+import type { RecordColumns } from '../base/record-columns.js'
+import { Fault } from './decode-fault.js'
+import { decodeRowFault } from './decode-row-fault.js'
+import type { EventColumns } from './event-columns.js'
+import type { FieldSpec } from './field-spec.js'
+import { JsonRowDecoder } from './json-row-decoder.js'
+
+/** Decodes JSON objects, without an envelope. */
+export class JsonSourceDecoder {
+  readonly #recordBytesMax: number
+  readonly #decoder: JsonRowDecoder
+
+  constructor(fields: readonly FieldSpec[], recordBytesMax: number) {
+    this.#recordBytesMax = recordBytesMax
+    this.#decoder = new JsonRowDecoder(fields)
+  }
+
+  /** JSON names no schema: there is never anything to fetch. */
+  prepare(): undefined {
+    return undefined
+  }
+
+  decode(records: RecordColumns, events: EventColumns, from = 0): void {
+    assert(records.count <= events.rowsMax, 'event columns have a row for each record')
+    if (from === 0) events.reset()
+    const { arena, valueAt, valueBytes } = records
+    for (let row = from; row < records.count; row++) {
+      const size = valueBytes[row]!
+      if (size < 0) events.setFault(row, Fault.valueNull)
+      else if (size > this.#recordBytesMax) events.setFault(row, Fault.valueTooLarge, undefined, `${size} bytes, at most ${this.#recordBytesMax}`)
+      else {
+        const at = valueAt[row]!
+        // Unescaped text is never longer than it was; defaults add what they need.
+        arena.reserve(size + this.#decoder.textBytesMax)
+        const fault = this.#decoder.decode(arena, at, at + size, row, events)
+        if (fault !== 0) decodeRowFault(events, row, fault)
+      }
+    }
+    events.count = records.count
+  }
+}

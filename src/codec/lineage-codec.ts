@@ -1,0 +1,70 @@
+import avro from 'avsc'
+import { HarrierError, messageOf } from '../base/errors.js'
+import { prefixBytes, schemaPrefix } from './registry-prefix.js'
+import { loadOwnSchema } from './schema-files.js'
+
+/** Records `[from, to)` of one input partition that a transaction took. */
+export interface OffsetRange {
+  topic: string
+  partition: number
+  from: number
+  to: number
+}
+
+export interface ResolvedModel {
+  role: string
+  /** Part of the events that this model decides, 0 to 1. */
+  share: number
+  /** name@version */
+  model: string
+  sha256: string
+  /** The device that really ran it. */
+  device: string
+  /** Why the model gave no scores in this batch; null when it gave them. */
+  failure: string | null
+}
+
+/** What one transaction did to one task; schemas/lineage.avsc. All integers are safe integers; times in ms since 1970. */
+export interface LineageRecord {
+  /** topology/stage/partition */
+  task: string
+  sequence: number
+  inputs: OffsetRange[]
+  counts: { records: number; scored: number; alerts: number; dead_letters: number; late: number; fallbacks: number }
+  models: ResolvedModel[]
+  digests: { topology: string; features: string; policy: string; layout: string }
+  stream_time_before: number
+  stream_time_after: number
+  oldest_dirty: number
+  transactional_id: string
+  engine: { harrier: string; onnxruntime: string; node: string; device_class: string }
+}
+
+const ownType = avro.Type.forSchema(loadOwnSchema('lineage') as avro.Schema)
+/** Resolvers of writer schemas of other versions. One for each version of our own schema: few. */
+const resolvers = new WeakMap<object, avro.Type>()
+
+/** The value of a lineage record, with the registry's prefix. Throws an assertion-like TypeError of avsc for wrong types. */
+export function encodeLineage(schemaId: number, record: LineageRecord): Uint8Array {
+  return Buffer.concat([schemaPrefix(schemaId), ownType.toBuffer(record)])
+}
+
+/**
+ * The lineage record of a value with the registry's prefix. `writerSchema` is the schema of the value's id where that
+ * may be another version than schemas/lineage.avsc. Throws RECORD_UNDECODABLE (truncated, unsafe integer, ...).
+ */
+export function decodeLineage(value: Uint8Array, writerSchema?: object): LineageRecord {
+  try {
+    if (value.length < prefixBytes || value[0] !== 0) throw new Error('no registry prefix')
+    const body = Buffer.from(value.buffer, value.byteOffset + prefixBytes, value.length - prefixBytes)
+    if (writerSchema === undefined) return ownType.fromBuffer(body) as LineageRecord
+    let writer = resolvers.get(writerSchema)
+    if (!writer) {
+      writer = avro.Type.forSchema(writerSchema as avro.Schema)
+      resolvers.set(writerSchema, writer)
+    }
+    return ownType.fromBuffer(body, ownType.createResolver(writer)) as LineageRecord
+  } catch (error) {
+    throw new HarrierError('RECORD_UNDECODABLE', `not a lineage record: ${messageOf(error)}`, { cause: error })
+  }
+}

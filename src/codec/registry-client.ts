@@ -1,0 +1,264 @@
+import type { Clock } from '../base/clock.js'
+import { HarrierError, messageOf } from '../base/errors.js'
+import { silentLogger, type Logger } from '../base/logger.js'
+
+export interface RegistryClientOptions {
+  readonly clock: Clock
+  readonly logger?: Logger | undefined
+  /** One request takes at most so long. */
+  readonly requestTimeoutMs?: number | undefined
+  /** Waits between tries while the registry is down: doubling from Min to Max. */
+  readonly retryDelayMsMin?: number | undefined
+  readonly retryDelayMsMax?: number | undefined
+  /** A registry that is down is logged once in so long. */
+  readonly logIntervalMs?: number | undefined
+  /** How long an unknown schema id is taken as unknown before the registry is asked again, and how many are kept. */
+  readonly unknownIdTtlMs?: number | undefined
+  readonly unknownIdsMax?: number | undefined
+}
+
+const defaults = {
+  requestTimeoutMs: 5_000,
+  retryDelayMsMin: 100,
+  retryDelayMsMax: 5_000,
+  logIntervalMs: 10_000,
+  unknownIdTtlMs: 30_000,
+  unknownIdsMax: 10_000,
+}
+
+/** The registry answered, definitely, that it has no such schema: the record that names it is a dead letter. */
+export class UnknownSchemaIdError extends HarrierError {
+  constructor(readonly schemaId: number) {
+    super('RECORD_UNDECODABLE', `unknown schema id ${schemaId}`)
+  }
+}
+
+interface Answer {
+  readonly status: number
+  readonly body: Record<string, unknown>
+}
+
+const schemaNotFound = 40403
+const subjectNotFound = 40401
+const versionNotFound = 40402
+
+/**
+ * A schema registry that speaks the Confluent REST API, over global fetch.
+ *
+ * A registry that is down (no connection, 5xx, 429, time-out) is waited for: calls end when it answers or when their
+ * `signal` aborts (REGISTRY_UNAVAILABLE). Whatever else it refuses is REGISTRY_REFUSED with its own message. Schemas are
+ * cached for ever, unknown ids for `unknownIdTtlMs`; there is never more than one request in flight for an id.
+ */
+export class RegistryClient {
+  readonly #baseUrl: string
+  readonly #authorization: string | undefined
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #limits: typeof defaults
+  readonly #schemas = new Map<number, object>()
+  readonly #unknownUntilMs = new Map<number, number>()
+  readonly #inFlight = new Map<string, Promise<unknown>>()
+  readonly #registered = new Map<string, number>()
+  #loggedAtMs = -Infinity
+
+  constructor(baseUrl: string, options: RegistryClientOptions) {
+    let url: URL
+    try {
+      url = new URL(baseUrl)
+    } catch (error) {
+      throw new HarrierError('CONFIG_INVALID', `"${baseUrl}" is not the URL of a schema registry`, { cause: error })
+    }
+    if (url.username !== '') {
+      const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
+      this.#authorization = `Basic ${Buffer.from(credentials).toString('base64')}`
+      url.username = ''
+      url.password = ''
+    }
+    this.#baseUrl = url.href.replace(/\/+$/, '')
+    this.#clock = options.clock
+    this.#logger = options.logger ?? silentLogger
+    this.#limits = {
+      requestTimeoutMs: options.requestTimeoutMs ?? defaults.requestTimeoutMs,
+      retryDelayMsMin: options.retryDelayMsMin ?? defaults.retryDelayMsMin,
+      retryDelayMsMax: options.retryDelayMsMax ?? defaults.retryDelayMsMax,
+      logIntervalMs: options.logIntervalMs ?? defaults.logIntervalMs,
+      unknownIdTtlMs: options.unknownIdTtlMs ?? defaults.unknownIdTtlMs,
+      unknownIdsMax: options.unknownIdsMax ?? defaults.unknownIdsMax,
+    }
+  }
+
+  /** Registers a schema under a subject and returns its id. The same schema again gives the same id. */
+  async register(subject: string, schema: object, signal?: AbortSignal): Promise<number> {
+    const text = JSON.stringify(schema)
+    const key = `${subject}\n${text}`
+    const known = this.#registered.get(key)
+    if (known !== undefined) return known
+    const answer = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, { schema: text }, signal)
+    const id = answer.body['id']
+    if (answer.status !== 200 || typeof id !== 'number') throw refused(`refused the schema of subject ${subject}`, answer)
+    this.#registered.set(key, id)
+    return id
+  }
+
+  /** The Avro schema with an id. Throws UnknownSchemaIdError when the registry says that there is none. */
+  async schemaById(id: number, signal?: AbortSignal): Promise<object> {
+    const known = this.#schemas.get(id)
+    if (known) return known
+    if (this.isUnknownId(id)) throw new UnknownSchemaIdError(id)
+    return await this.#once(`id ${id}`, () => this.#fetchSchema(id, signal))
+  }
+
+  /** Whether the registry has said, not too long ago, that an id is unknown. */
+  isUnknownId(id: number): boolean {
+    const untilMs = this.#unknownUntilMs.get(id)
+    if (untilMs === undefined) return false
+    if (this.#clock.monotonicMs() < untilMs) return true
+    this.#unknownUntilMs.delete(id)
+    return false
+  }
+
+  /** The newest version under a subject; undefined when the subject has none. */
+  async latest(subject: string, signal?: AbortSignal): Promise<{ id: number; version: number; schema: object } | undefined> {
+    const answer = await this.#request('GET', `/subjects/${encodeURIComponent(subject)}/versions/latest`, undefined, signal)
+    const { id, version } = answer.body
+    if (isAbsent(answer)) return undefined
+    if (answer.status !== 200 || typeof id !== 'number' || typeof version !== 'number') throw refused(`refused subject ${subject}`, answer)
+    return { id, version, schema: parseSchema(`subject ${subject}`, answer) }
+  }
+
+  /** Whether a schema could be registered under a subject; a subject without versions takes any. */
+  async compatible(subject: string, schema: object, signal?: AbortSignal): Promise<{ compatible: boolean; messages: string[] }> {
+    const path = `/compatibility/subjects/${encodeURIComponent(subject)}/versions/latest?verbose=true`
+    const answer = await this.#request('POST', path, { schema: JSON.stringify(schema) }, signal)
+    if (isAbsent(answer)) return { compatible: true, messages: [] }
+    const compatible = answer.body['is_compatible']
+    if (answer.status !== 200 || typeof compatible !== 'boolean') throw refused(`refused to compare subject ${subject}`, answer)
+    const messages = Array.isArray(answer.body['messages']) ? answer.body['messages'].map(String) : []
+    return { compatible, messages }
+  }
+
+  async #fetchSchema(id: number, signal: AbortSignal | undefined): Promise<object> {
+    const answer = await this.#request('GET', `/schemas/ids/${id}`, undefined, signal)
+    if (answer.status === 404 && answer.body['error_code'] === schemaNotFound) {
+      this.#rememberUnknown(id)
+      throw new UnknownSchemaIdError(id)
+    }
+    if (answer.status !== 200) throw refused(`refused schema id ${id}`, answer)
+    const schema = parseSchema(`schema id ${id}`, answer)
+    this.#schemas.set(id, schema)
+    return schema
+  }
+
+  #rememberUnknown(id: number): void {
+    if (this.#unknownUntilMs.size >= this.#limits.unknownIdsMax) {
+      const [oldest] = this.#unknownUntilMs.keys()
+      if (oldest !== undefined) this.#unknownUntilMs.delete(oldest)
+    }
+    this.#unknownUntilMs.set(id, this.#clock.monotonicMs() + this.#limits.unknownIdTtlMs)
+  }
+
+  #once<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const running = this.#inFlight.get(key) as Promise<T> | undefined
+    if (running) return running
+    const started = work().finally(() => this.#inFlight.delete(key))
+    this.#inFlight.set(key, started)
+    return started
+  }
+
+  async #request(method: string, path: string, body: object | undefined, signal: AbortSignal | undefined): Promise<Answer> {
+    let delayMs = this.#limits.retryDelayMsMin
+    for (;;) {
+      let trouble: string
+      try {
+        const answer = await this.#try(method, path, body, signal)
+        if (answer.status < 500 && answer.status !== 429) return answer
+        trouble = `status ${answer.status}`
+      } catch (error) {
+        if (error instanceof HarrierError) throw error
+        trouble = causeOf(error)
+      }
+      this.#throwIfAborted(signal, trouble)
+      this.#logTrouble(trouble)
+      await this.#clock.sleep(delayMs, signal)
+      this.#throwIfAborted(signal, trouble)
+      delayMs = Math.min(delayMs * 2, this.#limits.retryDelayMsMax)
+    }
+  }
+
+  async #try(method: string, path: string, body: object | undefined, signal: AbortSignal | undefined): Promise<Answer> {
+    const abort = new AbortController()
+    const finished = new AbortController()
+    const onAbort = (): void => abort.abort(new Error('stopped'))
+    if (signal?.aborted) onAbort()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    const { requestTimeoutMs } = this.#limits
+    const timer = this.#clock.sleep(requestTimeoutMs, finished.signal)
+    void timer.then(() => {
+      if (!finished.signal.aborted) abort.abort(new Error(`no answer in ${requestTimeoutMs} ms`))
+    })
+    try {
+      const headers: Record<string, string> = { accept: 'application/vnd.schemaregistry.v1+json, application/json' }
+      if (body) headers['content-type'] = 'application/vnd.schemaregistry.v1+json'
+      if (this.#authorization !== undefined) headers['authorization'] = this.#authorization
+      const init: RequestInit = { method, headers, signal: abort.signal }
+      if (body) init.body = JSON.stringify(body)
+      const response = await fetch(this.#baseUrl + path, init)
+      const text = await response.text()
+      return { status: response.status, body: parseBody(text, response.status, `${this.#baseUrl}${path}`) }
+    } finally {
+      finished.abort()
+      signal?.removeEventListener('abort', onAbort)
+    }
+  }
+
+  #throwIfAborted(signal: AbortSignal | undefined, trouble: string): void {
+    if (signal?.aborted) throw new HarrierError('REGISTRY_UNAVAILABLE', `the schema registry ${this.#baseUrl} does not answer: ${trouble}`)
+  }
+
+  #logTrouble(trouble: string): void {
+    const now = this.#clock.monotonicMs()
+    if (now - this.#loggedAtMs < this.#limits.logIntervalMs) return
+    this.#loggedAtMs = now
+    this.#logger.log('warn', 'waiting for the schema registry', { url: this.#baseUrl, trouble })
+  }
+}
+
+function parseBody(text: string, status: number, url: string): Record<string, unknown> {
+  try {
+    const body: unknown = text === '' ? {} : JSON.parse(text)
+    if (typeof body === 'object' && body !== null) return body as Record<string, unknown>
+  } catch {
+    // Said below: what answers is not a schema registry.
+  }
+  if (status !== 200) return {}
+  throw new HarrierError('REGISTRY_REFUSED', `${url} answered something other than JSON`, { remedy: 'correct the URL of the schema registry' })
+}
+
+function parseSchema(what: string, answer: Answer): object {
+  const { schema, schemaType } = answer.body
+  if (schemaType !== undefined && schemaType !== 'AVRO') return { type: `of type ${String(schemaType)}, not AVRO` }
+  if (typeof schema !== 'string') throw refused(`gave no schema for ${what}`, answer)
+  try {
+    const parsed: unknown = JSON.parse(schema)
+    return typeof parsed === 'object' && parsed !== null ? parsed : { type: parsed }
+  } catch (error) {
+    throw new HarrierError('REGISTRY_REFUSED', `the schema registry gave ${what} as something other than JSON`, { cause: error })
+  }
+}
+
+function isAbsent(answer: Answer): boolean {
+  const code = answer.body['error_code']
+  return answer.status === 404 && (code === subjectNotFound || code === versionNotFound)
+}
+
+function refused(what: string, answer: Answer): HarrierError {
+  const { message, error_code: code } = answer.body
+  const said = typeof message === 'string' ? `: ${message}` : ''
+  const number = typeof code === 'number' ? ` (${code})` : ''
+  return new HarrierError('REGISTRY_REFUSED', `the schema registry ${what} with status ${answer.status}${number}${said}`)
+}
+
+function causeOf(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined
+  return cause instanceof Error && cause.message !== '' ? `${messageOf(error)} (${cause.message})` : messageOf(error)
+}

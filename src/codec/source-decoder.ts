@@ -1,0 +1,41 @@
+import type { RecordColumns } from '../base/record-columns.js'
+import { AvroSourceDecoder } from './avro-source-decoder.js'
+import { recordBytesMaxDefault } from './decode-fault.js'
+import type { EventColumns } from './event-columns.js'
+import { checkFieldSpecs, type FieldSpec } from './field-spec.js'
+import { JsonSourceDecoder } from './json-source-decoder.js'
+import type { RegistryClient } from './registry-client.js'
+
+/** Bytes of a source to columns of events. One decoder serves any number of batches and of `EventColumns`. */
+export interface SourceDecoder {
+  /**
+   * Fetches the schemas that the batch needs and that are not known yet. Undefined when there is nothing to fetch, so
+   * that the steady path awaits nothing. Waits while the registry is down, until `signal` aborts
+   * (REGISTRY_UNAVAILABLE); REGISTRY_REFUSED when it answers anything but the schema or "unknown id".
+   */
+  prepare(records: RecordColumns, from?: number, signal?: AbortSignal): Promise<void> | undefined
+  /**
+   * Decodes rows `from` to `records.count` and sets `events.count`. Every row is either complete or has a fault; never
+   * throws for what is in a record. Formatted text is appended to the arena of `records`. `from` 0 resets `events`.
+   */
+  decode(records: RecordColumns, events: EventColumns, from?: number): void
+}
+
+export interface SourceDecoderOptions {
+  readonly format: 'avro' | 'json'
+  readonly fields: readonly FieldSpec[]
+  /** The contract as the topology knows it (parsed .avsc): its defaults and aliases fill what a writer lacks. */
+  readonly readerSchema?: object | undefined
+  /** Needed for Avro. */
+  readonly registry?: Pick<RegistryClient, 'schemaById' | 'isUnknownId'> | undefined
+  /** Largest accepted value in bytes. */
+  readonly recordBytesMax?: number | undefined
+}
+
+/** Throws TOPOLOGY_INVALID or SCHEMA_INVALID when the fields cannot be read from the reader schema. */
+export function createSourceDecoder(options: SourceDecoderOptions): SourceDecoder {
+  checkFieldSpecs(options.fields)
+  const recordBytesMax = options.recordBytesMax ?? recordBytesMaxDefault
+  if (options.format === 'json') return new JsonSourceDecoder(options.fields, recordBytesMax)
+  return new AvroSourceDecoder(options.fields, recordBytesMax, options.readerSchema, options.registry)
+}
