@@ -109,6 +109,13 @@ export class RecordColumns {
     this.headersBytes[row] = bytes
   }
 
+  /** Appends a copy of a row of other columns, headers included. Returns the row. */
+  copyRow(from: RecordColumns, row: number): number {
+    const copied = this.append(from.topic[row]!, from.partition[row]!, from.offset[row]!, from.timestamp[row]!, from.key(row), from.value(row))
+    this.copyHeaders(from, row)
+    return copied
+  }
+
   /** The headers of a row, as copies. Not for the hot path. */
   headers(row: number): { name: string; value: Buffer | null }[] {
     const headers: { name: string; value: Buffer | null }[] = []

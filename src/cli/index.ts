@@ -1,7 +1,11 @@
 import type { Command } from 'commander'
 import { register as stack } from './stack.js'
+import { register as run } from './run.js'
+import { register as topology } from './topology.js'
 
 /** Each file of this folder adds one command (or group of commands). One line each, in the order of `harrier --help`. */
 export const commands: ((program: Command) => void)[] = [
+  run,
+  topology,
   stack,
 ]

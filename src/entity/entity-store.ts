@@ -22,7 +22,7 @@ const classWord = 3
 const startWord = 4
 const lengthWord = 5
 /** Sequence + 1 of the first batch whose change is not on the changelog; 0: clean. */
-export const dirtySinceWord = 6
+const dirtySinceWord = 6
 const windowsWord = 7
 
 /**
@@ -90,6 +90,12 @@ export class EntityStore {
     if (core[word] !== 0) return false
     core[word] = sequence + 1
     return true
+  }
+
+  /** Sequence of the first batch whose change to the slot is not on the changelog; Infinity when it is clean. */
+  dirtySince(slot: number): number {
+    const since = this.slots.coreOf(slot)[this.slots.wordOf(slot) + dirtySinceWord]!
+    return since === 0 ? Infinity : since - 1
   }
 
   /**

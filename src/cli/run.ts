@@ -1,0 +1,113 @@
+import { hostname } from 'node:os'
+import type { Command } from 'commander'
+import { systemClock } from '../base/clock.js'
+import { createLogger } from '../base/logger.js'
+import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
+import type { EngineStats } from '../topology/engine-stats.js'
+import { loadTopology } from '../topology/load-topology.js'
+import { openEngine } from '../topology/open-engine.js'
+import type { DevicePolicy } from '../inference/device.js'
+import { parseCount, parseDevice } from './parse-options.js'
+
+const statsIntervalMs = 1000
+/** A stop that takes longer ends the process anyway; the transaction that is open then is aborted by the broker. */
+const stopMsMax = 4500
+
+interface RunOptions extends ConnectionOptions {
+  topology: string
+  instanceId: string
+  namespace?: string
+  models?: string
+  device?: DevicePolicy
+  workers?: number
+  createTopics?: boolean
+  partitions: number
+  json?: boolean
+  verbose?: boolean
+}
+
+/** `harrier run`: the engine, until Ctrl-C. */
+export function register(program: Command): void {
+  const command = program
+    .command('run')
+    .description('score the input topic of a topology, exactly once, until Ctrl-C')
+    .option('--topology <name>', 'a .yaml file, or the name of one in topologies/', 'card-fraud')
+    .option('--instance-id <id>', 'name of this instance; two that run at once must differ', hostname().replace(/[^a-zA-Z0-9_-]/g, '-'))
+    .option('--namespace <name>', 'prefix of topics, group, transactional ids and subjects')
+    .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
+    .option('--device <policy>', 'cpu, webgpu, cuda or auto (default: what the topology says)', parseDevice)
+    .option('--workers <n>', 'threads that run models', parseCount)
+    .option('--create-topics', 'create topics that are missing')
+    .option('--partitions <n>', 'partitions of an input topic that is created', parseCount, 4)
+    .option('--json', 'a line of JSON with statistics each second on stdout, and logs as JSON')
+    .option('--verbose', 'log more')
+  addConnectionOptions(command).action(run)
+}
+
+async function run(options: RunOptions): Promise<void> {
+  const topology = loadTopology(options.topology)
+  const { brokers, registryUrl } = await resolveConnections(options)
+  const logger = createLogger((line) => process.stderr.write(line), {
+    nowMs: systemClock.nowMs,
+    ...(options.json ? { json: true } : {}),
+    ...(options.verbose ? { level: 'debug' } : {}),
+  })
+  const stopping = new AbortController()
+  const engine = await openEngine({
+    topology,
+    brokers,
+    registryUrl,
+    instanceId: options.instanceId,
+    namespace: options.namespace,
+    models: options.models,
+    device: options.device,
+    workers: options.workers,
+    createTopics: options.createTopics ? { partitions: options.partitions } : undefined,
+    clock: systemClock,
+    logger,
+    signal: stopping.signal,
+  })
+  const stop = (): void => {
+    if (stopping.signal.aborted) process.exit(130)
+    stopping.abort()
+    logger.log('info', 'stopping; press Ctrl-C again to leave at once')
+    void systemClock.sleep(stopMsMax).then(() => process.exit(1))
+    void engine.stop()
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  let before = 0
+  const stopStats = systemClock.every(statsIntervalMs, () => {
+    const stats = engine.stats()
+    const perSecond = Math.round(((stats.counters.scored - before) * 1000) / statsIntervalMs)
+    before = stats.counters.scored
+    process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond })}\n` : `${statsLine(stats, perSecond)}\n`)
+  })
+  try {
+    await engine.run()
+  } finally {
+    stopStats()
+    const stats = engine.stats()
+    process.stdout.write(options.json ? `${JSON.stringify({ ...stats, state: 'stopped' })}\n` : `${statsLine(stats, 0)}\nstopped\n`)
+  }
+  process.exit(0)
+}
+
+function statsLine(stats: EngineStats, perSecond: number): string {
+  const { counters, delayMs } = stats
+  const cells = [
+    stats.state.padEnd(9),
+    `${perSecond.toLocaleString('en').padStart(9)} events/s`,
+    `lag ${stats.lag.toLocaleString('en').padStart(9)}`,
+    `delay p50 ${milliseconds(delayMs.p50)} p99 ${milliseconds(delayMs.p99)}`,
+    `scored ${counters.scored.toLocaleString('en')}`,
+    `alerts ${counters.alerts.toLocaleString('en')}`,
+    `dead letters ${counters.deadLetters.toLocaleString('en')}`,
+  ]
+  if (counters.fallbacks > 0) cells.push(`fall-backs ${counters.fallbacks.toLocaleString('en')}`)
+  return cells.join('  ')
+}
+
+function milliseconds(value: number): string {
+  return Number.isNaN(value) ? '    –' : `${value < 100 ? value.toFixed(1) : Math.round(value)} ms`.padStart(8)
+}

@@ -1,0 +1,44 @@
+const growth = 1.05
+const smallestMs = 0.01
+const buckets = 420
+const logGrowth = Math.log(growth)
+
+/**
+ * Durations in buckets that grow by 5 %: quantiles within 2.5 % of the value, from 0.01 ms to some hours, in 1.7 KB.
+ */
+export class LatencyHistogram {
+  readonly #counts = new Uint32Array(buckets)
+  count = 0
+  maxMs = 0
+
+  add(durationMs: number): void {
+    const index = durationMs <= smallestMs ? 0 : Math.min(buckets - 1, 1 + Math.floor(Math.log(durationMs / smallestMs) / logGrowth))
+    this.#counts[index]!++
+    this.count++
+    if (durationMs > this.maxMs) this.maxMs = durationMs
+  }
+
+  /** The q-quantile in ms, 0 <= q <= 1; NaN without values. */
+  quantile(q: number): number {
+    if (this.count === 0) return NaN
+    let left = Math.ceil(q * this.count)
+    for (let index = 0; index < buckets; index++) {
+      left -= this.#counts[index]!
+      // The middle of the bucket, but never above the largest value seen.
+      if (left <= 0) return Math.min(this.maxMs, index === 0 ? smallestMs : smallestMs * Math.exp((index - 0.5) * logGrowth))
+    }
+    return this.maxMs
+  }
+
+  merge(other: LatencyHistogram): void {
+    for (let index = 0; index < buckets; index++) this.#counts[index]! += other.#counts[index]!
+    this.count += other.count
+    this.maxMs = Math.max(this.maxMs, other.maxMs)
+  }
+
+  reset(): void {
+    this.#counts.fill(0)
+    this.count = 0
+    this.maxMs = 0
+  }
+}

@@ -1,0 +1,100 @@
+import { Arena } from '../base/arena.js'
+import { RecordColumns } from '../base/record-columns.js'
+import { EventColumns } from '../codec/event-columns.js'
+import type { FieldSpec } from '../codec/field-spec.js'
+import { OutcomeColumns } from '../codec/outcome-columns.js'
+import { IntStack } from '../entity/growable.js'
+import { UndoLog } from '../entity/undo-log.js'
+import type { Frame } from '../inference/frame.js'
+import type { Task, TaskPart } from './task.js'
+
+/** What became of a record. */
+export const Disposition = { scored: 0, deadLetter: 1 } as const
+
+/** Rows of outputs beyond two for each record (scored event or dead letter, and alert): lineage records of the tasks. */
+export const partitionsMax = 4096
+
+export interface DeadLetterCause {
+  readonly code: string
+  readonly message: string
+}
+
+/** Everything that one batch needs on its way from poll to commit, allocated once and used again. */
+export class Batch {
+  readonly records: RecordColumns
+  readonly events: EventColumns
+  readonly outcome: OutcomeColumns
+  readonly outputs: RecordColumns
+  readonly undo = new UndoLog()
+  /** Entities that the batch created. */
+  readonly created = new IntStack()
+  /** Partition of each created entity. */
+  readonly createdIn = new IntStack()
+  frame: Frame | null = null
+  /** Record row of each frame row. */
+  readonly recordRow: Int32Array
+  /** Frame row of each record row; -1 when it is not scored. */
+  readonly frameRow: Int32Array
+  readonly nextRow: Int32Array
+  readonly disposition: Uint8Array
+  readonly late: Uint8Array
+  readonly causes = new Map<number, DeadLetterCause>()
+  /** One part for each task with records in the batch, in order of first appearance. */
+  readonly parts: TaskPart[] = []
+  /** Assignment epoch at poll. */
+  epoch = 0
+  /** Monotonic ms when the poll ended. */
+  polledAtMs = 0
+  readonly #partOfPartition = new Map<number, TaskPart>()
+
+  constructor(options: { recordsMax: number; bytesMax: number; fields: readonly FieldSpec[]; models: number }) {
+    const { recordsMax, bytesMax, fields, models } = options
+    this.records = new RecordColumns(recordsMax, new Arena(1 << 20, bytesMax))
+    this.events = new EventColumns(fields, recordsMax)
+    this.outcome = new OutcomeColumns(recordsMax, models)
+    this.outputs = new RecordColumns(recordsMax * 2 + Math.min(partitionsMax, recordsMax), new Arena(1 << 20, bytesMax))
+    this.recordRow = new Int32Array(recordsMax)
+    this.frameRow = new Int32Array(recordsMax)
+    this.nextRow = new Int32Array(recordsMax)
+    this.disposition = new Uint8Array(recordsMax)
+    this.late = new Uint8Array(recordsMax)
+  }
+
+  reset(): void {
+    this.records.reset()
+    this.outputs.reset()
+    this.undo.clear()
+    this.created.clear()
+    this.createdIn.clear()
+    this.causes.clear()
+    this.parts.length = 0
+    this.#partOfPartition.clear()
+  }
+
+  /** The part of a task, begun with this record if it is the task's first in the batch. */
+  partFor(task: Task, offset: number): TaskPart {
+    const known = this.#partOfPartition.get(task.partition)
+    if (known) return known
+    const part: TaskPart = {
+      task,
+      sequence: task.nextSequence++,
+      from: task.position < 0 ? offset : task.position,
+      to: offset,
+      positionBefore: task.position,
+      streamTimeBefore: task.streamTimeMs,
+      streamTimeAfter: task.streamTimeMs,
+      records: 0,
+      scored: 0,
+      alerts: 0,
+      deadLetters: 0,
+      late: 0,
+      fallbacks: 0,
+      firstRow: -1,
+      lastRow: -1,
+      dirtied: 0,
+    }
+    this.parts.push(part)
+    this.#partOfPartition.set(task.partition, part)
+    return part
+  }
+}

@@ -1,0 +1,31 @@
+import { LatencyHistogram } from '../monitor/latency-histogram.js'
+
+/** Counters since the engine's start; what `harrier run` reports and the live view shows. */
+export class EngineCounters {
+  records = 0
+  scored = 0
+  alerts = 0
+  deadLetters = 0
+  late = 0
+  fallbacks = 0
+  batches = 0
+  aborts = 0
+  restoredRecords = 0
+  /** From a record's timestamp to the commit of its score. */
+  readonly delay = new LatencyHistogram()
+  /** Duration of transactions, begin to commit. */
+  readonly commit = new LatencyHistogram()
+}
+
+export interface EngineStats {
+  readonly state: string
+  readonly counters: Omit<EngineCounters, 'delay' | 'commit'>
+  /** Quantiles since the last call, ms. */
+  readonly delayMs: { readonly p50: number; readonly p99: number; readonly p999: number; readonly count: number }
+  readonly commitMs: { readonly p50: number; readonly p99: number }
+  readonly lag: number
+  readonly entities: number
+  readonly stateBytes: number
+  readonly models: readonly { readonly model: string; readonly role: string; readonly device: string; readonly deviceNote: string | null }[]
+  readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number }[]
+}

@@ -1,0 +1,361 @@
+import { assert } from '../base/assert.js'
+import type { Clock } from '../base/clock.js'
+import { Condition } from '../base/condition.js'
+import { HarrierError, messageOf } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import type { AssignmentHandlers, GroupConsumer, TopicPartition } from '../consumer/group-consumer.js'
+import type { TransactionalProducer } from '../producer/transactional-producer.js'
+import type { Batch } from './batch.js'
+import { EngineCounters, type EngineStats } from './engine-stats.js'
+import type { TopologyNames } from './names.js'
+import type { Outputs } from './outputs.js'
+import type { TaskRestorer } from './restore.js'
+import type { Stage } from './stage.js'
+
+/** After an aborted transaction: 10 ms, doubled up to this. */
+const backoffMsMin = 10
+const backoffMsMax = 2000
+/** An idle poll returns after so long, so that stopping is quick. */
+const idlePollMsMax = 100
+
+export interface EngineParts {
+  readonly stage: Stage
+  readonly outputs: Outputs
+  readonly names: TopologyNames
+  readonly producer: TransactionalProducer
+  readonly restorer: TaskRestorer
+  readonly closeReader: () => Promise<void>
+  readonly makeConsumer: (handlers: AssignmentHandlers) => GroupConsumer
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** A batch that has been folded: its scores are on their way. */
+interface FoldedBatch {
+  readonly batch: Batch
+  readonly scored: Promise<void>
+}
+
+/**
+ * Runs one stage on the partitions that the group gives it.
+ *
+ * Two coroutines share the main thread. The *folder* polls, decodes and folds, and sends frames to the scorer; the
+ * *committer* takes folded batches in order, decides, encodes and commits. So batch n+1 is folded and scored while
+ * batch n commits, and there is one transaction at a time.
+ *
+ *      folder:    poll -> decode -> update -> features -> (scorer's threads) --+
+ *      committer:                  policy <- scores <--------------------------+ -> produce -> send offsets -> commit
+ *
+ * Invariants:
+ * 1. Batches commit in the order in which they were folded; at most `batchesAheadMax` wait behind the one that commits.
+ * 2. A failed commit rolls back every folded batch, newest first, and reads again from the tasks' positions: no trace, no restore.
+ * 3. A partition is revoked only when the folder is parked and every folded batch has committed or been rolled back.
+ * 4. Before offsets are sent every partition of the batch has been owned since its poll.
+ */
+export class Engine {
+  readonly counters = new EngineCounters()
+  readonly #parts: EngineParts
+  readonly #consumer: GroupConsumer
+  readonly #free: Batch[]
+  readonly #folded: FoldedBatch[] = []
+  readonly #changed = new Condition()
+  readonly #restoring = new Map<number, { cancelled: boolean; done: Promise<void> }>()
+  #restoreTurn: Promise<void> = Promise.resolve()
+  /** Reasons to hold the folder: a rebalance, a recovery. */
+  #holds = 0
+  #folderParked = false
+  #committing = false
+  #stopping = false
+  #fatal: HarrierError | undefined
+  #abortsInARow = 0
+  #loadingStopper = new AbortController()
+  #running: Promise<void> | undefined
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts
+    const { limits } = parts.stage.topology.spec
+    this.#free = Array.from({ length: limits.batchesAheadMax + 2 }, () => parts.stage.makeBatch())
+    this.#consumer = parts.makeConsumer({
+      onAssigned: (partitions) => this.#onAssigned(partitions),
+      onRevoked: (partitions) => this.#release(partitions, 'revoked'),
+      onLost: (partitions) => this.#release(partitions, 'lost'),
+      onFatal: (error) => this.#fail(error),
+    })
+  }
+
+  /** Joins the group and runs until `stop`, or until it fails for good. */
+  async run(): Promise<void> {
+    await this.#parts.producer.init()
+    await this.#consumer.start()
+    this.#running = Promise.all([this.#foldBatches(), this.#commitBatches()]).then(() => undefined)
+    await this.#running
+    await this.#consumer.stop()
+    await this.#restoreTurn
+    await this.#parts.closeReader()
+    await this.#parts.producer.close()
+    await this.#parts.stage.scorer.close()
+    if (this.#fatal) throw this.#fatal
+  }
+
+  /** Ends after the batches that are folded have committed. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    for (const restoring of this.#restoring.values()) restoring.cancelled = true
+    this.#loadingStopper.abort()
+    this.#changed.notify()
+    await this.#running?.catch(() => undefined)
+  }
+
+  /** Steps 1 to 5 of the batch cycle. */
+  async #foldBatches(): Promise<void> {
+    const { stage, clock } = this.#parts
+    const { batchRecordsMax, batchDelayMsMax } = stage.topology.spec.limits
+    const ended = (): boolean => this.#stopping || this.#fatal !== undefined
+    while (!ended()) {
+      if (this.#holds > 0 || this.#free.length === 0) {
+        await this.#park(() => ended() || (this.#holds === 0 && this.#free.length > 0))
+        continue
+      }
+      const batch = this.#free.pop()!
+      batch.reset()
+      batch.epoch = this.#consumer.assignmentEpoch
+      const count = await this.#consumer.poll(batch.records, { recordsMax: batchRecordsMax, delayMsMax: idlePollMsMax, fillMsMax: batchDelayMsMax }).catch((error: unknown) => {
+        this.#fail(error)
+        return 0
+      })
+      if (count === 0 || this.#fatal) {
+        this.#free.push(batch)
+        this.#changed.notify()
+        continue
+      }
+      batch.polledAtMs = clock.monotonicMs()
+      const loading = stage.decoder.prepare(batch.records, 0, this.#loadingStopper.signal)
+      if (loading && !(await this.#loadWhilePolling(loading))) {
+        await this.#seekToPositions()
+        this.#free.push(batch)
+        continue
+      }
+      stage.fold(batch)
+      const scored = stage.scorer.score(batch.frame!)
+      scored.catch((error: unknown) => this.#fail(error))
+      this.#folded.push({ batch, scored })
+      this.#changed.notify()
+    }
+    this.#folderParked = true
+    this.#changed.notify()
+  }
+
+  /** Steps 6 and 7, and the transaction. */
+  async #commitBatches(): Promise<void> {
+    const { stage, outputs } = this.#parts
+    for (;;) {
+      await this.#changed.until(() => this.#folded.length > 0 || this.#folderFinished() || this.#fatal !== undefined)
+      const next = this.#folded[0]
+      if (this.#fatal || !next) return
+      this.#committing = true
+      try {
+        await next.scored
+        outputs.decide(next.batch)
+        outputs.encode(next.batch)
+        await this.#commit(next.batch)
+        this.#folded.shift()
+        stage.commit(next.batch)
+        this.#count(next.batch)
+        this.#free.push(next.batch)
+        this.#abortsInARow = 0
+      } catch (error) {
+        await this.#recover(error)
+      }
+      this.#committing = false
+      this.#changed.notify()
+    }
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    const { producer, names, clock } = this.#parts
+    const startedMs = clock.monotonicMs()
+    const partitions = batch.parts.map(({ task }) => ({ topic: names.input, partition: task.partition }))
+    const lost = partitions.find((partition) => !this.#consumer.isOwnedSince(partition, batch.epoch))
+    if (lost) throw new HarrierError('TRANSACTION_ABORTED', `partition ${lost.partition} was taken away before its batch could commit`)
+    await producer.begin()
+    await producer.send(batch.outputs, names.sinks)
+    await producer.sendOffsets(
+      batch.parts.map(({ task, to }) => ({ topic: names.input, partition: task.partition, offset: to })),
+      this.#consumer,
+    )
+    await producer.commit()
+    this.counters.commit.add(clock.monotonicMs() - startedMs)
+  }
+
+  #count(batch: Batch): void {
+    const { counters } = this
+    const nowMs = this.#parts.clock.nowMs()
+    for (let row = 0; row < batch.records.count; row++) counters.delay.add(nowMs - batch.records.timestamp[row]!)
+    for (const part of batch.parts) {
+      counters.records += part.records
+      counters.scored += part.scored
+      counters.alerts += part.alerts
+      counters.deadLetters += part.deadLetters
+      counters.late += part.late
+      counters.fallbacks += part.fallbacks
+    }
+    counters.batches++
+  }
+
+  /** A batch could not commit: as if it and those after it had never been polled. */
+  async #recover(error: unknown): Promise<void> {
+    const { producer, clock, logger, stage } = this.#parts
+    if (error instanceof HarrierError && error.consequence === 'fatal') return this.#fail(error)
+    if (!(error instanceof HarrierError) || error.code === 'FENCED') return this.#fail(error)
+    this.#abortsInARow++
+    this.counters.aborts++
+    logger.log('warn', 'transaction aborted; its batches are processed again', { code: error.code, cause: error.message, inARow: this.#abortsInARow })
+    if (this.#abortsInARow > stage.topology.spec.limits.abortsInARowMax) {
+      return this.#fail(new HarrierError('TRANSACTION_ABORTED', `${this.#abortsInARow} transactions in a row were aborted; the last: ${error.message}`))
+    }
+    this.#holds++
+    try {
+      await this.#changed.until(() => this.#folderParked)
+      await producer.abort()
+      await this.#rollbackAll()
+      await this.#seekToPositions()
+      await clock.sleep(Math.min(backoffMsMax, backoffMsMin << Math.min(10, this.#abortsInARow - 1)))
+    } catch (failure) {
+      this.#fail(failure)
+    } finally {
+      this.#holds--
+    }
+  }
+
+  async #rollbackAll(): Promise<void> {
+    for (let folded = this.#folded.pop(); folded; folded = this.#folded.pop()) {
+      await folded.scored
+      this.#parts.stage.rollback(folded.batch)
+      this.#free.push(folded.batch)
+    }
+  }
+
+  async #seekToPositions(): Promise<void> {
+    const { stage, names } = this.#parts
+    for (const { partition } of this.#consumer.assignment()) {
+      const task = stage.tasks[partition]
+      if (task && task.position >= 0 && !this.#restoring.has(partition)) await this.#consumer.seek({ topic: names.input, partition }, task.position)
+    }
+  }
+
+  /** New partitions arrive paused: restore each, then let its records come. Others go on being scored meanwhile. */
+  async #onAssigned(partitions: readonly TopicPartition[]): Promise<void> {
+    for (const { partition } of partitions) {
+      const restoring = { cancelled: false, done: Promise.resolve() }
+      this.#parts.stage.addTask(partition)
+      this.#restoring.set(partition, restoring)
+      restoring.done = this.#restoreTurn.then(() => this.#restore(partition, restoring))
+      this.#restoreTurn = restoring.done.catch(() => undefined)
+    }
+    await Promise.all(partitions.map(({ partition }) => this.#restoring.get(partition)?.done))
+  }
+
+  async #restore(partition: number, restoring: { cancelled: boolean }): Promise<void> {
+    const { stage, restorer, names, logger } = this.#parts
+    if (restoring.cancelled || this.#stopping) return
+    const task = stage.tasks[partition]
+    assert(task, 'a task that is restored exists')
+    const topicPartition = { topic: names.input, partition }
+    const [committed] = await this.#consumer.committed([topicPartition])
+    const restored = await restorer.restore(stage, task, committed!.offset, () => restoring.cancelled || this.#stopping)
+    if (restoring.cancelled || this.#stopping) return
+    this.counters.restoredRecords += restored.records
+    if (task.position >= 0) await this.#consumer.seek(topicPartition, task.position)
+    await this.#consumer.resume([topicPartition])
+    this.#restoring.delete(partition)
+    logger.log('info', 'task ready', { task: task.name, sequence: task.nextSequence, position: task.position, restored: restored.records })
+  }
+
+  /** Invariant 3. After a loss nothing in flight may commit; after a revocation everything in flight does. */
+  async #release(partitions: readonly TopicPartition[], how: 'revoked' | 'lost'): Promise<void> {
+    this.#holds++
+    this.#loadingStopper.abort()
+    try {
+      for (const { partition } of partitions) {
+        const restoring = this.#restoring.get(partition)
+        if (!restoring) continue
+        restoring.cancelled = true
+        await restoring.done.catch(() => undefined)
+        this.#restoring.delete(partition)
+      }
+      await this.#changed.until(() => this.#folderParked && (how === 'lost' ? !this.#committing : this.#folded.length === 0 && !this.#committing) || this.#fatal !== undefined)
+      if (this.#fatal) return
+      if (how === 'lost') {
+        await this.#rollbackAll()
+        await this.#seekToPositions()
+      }
+      for (const { partition } of partitions) this.#parts.stage.dropTask(partition)
+    } finally {
+      this.#loadingStopper = new AbortController()
+      this.#holds--
+      this.#changed.notify()
+    }
+  }
+
+  async #park(until: () => boolean): Promise<void> {
+    this.#folderParked = true
+    this.#changed.notify()
+    await this.#changed.until(until)
+    this.#folderParked = false
+  }
+
+  #folderFinished(): boolean {
+    return this.#stopping && this.#folderParked
+  }
+
+  /**
+   * Waits for schemas while the group is kept alive by empty polls of paused partitions. False when a rebalance or a
+   * stop came first.
+   */
+  async #loadWhilePolling(loading: Promise<void>): Promise<boolean> {
+    const partitions = this.#consumer.assignment()
+    this.#consumer.pause(partitions)
+    let outcome: 'pending' | 'loaded' | 'stopped' = 'pending'
+    loading.then(
+      () => (outcome = 'loaded'),
+      (error: unknown) => {
+        outcome = 'stopped'
+        if (!this.#loadingStopper.signal.aborted && !(error instanceof HarrierError && error.code === 'REGISTRY_UNAVAILABLE')) this.#fail(error)
+      },
+    )
+    const scrap = this.#parts.stage.makeBatch(1).records
+    while ((outcome as string) === 'pending') {
+      scrap.reset()
+      const stray = await this.#consumer.poll(scrap, { recordsMax: 1, delayMsMax: 20 })
+      assert(stray === 0, 'a paused partition gives no records')
+    }
+    await this.#consumer.resume(this.#consumer.assignment().filter(({ partition }) => !this.#restoring.has(partition)))
+    return (outcome as string) === 'loaded'
+  }
+
+  #fail(error: unknown): void {
+    this.#fatal ??= error instanceof HarrierError ? error : new HarrierError('TRANSACTION_ABORTED', messageOf(error), { cause: error })
+    this.#loadingStopper.abort()
+    this.#changed.notify()
+  }
+
+  /** Quantiles are since the call before. */
+  stats(): EngineStats {
+    const { stage } = this.#parts
+    const { delay, commit, ...counters } = this.counters
+    const stats: EngineStats = {
+      state: this.#fatal ? 'failed' : this.#stopping ? 'stopping' : this.#restoring.size > 0 ? 'restoring' : stage.tasks.some(Boolean) ? 'running' : 'joining',
+      counters: { ...counters },
+      delayMs: { p50: delay.quantile(0.5), p99: delay.quantile(0.99), p999: delay.quantile(0.999), count: delay.count },
+      commitMs: { p50: commit.quantile(0.5), p99: commit.quantile(0.99) },
+      lag: this.#consumer.progress().reduce((sum, { lag }) => sum + lag, 0),
+      entities: stage.store.slots.used,
+      stateBytes: stage.store.slots.made * stage.store.slots.bytesPerSlot + stage.store.logBytes + stage.scorer.memory.bytes,
+      models: stage.scorer.models.map((model) => ({ model: model.reference, role: model.role, device: model.device, deviceNote: model.deviceNote })),
+      tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs }] : [])),
+    }
+    delay.reset()
+    commit.reset()
+    return stats
+  }
+}

@@ -1,0 +1,113 @@
+import { readFileSync } from 'node:fs'
+import type { Clock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import { RegistryClient } from '../codec/registry-client.js'
+import { loadOwnSchema } from '../codec/schema-files.js'
+import { KafkaAdmin, deadLetterTopicConfig, type TopicSpecification } from '../consumer/admin.js'
+import { RangeReader } from '../consumer/range-reader.js'
+import { RdkafkaGroupConsumer } from '../consumer/rdkafka-group-consumer.js'
+import { onnxruntimeVersion } from '../inference/device-class.js'
+import type { DevicePolicy } from '../inference/device.js'
+import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
+import { Engine } from './engine.js'
+import type { Topology } from './load-topology.js'
+import { topologyNames, type TopologyNames } from './names.js'
+import { openScorer } from './open-scorer.js'
+import { Outputs } from './outputs.js'
+import { TaskRestorer } from './restore.js'
+import { Stage } from './stage.js'
+
+const packageFile = new URL('../../../package.json', import.meta.url)
+export const harrierVersion = (JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }).version
+
+export interface EngineOptions {
+  readonly topology: Topology
+  readonly brokers: string
+  readonly registryUrl: string
+  /** The name of this instance: its static group membership and its transactional id. Two live ones must differ. */
+  readonly instanceId: string
+  readonly namespace?: string | undefined
+  readonly models?: string | undefined
+  readonly device?: DevicePolicy | undefined
+  readonly workers?: number | undefined
+  /** Create missing output topics (and the input with this many partitions). Otherwise a missing topic is an error. */
+  readonly createTopics?: { readonly partitions: number } | undefined
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Everything that an engine keeps for ever: state is rebuilt from the input and the lineage. */
+const keepForEver = { 'retention.ms': '-1' }
+
+/** The topics that a topology writes, given the partitions of its input. */
+export function outputTopics(names: TopologyNames, partitions: number): TopicSpecification[] {
+  return [
+    { topic: names.scored, partitions },
+    { topic: names.alerts, partitions },
+    { topic: names.deadLetters, partitions, config: deadLetterTopicConfig },
+    { topic: names.lineage, partitions, config: keepForEver },
+  ]
+}
+
+/** Checks everything that can be wrong before the first record: models, schemas, topics. Then the engine can `run`. */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const { topology, brokers, registryUrl, instanceId, clock, logger, signal } = options
+  const names = topologyNames(topology, options.namespace)
+  const scorer = await openScorer(options)
+  try {
+    await prepareTopics(options, names)
+    const registry = new RegistryClient(registryUrl, { clock, logger })
+    if (topology.readerSchema) await registry.register(`${names.input}-value`, topology.readerSchema, signal)
+    const schemaIds = {
+      scored: await registry.register(`${names.scored}-value`, loadOwnSchema('scored-event'), signal),
+      alert: await registry.register(`${names.alerts}-value`, loadOwnSchema('alert'), signal),
+      lineage: await registry.register(`${names.lineage}-value`, loadOwnSchema('lineage'), signal),
+    }
+    const stage = new Stage(topology, scorer, registry)
+    const transactionalId = names.transactionalId(instanceId)
+    const outputs = new Outputs(stage, {
+      schemaIds,
+      inputTopic: names.input,
+      transactionalId,
+      engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
+    })
+    const reader = new RangeReader({ brokers, clock, logger })
+    await reader.start()
+    return new Engine({
+      stage,
+      outputs,
+      names,
+      clock,
+      logger,
+      producer: new RdkafkaTransactionalProducer({ brokers, transactionalId, clock, logger }),
+      restorer: new TaskRestorer({ reader, names, registry, clock, logger }),
+      closeReader: () => reader.close(),
+      makeConsumer: (handlers) =>
+        new RdkafkaGroupConsumer({ brokers, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers, clock, logger }),
+    })
+  } catch (error) {
+    await scorer.close()
+    throw error
+  }
+}
+
+async function prepareTopics(options: EngineOptions, names: TopologyNames): Promise<void> {
+  const admin = new KafkaAdmin({ brokers: options.brokers, clock: options.clock })
+  await admin.start()
+  try {
+    const create = options.createTopics !== undefined
+    let partitions = (await admin.partitionCounts([names.input])).get(names.input)
+    if (partitions === undefined) {
+      if (!options.createTopics) {
+        throw new HarrierError('TOPIC_MISSING', `the input topic ${names.input} is not on the broker`, { remedy: 'create it, correct source.topic, or run with --create-topics' })
+      }
+      partitions = options.createTopics.partitions
+      await admin.ensureTopics([{ topic: names.input, partitions, config: keepForEver }], { create })
+    }
+    await admin.ensureTopics(outputTopics(names, partitions), { create })
+  } finally {
+    await admin.close()
+  }
+}

@@ -1,0 +1,52 @@
+import { fileURLToPath } from 'node:url'
+import type { Clock } from '../base/clock.js'
+import type { Logger } from '../base/logger.js'
+import { createScorer } from '../inference/create-scorer.js'
+import { ModelStore } from '../inference/model-store.js'
+import type { DevicePolicy } from '../inference/device.js'
+import type { ModelUse, Scorer } from '../inference/scorer.js'
+import type { Topology } from './load-topology.js'
+
+export const modelsFolder = fileURLToPath(new URL('../../../models', import.meta.url))
+
+/** Frames beyond those of the batches in flight: one for the batch being polled, one for a restore. */
+const spareFrames = 3
+
+export interface ScorerChoice {
+  readonly topology: Topology
+  readonly models?: string | undefined
+  readonly device?: DevicePolicy | undefined
+  /** Threads that run models; 0: the calling thread. */
+  readonly workers?: number | undefined
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** The models of a topology, champion first: their order is the order of scores everywhere. */
+export function modelUses(topology: Topology, store: ModelStore): ModelUse[] {
+  const { models, policy } = topology.stage
+  const uses: ModelUse[] = [
+    { model: store.load(models.champion), role: 'champion' },
+    ...models.shadows.map((reference) => ({ model: store.load(reference), role: 'shadow' as const })),
+  ]
+  const { fallback } = policy
+  if (typeof fallback === 'object' && 'model' in fallback && !uses.some(({ model }) => model.reference === fallback.model)) {
+    uses.push({ model: store.load(fallback.model), role: 'fallback' })
+  }
+  return uses
+}
+
+/** Loads and opens the models of a topology. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID, DEVICE_UNAVAILABLE. */
+export function openScorer({ topology, models, device, workers, clock, logger }: ScorerChoice): Promise<Scorer> {
+  const { stage, spec } = topology
+  return createScorer({
+    features: stage.features.map((feature) => feature.name),
+    window: stage.ring,
+    models: modelUses(topology, new ModelStore(models ?? modelsFolder)),
+    device: device ?? stage.models.device,
+    workers: workers ?? spec.limits.workers,
+    clock,
+    logger,
+    limits: { rowsMax: spec.limits.batchRecordsMax, framesMax: spec.limits.batchesAheadMax + spareFrames },
+  })
+}

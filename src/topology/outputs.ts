@@ -1,0 +1,190 @@
+import { AlertEncoder } from '../codec/alert-encoder.js'
+import { encodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
+import { Decision } from '../codec/outcome-columns.js'
+import { ScoredEventEncoder } from '../codec/scored-event-encoder.js'
+import { appendDeadLetter } from '../consumer/dead-letter.js'
+import type { EntityStore } from '../entity/entity-store.js'
+import type { Scorer } from '../inference/scorer.js'
+import { decide, decideByRule } from '../policy/policy.js'
+import { Disposition, type Batch } from './batch.js'
+import type { Topology } from './load-topology.js'
+import type { Stage } from './stage.js'
+import type { TaskPart } from './task.js'
+import { eventIdField, eventTimeField } from './topology-schema.js'
+
+/** Index of each sink in `RecordColumns.topic` of a batch's outputs. */
+export const Sink = { scored: 0, alerts: 1, deadLetters: 2, lineage: 3 } as const
+
+const reasonTexts = [
+  'score at or above the decline threshold',
+  'score at or above the review threshold',
+  'the champion gave no score: the fall-back decided',
+  'late event: state was not updated',
+]
+const Reason = { decline: 1, review: 2, fallback: 4, late: 8 } as const
+
+export interface OutputOptions {
+  readonly schemaIds: { readonly scored: number; readonly alert: number; readonly lineage: number }
+  readonly inputTopic: string
+  readonly transactionalId: string
+  readonly engine: LineageRecord['engine']
+}
+
+/** Steps 6 and 7 of the batch cycle: from scores to decisions, and from those to the records of the transaction. */
+export class Outputs {
+  readonly #topology: Topology
+  readonly #scorer: Scorer
+  readonly #store: EntityStore
+  readonly #options: OutputOptions
+  readonly #scored: ScoredEventEncoder
+  readonly #alerts: AlertEncoder
+  /** Model that stands in for the champion; -1: none. */
+  readonly #fallbackModel: number
+  /** Column of the field that the fall-back rule reads; -1: none. */
+  readonly #ruleColumn: number
+
+  constructor(stage: Stage, options: OutputOptions) {
+    const { topology, scorer } = stage
+    const { policy, key } = topology.stage
+    const { fallback } = policy
+    this.#topology = topology
+    this.#scorer = scorer
+    this.#store = stage.store
+    this.#options = options
+    this.#fallbackModel = typeof fallback === 'object' && 'model' in fallback ? scorer.models.findIndex((model) => model.reference === fallback.model) : -1
+    this.#ruleColumn = typeof fallback === 'object' && 'rule' in fallback ? topology.fields.findIndex((field) => field.name === fallback.rule.field) : -1
+    const shape = {
+      fields: topology.fields,
+      eventId: eventIdField,
+      entity: key,
+      eventTime: eventTimeField,
+      models: scorer.models.map((model) => ({ label: model.reference, role: model.role })),
+      deciders: [...scorer.models.map((model) => model.reference), 'rule', 'review'],
+      reasons: reasonTexts,
+      attributes: policy.attributes,
+    }
+    this.#scored = new ScoredEventEncoder({ ...shape, schemaId: options.schemaIds.scored })
+    this.#alerts = new AlertEncoder({ ...shape, schemaId: options.schemaIds.alert })
+  }
+
+  /** Step 6: the champion's score decides; where it is missing, the topology's fall-back does. */
+  decide(batch: Batch): void {
+    const { outcome, frame, events } = batch
+    const { policy } = this.#topology.stage
+    const models = this.#scorer.models.length
+    outcome.reset(batch.records.count)
+    for (let row = 0; row < batch.records.count; row++) {
+      const at = batch.frameRow[row]!
+      if (at < 0) continue
+      for (let m = 0; m < models; m++) outcome.scores[row * models + m] = frame!.scores[m]![at]!
+      let decider = 0
+      let score = outcome.scores[row * models]!
+      if (!Number.isFinite(score) && this.#fallbackModel >= 0) {
+        decider = this.#fallbackModel
+        score = outcome.scores[row * models + decider]!
+      }
+      let decision: number
+      if (Number.isFinite(score)) decision = decide(score, policy)
+      else {
+        score = -1
+        if (typeof policy.fallback === 'object' && 'rule' in policy.fallback) {
+          decider = models
+          decision = decideByRule(events.numbers[this.#ruleColumn]![row]!, policy.fallback.rule)
+        } else {
+          decider = models + 1
+          decision = Decision.review
+        }
+      }
+      outcome.score[row] = score
+      outcome.decision[row] = decision
+      outcome.decider[row] = decider
+      outcome.fallback[row] = decider === 0 ? 0 : 1
+      outcome.late[row] = batch.late[row]!
+      outcome.reasons[row] =
+        (decision === Decision.decline ? Reason.decline : decision === Decision.review ? Reason.review : 0) |
+        (decider === 0 ? 0 : Reason.fallback) |
+        (batch.late[row] === 1 ? Reason.late : 0)
+    }
+  }
+
+  /** Step 7, the part without Kafka: one scored event or dead letter for each record, alerts, a lineage record for each task. */
+  encode(batch: Batch): void {
+    for (const part of batch.parts) {
+      this.#scored.setLineage(part.task.name, part.sequence)
+      this.#alerts.setLineage(part.task.name, part.sequence)
+      for (let row = part.firstRow; row >= 0; row = batch.nextRow[row]!) {
+        if (batch.disposition[row] === Disposition.deadLetter) {
+          const { code, message } = batch.causes.get(row)!
+          appendDeadLetter(
+            batch.outputs,
+            { topicIndex: Sink.deadLetters },
+            { columns: batch.records, row, topic: this.#options.inputTopic },
+            { exception: code, message },
+          )
+          continue
+        }
+        if (batch.outcome.fallback[row] === 1) part.fallbacks++
+        const scoredRow = this.#begin(batch, Sink.scored, row)
+        this.#scored.encode(batch.outputs, scoredRow, batch.records, batch.events, batch.outcome, row)
+        if (batch.outcome.decision[row] === Decision.approve) continue
+        part.alerts++
+        const alertRow = this.#begin(batch, Sink.alerts, row)
+        this.#alerts.encode(batch.outputs, alertRow, batch.records, batch.events, batch.outcome, row)
+      }
+      this.#appendLineage(batch, part)
+    }
+  }
+
+  /** A row of an output with the key and the headers of its input record, for the partition of its input. */
+  #begin(batch: Batch, sink: number, row: number): number {
+    const { records, outputs } = batch
+    const outRow = outputs.begin(sink, records.partition[row]!, 0, records.timestamp[row]!)
+    const bytes = records.keyBytes[row]!
+    const { arena } = outputs
+    arena.reserve(bytes)
+    const from = records.keyAt[row]!
+    for (let i = 0; i < bytes; i++) arena.bytes[arena.used + i] = records.arena.bytes[from + i]!
+    outputs.setKey(outRow, arena.used, bytes)
+    arena.used += bytes
+    if (records.headersBytes[row] !== 0) outputs.copyHeaders(records, row)
+    return outRow
+  }
+
+  #appendLineage(batch: Batch, part: TaskPart): void {
+    const { outputs } = batch
+    const failures = new Map(batch.frame!.failures.map((failure) => [failure.model, `${failure.kind}: ${failure.message}`]))
+    const { task } = part
+    const oldestDirty = task.dirty.length > 0 ? this.#store.dirtySince(task.dirty.at(0)) : part.sequence + 1
+    const value = encodeLineage(this.#options.schemaIds.lineage, {
+      task: task.name,
+      sequence: part.sequence,
+      inputs: [{ topic: this.#options.inputTopic, partition: task.partition, from: part.from, to: part.to }],
+      counts: {
+        records: part.records,
+        scored: part.scored,
+        alerts: part.alerts,
+        dead_letters: part.deadLetters,
+        late: part.late,
+        fallbacks: part.fallbacks,
+      },
+      models: this.#scorer.models.map((model, index) => ({
+        role: model.role,
+        share: 1,
+        model: model.reference,
+        sha256: model.sha256,
+        device: model.device,
+        failure: failures.get(index) ?? null,
+      })),
+      digests: { ...this.#topology.digests },
+      stream_time_before: part.streamTimeBefore,
+      stream_time_after: part.streamTimeAfter,
+      oldest_dirty: Math.min(oldestDirty, part.sequence + 1),
+      transactional_id: this.#options.transactionalId,
+      engine: this.#options.engine,
+    })
+    const row = outputs.begin(Sink.lineage, task.partition, 0, batch.records.timestamp[part.lastRow]!)
+    const key = Buffer.from(task.name)
+    outputs.setKey(row, outputs.arena.append(key), key.length)
+    outputs.setValue(row, outputs.arena.append(value), value.length)
+  }
+}

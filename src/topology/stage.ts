@@ -1,0 +1,228 @@
+import { assert } from '../base/assert.js'
+import { Fault, faultErrorCode } from '../codec/decode-fault.js'
+import { createSourceDecoder, type SourceDecoder } from '../codec/source-decoder.js'
+import type { RegistryClient } from '../codec/registry-client.js'
+import { EntityStore } from '../entity/entity-store.js'
+import { hashKey } from '../entity/key-index.js'
+import { FeatureProgram, neededFields, windowNeeds } from '../features/feature-program.js'
+import { NO_UPDATE, RESET } from '../inference/frame.js'
+import type { Scorer } from '../inference/scorer.js'
+import { Batch, Disposition } from './batch.js'
+import type { Topology } from './load-topology.js'
+import { Task, type TaskPart } from './task.js'
+import { eventTimeField } from './topology-schema.js'
+
+/**
+ * One stage of a topology in this process: its entities, its features, and the tasks whose partitions this process
+ * owns. It knows no Kafka.
+ *
+ * Invariants: (1) state changes only in `fold`, in the order of the input's offsets; (2) a batch that was folded is
+ * either committed or rolled back, rolled back newest first; (3) expiry and lateness are decided from the stream time
+ * of the record itself, so borders of batches do not show in a row.
+ */
+export class Stage {
+  readonly topology: Topology
+  readonly store: EntityStore
+  readonly decoder: SourceDecoder
+  readonly scorer: Scorer
+  /** By partition; undefined where this process does not own it. */
+  readonly tasks: (Task | undefined)[] = []
+  readonly #program: FeatureProgram
+  readonly #fieldColumns: number[]
+  readonly #keyColumn: number
+  readonly #timeColumn: number
+
+  constructor(topology: Topology, scorer: Scorer, registry: Pick<RegistryClient, 'schemaById' | 'isUnknownId'> | undefined) {
+    const { stage, spec, fields } = topology
+    const needs = windowNeeds(stage.features)
+    this.topology = topology
+    this.scorer = scorer
+    this.store = new EntityStore({
+      keyBytesMax: stage.keyBytesMax,
+      windowsMs: needs.windowsMs,
+      valueCount: needs.summedFields.length,
+      graceMs: stage.grace,
+      ttlMs: stage.ttl,
+      windowEntriesMax: spec.limits.windowEntriesMax,
+    })
+    this.decoder = createSourceDecoder({
+      format: spec.source.format,
+      fields,
+      readerSchema: topology.readerSchema,
+      registry,
+      recordBytesMax: spec.limits.recordBytesMax,
+    })
+    this.#program = new FeatureProgram(stage.features, this.store)
+    const column = (name: string): number => fields.findIndex((field) => field.name === name)
+    this.#fieldColumns = neededFields(stage.features).map(column)
+    this.#keyColumn = column(stage.key)
+    this.#timeColumn = column(eventTimeField)
+  }
+
+  makeBatch(recordsMax = this.topology.spec.limits.batchRecordsMax): Batch {
+    return new Batch({ recordsMax, bytesMax: this.topology.spec.limits.batchBytesMax, fields: this.topology.fields, models: this.scorer.models.length })
+  }
+
+  addTask(partition: number): Task {
+    assert(!this.tasks[partition], 'a partition has one task')
+    const task = new Task(`${this.topology.name}/${this.topology.stageName}/${partition}`, partition, this.store)
+    this.tasks[partition] = task
+    return task
+  }
+
+  /** Forgets a task and gives its slots back. No batch that it has part in may be in flight. */
+  dropTask(partition: number): void {
+    const task = this.tasks[partition]
+    if (!task) return
+    task.index.forEach((slot) => this.store.release(slot))
+    this.tasks[partition] = undefined
+  }
+
+  /**
+   * Steps 2 to 4 of the batch cycle: decoded events change their entities and leave one feature row [F] each in the
+   * batch's frame. `undo: false` is for a restore, which is never rolled back.
+   */
+  fold(batch: Batch, options: { undo: boolean } = { undo: true }): void {
+    const frame = this.scorer.acquireFrame()
+    assert(frame, 'a batch in flight has a frame')
+    batch.frame = frame
+    this.decoder.decode(batch.records, batch.events)
+    const undo = options.undo ? batch.undo : null
+    const { records, events } = batch
+    const { stage } = this.topology
+    const { values, summed } = this.#program
+    const columns = this.#fieldColumns
+    const times = events.numbers[this.#timeColumn]!
+    const keyAt = events.textAt[this.#keyColumn]!
+    const keyBytes = events.textBytes[this.#keyColumn]!
+    const features = stage.features.length
+    const keep = stage.late === 'score'
+    let task: Task | undefined
+    let part: TaskPart | undefined
+    let count = 0
+    for (let row = 0; row < records.count; row++) {
+      if (records.partition[row] !== task?.partition) {
+        task = this.tasks[records.partition[row]!]
+        assert(task, 'a record belongs to a task of this process')
+        part = batch.partFor(task, records.offset[row]!)
+      }
+      this.#link(batch, part!, row)
+      const cause = this.#refusal(batch, row)
+      if (cause) {
+        this.#deadLetter(batch, part!, row, cause.code, cause.message)
+        continue
+      }
+      const timeMs = times[row]!
+      if (timeMs > task!.streamTimeMs) task!.streamTimeMs = timeMs
+      const streamTimeMs = task!.streamTimeMs
+      const late = timeMs + stage.grace < streamTimeMs
+      if (late) {
+        part!.late++
+        if (!keep) {
+          this.#deadLetter(batch, part!, row, 'RECORD_INVALID', `late: event time ${timeMs} is more than ${stage.grace} ms behind stream time ${streamTimeMs}`)
+          continue
+        }
+      }
+      for (let v = 0; v < columns.length; v++) values[v] = events.numbers[columns[v]!]![row]!
+      const bytes = records.arena.bytes
+      const hash = hashKey(bytes, keyAt[row]!, keyBytes[row]!)
+      let slot = task!.index.find(bytes, keyAt[row]!, keyBytes[row]!, hash)
+      if (late) {
+        const known = slot > 0 && !this.store.isFresh(slot, streamTimeMs)
+        if (!known) slot = 0
+        this.store.peek(slot, timeMs, summed, streamTimeMs)
+        frame.flags[count] = known ? NO_UPDATE : NO_UPDATE | RESET
+      } else {
+        if (slot < 0) {
+          slot = this.store.slots.allocate()
+          this.store.slots.setKey(slot, bytes, keyAt[row]!, keyBytes[row]!, hash)
+          task!.index.add(slot)
+          batch.created.push(slot)
+          batch.createdIn.push(task!.partition)
+        }
+        frame.flags[count] = this.store.fold(slot, timeMs, summed, streamTimeMs, undo) ? RESET : 0
+        if (this.store.markDirty(slot, part!.sequence)) {
+          task!.dirty.push(slot)
+          part!.dirtied++
+        }
+      }
+      this.#program.writeRow(timeMs, frame.rows, count * features)
+      frame.slot[count] = slot
+      frame.eventTime[count] = timeMs
+      batch.recordRow[count] = row
+      batch.frameRow[row] = count++
+      batch.disposition[row] = Disposition.scored
+      batch.late[row] = late ? 1 : 0
+      part!.scored++
+    }
+    frame.count = count
+    for (const done of batch.parts) {
+      done.task.position = done.to
+      done.streamTimeAfter = done.task.streamTimeMs
+    }
+  }
+
+  /** The transaction has committed: the images are not needed any more. */
+  commit(batch: Batch): void {
+    this.store.commit(batch.undo)
+    this.#releaseFrame(batch)
+  }
+
+  /** The transaction was aborted: entities, tasks and sequences are as before the batch. Its score has settled. */
+  rollback(batch: Batch): void {
+    if (batch.frame) this.scorer.undo(batch.frame)
+    this.store.rollback(batch.undo)
+    for (const { task, dirtied, sequence, positionBefore, streamTimeBefore } of batch.parts) {
+      for (let i = 0; i < dirtied; i++) task.dirty.pop()
+      task.nextSequence = sequence
+      task.position = positionBefore
+      task.streamTimeMs = streamTimeBefore
+    }
+    while (batch.created.length > 0) {
+      const slot = batch.created.pop()
+      this.tasks[batch.createdIn.pop()]!.index.remove(slot)
+      this.store.release(slot)
+    }
+    this.#releaseFrame(batch)
+  }
+
+  /** A restored batch has been folded and scored: it only changed state. */
+  finishRestored(batch: Batch): void {
+    this.#releaseFrame(batch)
+  }
+
+  #releaseFrame(batch: Batch): void {
+    if (batch.frame) this.scorer.releaseFrame(batch.frame)
+    batch.frame = null
+  }
+
+  #link(batch: Batch, part: TaskPart, row: number): void {
+    if (part.firstRow < 0) part.firstRow = row
+    else batch.nextRow[part.lastRow] = row
+    part.lastRow = row
+    batch.nextRow[row] = -1
+    batch.frameRow[row] = -1
+    part.records++
+    part.to = batch.records.offset[row]! + 1
+  }
+
+  /** Why a record cannot be scored, or undefined. */
+  #refusal(batch: Batch, row: number): { code: string; message: string } | undefined {
+    const { records, events } = batch
+    const fault = events.fault[row]!
+    if (fault !== Fault.none) return { code: faultErrorCode(fault), message: events.faultMessage(row) }
+    if (records.keyBytes[row]! <= 0) return { code: 'RECORD_INVALID', message: 'the record has no key: without one its entity has no partition of its own' }
+    const keyBytes = events.textBytes[this.#keyColumn]![row]!
+    if (keyBytes <= 0) return { code: 'RECORD_INVALID', message: `field ${this.topology.stage.key}: the entity is empty` }
+    if (keyBytes > this.store.slots.keyBytesMax) {
+      return { code: 'RECORD_INVALID', message: `field ${this.topology.stage.key}: ${keyBytes} bytes are more than keyBytesMax ${this.store.slots.keyBytesMax}` }
+    }
+    return undefined
+  }
+
+  #deadLetter(batch: Batch, part: TaskPart, row: number, code: string, message: string): void {
+    batch.disposition[row] = Disposition.deadLetter
+    batch.causes.set(row, { code, message })
+    part.deadLetters++
+  }
+}
