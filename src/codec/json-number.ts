@@ -2,7 +2,10 @@ import { Fault } from './decode-fault.js'
 import { exact, powersOfTen, scaleBig } from './exact-number.js'
 import type { JsonScanner } from './json-scanner.js'
 
-/** The scanner's number times 10^scale, exactly, into `exact.value`; `exact.fault` says inexact or integerUnsafe. */
+/**
+ * The scanner's number times 10^scale into `exact.value`. `exact.fault` says integerUnsafe, or inexact: then the value is
+ * the next integer below.
+ */
 export function jsonInteger(scanner: JsonScanner, scale: number): void {
   const shift = scanner.exponent + scale
   exact.fault = Fault.none
@@ -23,8 +26,8 @@ export function jsonInteger(scanner: JsonScanner, scale: number): void {
   if (!scanner.long && shift < 0 && shift >= -16) {
     const power = powersOfTen[-shift]!
     const value = Math.floor(scanner.mantissa / power)
-    exact.value = scanner.negative ? 0 - value : value
     if (value * power !== scanner.mantissa) exact.fault = Fault.inexact
+    exact.value = scanner.negative ? 0 - value - (exact.fault === Fault.none ? 0 : 1) : value
     return
   }
   fromText(scanner, scale)
@@ -41,11 +44,10 @@ export function jsonNumber(scanner: JsonScanner): number {
   return Number(textOf(scanner))
 }
 
-/** Whole ms of the scanner's number of time units, 10^scale of them in a ms; what is finer is cut off (downwards). */
+/** The scanner's number of units of 10^scale ms in whole ms; what is finer is cut off (downwards). NaN beyond 2^53. */
 export function jsonTimeMs(scanner: JsonScanner, scale: number): number {
   jsonInteger(scanner, scale)
-  if (exact.fault === Fault.none) return exact.value
-  return Math.floor(jsonNumber(scanner) * Number(`1e${scale}`))
+  return exact.fault === Fault.integerUnsafe ? NaN : exact.value
 }
 
 /** The rare long way: numbers with many digits or far exponents. */
@@ -58,9 +60,14 @@ function fromText(scanner: JsonScanner, scale: number): void {
   if (significant === '') return
   const shift = Number(match?.[3] ?? 0) - fraction.length + scale + digits.length - significant.length
   // The value is significant * 10^shift, and significant does not end in 0: an integer only for shift >= 0.
-  if (significant.length + shift > 17) exact.fault = Fault.integerUnsafe
-  else if (shift < 0) exact.fault = Fault.inexact
-  else scaleBig(BigInt(scanner.negative ? `-${significant}` : significant), shift)
+  const wholeDigits = significant.length + shift
+  if (wholeDigits > 17) exact.fault = Fault.integerUnsafe
+  else if (shift >= 0) scaleBig(BigInt(scanner.negative ? `-${significant}` : significant), shift)
+  else {
+    const below = Number(wholeDigits > 0 ? significant.slice(0, wholeDigits) : 0)
+    exact.value = scanner.negative ? -below - 1 : below
+    exact.fault = below > Number.MAX_SAFE_INTEGER ? Fault.integerUnsafe : Fault.inexact
+  }
 }
 
 function textOf(scanner: JsonScanner): string {
