@@ -7,6 +7,10 @@ import { chunkRowsMax, type DayRange, type TransactionChunk, type TransactionSou
 /** Ids of day d begin at d times this, so that a range of days has the same ids whatever came before it. */
 export const idsPerDay = 1_000_000_000
 
+/** So many customers are drawn between two empty chunks: about a tenth of a second. */
+const customersBetweenPauses = 100_000
+const noOrder = new Int32Array(0)
+
 /**
  * Transactions day by day from a counter-based generator: any size in bounded memory (21 bytes for each transaction of one
  * day), any day without those before it, the same rows for the same parameters. The statistics of the published simulator and its
@@ -32,7 +36,10 @@ export class CounterSource implements TransactionSource {
     const chunk = new ChunkBuffer()
     for (let day = range.fromDay; day < range.toDay; day++) {
       columns.rows = 0
-      for (let customer = 0; customer < this.parameters.customers; customer++) days.append(columns, customer, day)
+      for (let customer = 0; customer < this.parameters.customers; customer++) {
+        if (customer % customersBetweenPauses === customersBetweenPauses - 1) yield chunk.fill(columns, noOrder, columns.rows, day)
+        days.append(columns, customer, day)
+      }
       assert(columns.rows <= idsPerDay, 'the ids of a day suffice')
       frauds.flagTerminals(terminalFlags, day)
       labelDay(columns, terminalFlags, frauds.pickedOn(day))

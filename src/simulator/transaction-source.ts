@@ -2,7 +2,8 @@ import type { SimulatorParameters } from './parameters.js'
 
 /**
  * Transactions in the order of their time, as columns. Row i has the id `firstId + i`. Columns may be longer than
- * `count`, and are valid until the next chunk is asked for.
+ * `count`, and are valid until the next chunk is asked for. A chunk may be empty: the source is still at work, and whoever
+ * reads may let others run.
  */
 export interface TransactionChunk {
   readonly count: number
