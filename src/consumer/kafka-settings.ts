@@ -53,6 +53,7 @@ export const rangeReaderSettings: readonly KafkaSetting[] = [
   ...fetchSettings,
   { name: 'group.id', value: 'harrier-range-reader', why: 'the client demands one; no group is joined and nothing is committed' },
   { name: 'auto.offset.reset', value: 'error', why: 'a range that is gone is a loud error' },
+  { name: 'fetch.wait.max.ms', value: 10, why: 'the end of a partition is told by an empty fetch: it must not be parked' },
   { name: 'enable.partition.eof', value: true, why: 'ranges end on the end of the partition, never on a counted offset' },
 ]
 

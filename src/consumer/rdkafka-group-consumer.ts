@@ -270,7 +270,9 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     this.#stopping = true
     this.#stopPositionCheck()
     await this.#polling?.catch(() => undefined)
-    await Promise.race([this.#rebalances, this.#options.clock.sleep(this.#limits.stopMsMax)])
+    const ended = new AbortController()
+    await Promise.race([this.#rebalances, this.#options.clock.sleep(this.#limits.stopMsMax, ended.signal)])
+    ended.abort()
     if (this.#client.isConnected()) await disconnectClient(this.#client, this.#limits.stopMsMax, this.#options.clock, this.#options.logger)
   }
 
