@@ -1,5 +1,8 @@
+import type { Clock } from '../base/clock.js'
 import type { HarrierError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
+import type { SecuritySettings } from './kafka-settings.js'
 
 /**
  * The seam to Kafka on the way in. The engine knows only this file; `RdkafkaGroupConsumer` implements it over
@@ -59,6 +62,39 @@ export interface PollOptions {
   readonly delayMsMax: number
   /** Longest wait for more records once there is one; 0 (default) takes what is already here. */
   readonly fillMsMax?: number
+}
+
+export interface GroupConsumerLimits {
+  readonly connectMsMax: number
+  /** Longest wait for the stable committed offsets: longer than an open transaction of a dead process lives. */
+  readonly committedMsMax: number
+  readonly seekMsMax: number
+  readonly stopMsMax: number
+  readonly retryPauseMs: number
+  /** How often positions are compared with the start of the log, to find a partition that retention overtook. */
+  readonly positionCheckIntervalMs: number
+}
+
+export const groupConsumerLimits: GroupConsumerLimits = {
+  connectMsMax: 30_000,
+  committedMsMax: 30_000,
+  seekMsMax: 10_000,
+  stopMsMax: 10_000,
+  retryPauseMs: 20,
+  positionCheckIntervalMs: 10_000,
+}
+
+export interface GroupConsumerOptions {
+  readonly brokers: string
+  readonly groupId: string
+  readonly groupInstanceId: string
+  /** Their order gives the topic index in `RecordColumns`. */
+  readonly topics: readonly string[]
+  readonly security?: SecuritySettings
+  readonly handlers: AssignmentHandlers
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly limits?: Partial<GroupConsumerLimits>
 }
 
 export interface GroupConsumer {

@@ -1,48 +1,22 @@
 import Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
-import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
-import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import { Assignment, type PartitionState } from './assignment.js'
-import type { AssignmentHandlers, CommittedOffset, GroupConsumer, PartitionProgress, PollOptions, TopicPartition } from './group-consumer.js'
+import {
+  groupConsumerLimits,
+  type CommittedOffset,
+  type GroupConsumer,
+  type GroupConsumerLimits,
+  type GroupConsumerOptions,
+  type PartitionProgress,
+  type PollOptions,
+  type TopicPartition,
+} from './group-consumer.js'
 import { asHarrierError, isFenced, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
-import { groupConsumerSettings, toConfiguration, type SecuritySettings } from './kafka-settings.js'
+import { groupConsumerSettings, toConfiguration } from './kafka-settings.js'
 import { appendMessage } from './message-columns.js'
 import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries } from './rdkafka-client.js'
-
-export interface GroupConsumerLimits {
-  readonly connectMsMax: number
-  /** Longest wait for the stable committed offsets: longer than an open transaction of a dead process lives. */
-  readonly committedMsMax: number
-  readonly seekMsMax: number
-  readonly stopMsMax: number
-  readonly retryPauseMs: number
-  /** How often positions are compared with the start of the log, to find a partition that retention overtook. */
-  readonly positionCheckIntervalMs: number
-}
-
-export const groupConsumerLimits: GroupConsumerLimits = {
-  connectMsMax: 30_000,
-  committedMsMax: 30_000,
-  seekMsMax: 10_000,
-  stopMsMax: 10_000,
-  retryPauseMs: 20,
-  positionCheckIntervalMs: 10_000,
-}
-
-export interface RdkafkaGroupConsumerOptions {
-  readonly brokers: string
-  readonly groupId: string
-  readonly groupInstanceId: string
-  /** Their order gives the topic index in `RecordColumns`. */
-  readonly topics: readonly string[]
-  readonly security?: SecuritySettings
-  readonly handlers: AssignmentHandlers
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly limits?: Partial<GroupConsumerLimits>
-}
 
 /**
  * A member of a consumer group over node-rdkafka.
@@ -56,7 +30,7 @@ export interface RdkafkaGroupConsumerOptions {
  * 4. Group metadata fences dead members, not partitions: the owner of a batch asks `isOwnedSince` before it sends offsets.
  */
 export class RdkafkaGroupConsumer implements GroupConsumer {
-  readonly #options: RdkafkaGroupConsumerOptions
+  readonly #options: GroupConsumerOptions
   readonly #limits: GroupConsumerLimits
   readonly #client: Kafka.KafkaConsumer
   readonly #assignment: Assignment
@@ -69,7 +43,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   #stopping = false
   #stopPositionCheck: () => void = () => undefined
 
-  constructor(options: RdkafkaGroupConsumerOptions) {
+  constructor(options: GroupConsumerOptions) {
     this.#options = options
     this.#limits = { ...groupConsumerLimits, ...options.limits }
     this.#assignment = new Assignment(options.topics)

@@ -1,51 +1,13 @@
 import Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
-import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
-import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
 import { asHarrierError, isFenced, isPassing, kafkaCode, toKafkaError, type KafkaError } from '../consumer/kafka-errors.js'
-import { producerSettings, toConfiguration, type SecuritySettings } from '../consumer/kafka-settings.js'
+import { producerSettings, toConfiguration } from '../consumer/kafka-settings.js'
 import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
 import { toTextHeaders } from './packed-headers.js'
-import type { TransactionalProducer } from './transactional-producer.js'
-
-export interface ProducerLimits {
-  readonly connectMsMax: number
-  readonly initMsMax: number
-  /** One try of a transactional call; tries follow each other while the trouble is passing. */
-  readonly callMsMax: number
-  /** All tries of one call together. */
-  readonly retryMsMax: number
-  readonly retryPauseMs: number
-  /** Pause while the local queue is full. */
-  readonly queueFullPauseMs: number
-  readonly closeMsMax: number
-}
-
-export const producerLimits: ProducerLimits = {
-  connectMsMax: 30_000,
-  initMsMax: 60_000,
-  callMsMax: 15_000,
-  retryMsMax: 60_000,
-  retryPauseMs: 50,
-  queueFullPauseMs: 1,
-  closeMsMax: 10_000,
-}
-
-export interface RdkafkaProducerOptions {
-  readonly brokers: string
-  readonly transactionalId: string
-  readonly security?: SecuritySettings
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly limits?: Partial<ProducerLimits>
-  /** A record that could not be delivered; its transaction can only be aborted. */
-  readonly onDeliveryError?: (error: HarrierError) => void
-  /** More librdkafka settings, for measurements. */
-  readonly settings?: Readonly<Record<string, string | number | boolean>>
-}
+import { producerLimits, type ProducerLimits, type ProducerOptions, type TransactionalProducer } from './transactional-producer.js'
 
 type State = 'new' | 'ready' | 'open' | 'broken' | 'fenced' | 'closed'
 
@@ -83,12 +45,12 @@ type Done = (error: unknown) => void
  * 3. What is retriable is retried here, within named limits; what is thrown needs an abort, or a new producer.
  */
 export class RdkafkaTransactionalProducer implements TransactionalProducer {
-  readonly #options: RdkafkaProducerOptions
+  readonly #options: ProducerOptions
   readonly #limits: ProducerLimits
   readonly #client: Kafka.Producer
   #state: State = 'new'
 
-  constructor(options: RdkafkaProducerOptions) {
+  constructor(options: ProducerOptions) {
     this.#options = options
     this.#limits = { ...producerLimits, ...options.limits }
     const configuration = toConfiguration(producerSettings, {
@@ -169,7 +131,8 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   }
 
   async abort(): Promise<void> {
-    assert(this.#state === 'open' || this.#state === 'broken', `there is a transaction to abort (state ${this.#state})`)
+    if (this.#state === 'ready') return
+    assert(this.#state === 'open' || this.#state === 'broken', `a producer that lives aborts (state ${this.#state})`)
     await this.#call('aborting', (timeoutMs, done) => this.#client.abortTransaction(timeoutMs, done))
     this.#enter('ready')
   }
@@ -226,7 +189,7 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
  * Ends the open transaction of a dead process by initialising its transactional id: 0.3 s instead of its time-out.
  * Only for ids whose owner has left the group: a living one would be fenced.
  */
-export async function freeTransactionalId(options: Omit<RdkafkaProducerOptions, 'onDeliveryError'>): Promise<void> {
+export async function freeTransactionalId(options: Omit<ProducerOptions, 'onDeliveryError'>): Promise<void> {
   const producer = new RdkafkaTransactionalProducer(options)
   try {
     await producer.init()
