@@ -12,6 +12,7 @@ import { RecurrentRunner } from './recurrent-runner.js'
 import { featureMap } from './ring.js'
 import type { SequenceLayout, SequenceMemory } from './sequence-memory.js'
 import type { RunSession } from './session.js'
+import { markFailed } from './undo.js'
 
 /** What one model did with a worker's rows of a frame. */
 export interface ModelOutcome {
@@ -36,7 +37,7 @@ export interface ProcessOptions {
   readonly skip: readonly number[]
 }
 
-/** Told by the processor before it changes the sequence memory, and before a model's first run. */
+/** How a processor runs sessions, and whom it tells before a model's first run of a frame. */
 export interface ProcessHooks {
   readonly run: RunSession
   beginModel(model: number): void
@@ -51,7 +52,8 @@ export function sequenceLayout(models: readonly { model: LoadedModel }[], featur
 /** Takes the rows of one worker through the ring and through every model. The same code runs inline and in worker threads. */
 export class FrameProcessor {
   readonly #walk: FrameWalk
-  readonly #runners: { readonly index: number; readonly stateful: boolean; readonly runner: ModelRunner }[]
+  readonly #runners: { readonly index: number; readonly hidden: number; readonly runner: ModelRunner }[]
+  readonly #memory: SequenceMemory
   readonly #clock: Clock
 
   constructor(memory: SequenceMemory, models: readonly { open: OpenModel; model: LoadedModel }[], features: readonly string[], rowsMax: number, clock: Clock) {
@@ -62,21 +64,22 @@ export class FrameProcessor {
       const indexes = featureIndexes(model, features)
       const map = featureMap(indexes)
       const floats = indexes.length
-      if (manifest.kind === 'row') return { index, stateful: false, runner: new DenseRunner(open, map, null) }
+      if (manifest.kind === 'row') return { index, hidden: -1, runner: new DenseRunner(open, map, null) }
       if (manifest.kind === 'window') {
         const window = manifest.window!
         assert(window - 1 <= memory.layout.window, 'the ring holds a window model\'s rows')
         let gather = windows.find((each) => each.window === window && each.features === floats && sameMap(each.map, map))
         if (!gather) windows.push((gather = { window, features: floats, map, bits: new Int32Array(0), lengths: new Int32Array(rowsMax) }))
-        return { index, stateful: false, runner: new DenseRunner(open, map, gather) }
+        return { index, hidden: -1, runner: new DenseRunner(open, map, gather) }
       }
       const gather = { epoch: open.epoch, features: floats, map, source: new Int32Array(rowsMax), warmCount: 0, warmLengths: new Int32Array(rowsMax), warmBits: new Int32Array(0) }
       hidden.push(gather)
-      return { index, stateful: true, runner: new RecurrentRunner(open, gather, memory, hidden.length - 1) }
+      return { index, hidden: hidden.length - 1, runner: new RecurrentRunner(open, gather, memory, hidden.length - 1) }
     })
     // what state needs comes first
-    this.#runners = [...runners.filter((each) => each.stateful), ...runners.filter((each) => !each.stateful)]
+    this.#runners = [...runners.filter((each) => each.hidden >= 0), ...runners.filter((each) => each.hidden < 0)]
     this.#walk = new FrameWalk(memory, { windows, hidden }, rowsMax)
+    this.#memory = memory
     this.#clock = clock
   }
 
@@ -86,8 +89,13 @@ export class FrameProcessor {
     const walk = this.#walk
     walk.walk(frame, worker, workers, options.stateOnly)
     const outcomes: ModelOutcome[] = []
-    for (const { index, stateful, runner } of this.#runners) {
-      if ((options.stateOnly && !stateful) || options.skip.includes(index) || walk.count === 0) continue
+    for (const { index, hidden, runner } of this.#runners) {
+      if (options.skip.includes(index)) {
+        // before the worker's next frame, which may begin before the main thread hears of this one
+        if (hidden >= 0) markFailed(this.#memory, frame, hidden, worker, workers)
+        continue
+      }
+      if ((options.stateOnly && hidden < 0) || walk.count === 0) continue
       hooks.beginModel(index)
       const modelStartMs = this.#clock.monotonicMs()
       let counts = { rows: 0, runs: 0, notFinite: 0 }

@@ -1,7 +1,7 @@
 import type { Frame } from './frame.js'
 import { FrameProcessor } from './frame-processor.js'
 import { openModel, type OpenModel } from './open-model.js'
-import { ScorerBase, skippedModels } from './scorer-base.js'
+import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
 import type { ScoreOptions, ScorerModel, ScorerOptions } from './scorer.js'
 import { runSession } from './session.js'
 
@@ -10,6 +10,7 @@ export class InlineScorer extends ScorerBase {
   readonly #open: readonly OpenModel[]
   readonly #processor: FrameProcessor
   #tail: Promise<void> = Promise.resolve()
+  #inFlight = 0
   #closed = false
 
   private constructor(options: ScorerOptions, open: readonly OpenModel[]) {
@@ -27,9 +28,14 @@ export class InlineScorer extends ScorerBase {
     return new InlineScorer(options, open)
   }
 
+  protected get framesInFlight(): number {
+    return this.#inFlight
+  }
+
   score(frame: Frame, options: ScoreOptions = {}): Promise<void> {
     const { clock } = this.options
     const calledMs = clock.monotonicMs()
+    this.#inFlight++
     const work = this.#tail.then(async () => {
       if (this.#closed) throw new Error('the scorer is closed')
       this.counters.queueMs += clock.monotonicMs() - calledMs
@@ -37,10 +43,11 @@ export class InlineScorer extends ScorerBase {
       const skip = skippedModels(options.skip ?? [])
       const processOptions = { stateOnly: options.stateOnly ?? false, skip: [...skip.keys()] }
       const outcome = await this.#processor.process(frame, 0, 1, processOptions, { run: runSession, beginModel: () => undefined })
-      this.finish(frame, [outcome], processOptions, skip)
+      this.finish(frame, [outcome], processOptions.stateOnly, skip, thrownBy([outcome]))
     })
-    this.#tail = work.catch(() => undefined)
-    return work
+    const settled = work.finally(() => this.#inFlight--)
+    this.#tail = settled.catch(() => undefined)
+    return settled
   }
 
   async close(): Promise<void> {

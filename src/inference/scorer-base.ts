@@ -2,7 +2,7 @@ import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import { deviceClassOf } from './device-class.js'
 import { Frame, ModelStatus, type FailureKind, type ModelFailure } from './frame.js'
-import { sequenceLayout, type FrameOutcome, type ProcessOptions } from './frame-processor.js'
+import { sequenceLayout, type FrameOutcome } from './frame-processor.js'
 import { featureIndexes } from './model-store.js'
 import { scorerLimitsDefault, type ScoreOptions, type Scorer, type ScorerLimits, type ScorerMetrics, type ScorerModel, type ScorerOptions } from './scorer.js'
 import { chunkSlotsDefault, SequenceMemory, type SequenceChunk } from './sequence-memory.js'
@@ -63,10 +63,13 @@ export abstract class ScorerBase implements Scorer {
     this.#free.push(frame)
   }
 
+  protected abstract get framesInFlight(): number
+
   abstract score(frame: Frame, options?: ScoreOptions): Promise<void>
 
   undo(frame: Frame): void {
     assert(this.#settled.has(frame), 'a frame is undone after it has been scored')
+    assert(this.framesInFlight === 0, 'no frame is undone under another')
     undoFrame(this.memory, frame)
   }
 
@@ -89,13 +92,21 @@ export abstract class ScorerBase implements Scorer {
     return this.memory.ensureSlots(last + 1)
   }
 
-  /** Sums up what the workers did with a frame. Failed models lose their scores, and the slots' hidden states are marked. */
-  protected finish(frame: Frame, outcomes: readonly FrameOutcome[], options: ProcessOptions, skipped: ReadonlyMap<number, ModelFailure>): void {
+  /**
+   * Sums up what the workers did with a frame. Failed models lose their scores. `announced` are failures that every worker
+   * knew before it began, and has marked itself; for the others all slots of the frame are marked here.
+   */
+  protected finish(frame: Frame, outcomes: readonly FrameOutcome[], stateOnly: boolean, announced: Failures, failed: Failures): void {
     for (let model = 0; model < this.models.length; model++) {
-      const failure = skipped.get(model) ?? firstError(outcomes, model)
-      const stateless = this.#hiddenIndex[model]! < 0
+      const failure = announced.get(model) ?? failed.get(model)
+      const hidden = this.#hiddenIndex[model]!
+      if (stateOnly && hidden < 0) {
+        frame.status[model] = ModelStatus.notRun
+        continue
+      }
       if (failure) this.#fail(frame, failure)
-      else frame.status[model] = options.stateOnly && stateless ? ModelStatus.notRun : ModelStatus.scored
+      else frame.status[model] = ModelStatus.scored
+      if (failure && !announced.has(model) && hidden >= 0) markFailed(this.memory, frame, hidden)
     }
     for (const outcome of outcomes) {
       this.counters.computeMs += outcome.computeMs
@@ -118,11 +129,12 @@ export abstract class ScorerBase implements Scorer {
     frame.failures.push(failure)
     frame.status[model] = ModelStatus.failed
     frame.scores[model]!.fill(NaN, 0, frame.count)
-    const hidden = this.#hiddenIndex[model]!
-    if (hidden >= 0) markFailed(this.memory, frame, hidden)
     if (kind !== 'skipped') this.#models[model]!.failures[kind]++
   }
 }
+
+/** Failures of a frame, by model. */
+export type Failures = ReadonlyMap<number, ModelFailure>
 
 /** Failures of models that a caller leaves out. */
 export function skippedModels(skip: readonly number[]): Map<number, ModelFailure> {
@@ -130,12 +142,13 @@ export function skippedModels(skip: readonly number[]): Map<number, ModelFailure
   return new Map(skip.map((model) => [model, { model, kind, message: 'left out, as the lineage record says' }]))
 }
 
-function firstError(outcomes: readonly FrameOutcome[], model: number): ModelFailure | null {
-  for (const outcome of outcomes) {
-    const error = outcome.models.find((each) => each.model === model)?.error
-    if (error != null) return { model, kind: 'threw', message: error }
+/** What models threw, by model: of several workers the first. */
+export function thrownBy(outcomes: readonly FrameOutcome[]): Map<number, ModelFailure> {
+  const failures = new Map<number, ModelFailure>()
+  for (const { model, error } of outcomes.flatMap((outcome) => outcome.models)) {
+    if (error !== null && !failures.has(model)) failures.set(model, { model, kind: 'threw', message: error })
   }
-  return null
+  return failures
 }
 
 function checkOptions({ models, features, window, limits }: ScorerOptions): void {

@@ -40,9 +40,9 @@ export interface ModelMetrics {
 export interface ScorerMetrics {
   readonly frames: number
   readonly rows: number
-  /** Time that frames waited for a worker to begin with them. */
+  /** Time from the `score` calls to their end, less the time of the slowest worker in the frame. */
   readonly queueMs: number
-  /** Time from beginning to end of a frame in a worker, of all workers together. */
+  /** Time from beginning to end of the frames in the workers, of all workers together. */
   readonly computeMs: number
   /** Rows whose hidden state was warmed from the ring, summed over models. */
   readonly warmedRows: number
@@ -55,7 +55,7 @@ export interface ScorerMetrics {
  *
  * 1. Frames take effect in the order of the `score` calls; at most `framesMax` are in flight. `framesMax` is the pool's size.
  * 2. A score does not depend on batch borders, on neighbours in the batch or on the number of workers.
- * 3. `undo` may be called for a frame whose `score` has settled; the newest frame first.
+ * 3. `undo` may be called for a frame whose `score` has settled, while no frame is in flight; the newest frame first.
  * 4. A model that fails does not reject `score`: `frame.failures` says so. A rejected `score` means that the scorer is lost.
  */
 export interface Scorer {

@@ -44,10 +44,11 @@ export function undoFrame(memory: SequenceMemory, frame: Frame, worker = 0, work
 
 /**
  * A model failed for this frame: its hidden states are not to be trusted, so every slot that the frame touched is warmed
- * before its next use. A replay with `skip` does the same, and so comes to the same state.
+ * before its next use. A replay with `skip` does the same, and so comes to the same state. With a worker's number only its slots.
  */
-export function markFailed(memory: SequenceMemory, frame: Frame, hiddenIndex: number): void {
+export function markFailed(memory: SequenceMemory, frame: Frame, hiddenIndex: number, worker = 0, workers = 1): void {
   for (let row = 0; row < frame.count; row++) {
-    if (touchesMemory(frame.flags[row]!)) memory.markHiddenOf(hiddenIndex, frame.slot[row]!)
+    const slot = frame.slot[row]!
+    if (slot % workers === worker && touchesMemory(frame.flags[row]!)) memory.markHiddenOf(hiddenIndex, slot)
   }
 }

@@ -1,0 +1,235 @@
+import { assert } from '../base/assert.js'
+import { HarrierError } from '../base/errors.js'
+import { silentLogger } from '../base/logger.js'
+import type { Frame, ModelFailure } from './frame.js'
+import type { FrameOutcome, ProcessOptions } from './frame-processor.js'
+import { describeModel } from './inline-scorer.js'
+import { Control, WorkerState, type FromWorker, type WorkerInit } from './protocol.js'
+import { RestartPolicy } from './restart-policy.js'
+import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
+import type { ScoreOptions, ScorerOptions } from './scorer.js'
+import { undoFrame } from './undo.js'
+import { WorkerThread, type ReadyModels } from './worker-thread.js'
+
+/** How often the watchdog looks, as a part of the shortest time-out of a model. */
+const watchdogParts = 5
+const watchdogMsMin = 5
+const watchdogMsMax = 250
+
+interface Pending {
+  readonly frame: Frame
+  readonly stateOnly: boolean
+  readonly skip: readonly number[]
+  readonly calledMs: number
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+  id: number
+  /** Failures that all workers were told of when the frame was given to them. */
+  announced: Map<number, ModelFailure>
+  /** Failures met by a worker that could not answer. */
+  readonly lost: Map<number, ModelFailure>
+  outcomes: (FrameOutcome | null)[]
+}
+
+/**
+ * Scores in worker threads: rows of slot s belong to worker s % workers, and every worker takes the frames in order.
+ *
+ * Owns: the workers and the queue of frames in flight. Talks to: workers, by protocol.ts.
+ * 1. Frames settle in the order of the `score` calls.
+ * 2. A failure that was not announced changes state (marks) after the fact, so the frames behind it are undone, newest
+ *    first, and given out again. That needs every worker to have answered for them: until then nothing new is given out.
+ * 3. A worker that is over time is condemned in the middle of a run (never while it changes memory), its rows of the frame
+ *    are undone, and a fresh worker takes the frame again without the model.
+ * 4. When the scorer is lost or closed every pending call is rejected.
+ */
+export class PooledScorer extends ScorerBase {
+  readonly #threads: (WorkerThread | null)[]
+  readonly #queue: Pending[] = []
+  readonly #restarts: RestartPolicy
+  #stopWatchdog: () => void = () => undefined
+  #nextId = 1
+  #draining = false
+  #over: Error | null = null
+
+  private constructor(options: ScorerOptions) {
+    super(options)
+    assert(options.workers > 0, 'a pooled scorer has workers')
+    this.#threads = Array.from({ length: options.workers }, () => null)
+    this.#restarts = new RestartPolicy(this.limits, options.models.length)
+  }
+
+  /** Errors: MODEL_INVALID, DEVICE_UNAVAILABLE. */
+  static async create(options: ScorerOptions): Promise<PooledScorer> {
+    const scorer = new PooledScorer(options)
+    try {
+      // the first worker decides the devices; the others must come to the same
+      const models = await scorer.#start(0, null)
+      scorer.models = options.models.map((use, index) => describeModel(use, models[index]!))
+      for (let worker = 1; worker < options.workers; worker++) await scorer.#start(worker, models)
+    } catch (error) {
+      for (const thread of scorer.#threads) thread?.abandon()
+      throw error
+    }
+    const timeoutMsMin = Math.min(...options.models.map(({ model }) => model.manifest.limits.timeoutMs), Infinity)
+    const watchdogMs = Math.min(watchdogMsMax, Math.max(watchdogMsMin, timeoutMsMin / watchdogParts))
+    scorer.#stopWatchdog = options.clock.every(watchdogMs, () => scorer.#watch())
+    return scorer
+  }
+
+  protected get framesInFlight(): number {
+    return this.#queue.length
+  }
+
+  score(frame: Frame, options: ScoreOptions = {}): Promise<void> {
+    if (this.#over) return Promise.reject(this.#over)
+    assert(!this.#queue.some((pending) => pending.frame === frame), 'a frame is scored once at a time')
+    const chunks = this.begin(frame)
+    if (chunks.length > 0) for (const thread of this.#threads) thread?.post({ kind: 'chunks', chunks })
+    return new Promise((resolve, reject) => {
+      const pending: Pending = {
+        frame, stateOnly: options.stateOnly ?? false, skip: options.skip ?? [], calledMs: this.options.clock.monotonicMs(), resolve, reject,
+        id: 0, announced: new Map(), lost: new Map(), outcomes: [],
+      }
+      this.#queue.push(pending)
+      if (!this.#draining) this.#give(pending)
+    })
+  }
+
+  async close(): Promise<void> {
+    if (this.#over === null) this.#end(new HarrierError('MODEL_FAILED', 'the scorer was closed'))
+    this.#stopWatchdog()
+    await Promise.all(this.#threads.map((thread) => thread?.close(this.limits.closeMsMax)))
+  }
+
+  /** Gives a frame to every worker. */
+  #give(pending: Pending): void {
+    pending.id = this.#nextId++
+    pending.announced = new Map([...this.#restarts.setAside(this.options.clock.monotonicMs()), ...skippedModels(pending.skip)])
+    pending.lost.clear()
+    pending.outcomes = this.#threads.map(() => null)
+    this.#threads.forEach((_, worker) => this.#send(pending, worker))
+  }
+
+  /** To one worker; to a worker that is being started again it is sent when that is ready. */
+  #send(pending: Pending, worker: number): void {
+    const skip = [...new Set([...pending.announced.keys(), ...pending.lost.keys()])]
+    const options: ProcessOptions = { stateOnly: pending.stateOnly, skip }
+    this.#threads[worker]?.post({ kind: 'score', id: pending.id, frame: pending.frame.index, options })
+  }
+
+  #scored(worker: number, { id, outcome }: Extract<FromWorker, { kind: 'scored' }>): void {
+    const pending = this.#queue.find((each) => each.id === id)
+    assert(pending && pending.outcomes[worker] === null, 'a worker answers once for a frame')
+    pending.outcomes[worker] = outcome
+    this.#settle()
+  }
+
+  /** Settles frames at the head of the queue as far as they are done. */
+  #settle(): void {
+    for (;;) {
+      const head = this.#queue[0]
+      if (!head || head.id === 0 || !isDone(head)) return
+      const outcomes = head.outcomes as FrameOutcome[]
+      const failed = new Map([...thrownBy(outcomes), ...head.lost])
+      const behind = this.#queue.slice(1).filter((pending) => pending.id !== 0)
+      if (failed.size > 0 && behind.length > 0) {
+        this.#draining = true
+        if (!behind.every(isDone)) return
+        for (const pending of behind.reverse()) {
+          undoFrame(this.memory, pending.frame)
+          pending.id = 0
+        }
+      }
+      this.finish(head.frame, outcomes, head.stateOnly, head.announced, failed)
+      this.#queue.shift()
+      this.counters.queueMs += this.options.clock.monotonicMs() - head.calledMs - Math.max(0, ...outcomes.map((outcome) => outcome.computeMs))
+      head.resolve()
+      if (!this.#draining) continue
+      this.#draining = false
+      for (const pending of this.#queue) {
+        this.begin(pending.frame)
+        this.#give(pending)
+      }
+    }
+  }
+
+  /** Looks for workers that are over a model's time. */
+  #watch(): void {
+    const nowMs = this.options.clock.monotonicMs()
+    this.#threads.forEach((thread, worker) => {
+      if (!thread) return
+      const phaseMs = thread.phaseMs(nowMs)
+      const model = this.options.models[thread.model]?.model
+      if (!model || phaseMs <= model.manifest.limits.timeoutMs || !thread.condemn()) return
+      thread.abandon()
+      this.#replace(worker, { model: thread.model, kind: 'timed-out', message: `${model.reference} took more than ${model.manifest.limits.timeoutMs} ms` })
+    })
+  }
+
+  /** A thread ended by itself. In a run that is the model's failure; while it changed memory, state is lost. */
+  #ended(worker: number, thread: WorkerThread, cause: string): void {
+    if (thread.state === WorkerState.mutating) return this.#end(new HarrierError('MODEL_FAILED', `a scoring worker ended while it changed state: ${cause}`))
+    const inRun = thread.state === WorkerState.running
+    this.#replace(worker, inRun ? { model: thread.model, kind: 'threw', message: `its worker ended: ${cause}` } : null)
+  }
+
+  /** Undoes what a dead worker did with its unfinished frame, and gives its frames to a fresh one. */
+  #replace(worker: number, failure: ModelFailure | null): void {
+    const logger = this.options.logger ?? silentLogger
+    logger.log('warn', 'a scoring worker is replaced', { worker, cause: failure?.message ?? 'it ended' })
+    this.#threads[worker] = null
+    this.counters.workerRestarts++
+    const allowed = this.#restarts.record(this.options.clock.monotonicMs(), failure)
+    const unfinished = this.#queue.find((pending) => pending.id !== 0 && pending.outcomes[worker] === null)
+    if (unfinished && failure) {
+      undoFrame(this.memory, unfinished.frame, worker, this.#threads.length)
+      unfinished.lost.set(failure.model, failure)
+    }
+    if (!allowed) return this.#end(new HarrierError('MODEL_FAILED', 'scoring workers end again and again', { remedy: 'look at the log for what ended them' }))
+    this.#start(worker, this.models).then(
+      () => {
+        if (this.#over) return
+        for (const pending of this.#queue) if (pending.id !== 0 && pending.outcomes[worker] === null) this.#send(pending, worker)
+      },
+      (error: unknown) => this.#end(error instanceof Error ? error : new Error(String(error))),
+    )
+  }
+
+  async #start(worker: number, decided: ReadyModels | null): Promise<ReadyModels> {
+    const { options, limits } = this
+    const init: WorkerInit = {
+      worker,
+      workers: this.#threads.length,
+      models: options.models.map(({ model, epoch }, index) => ({
+        model, epoch: epoch ?? 1, policy: decided?.[index]?.device ?? options.device, rowsMultiple: decided?.[index]?.rowsMultiple ?? null,
+      })),
+      features: options.features,
+      layout: this.memory.layout,
+      chunks: [...this.memory.chunks],
+      frameShape: this.frames[0]!.shape,
+      frames: this.frames.map((frame) => frame.memory),
+      control: new SharedArrayBuffer(Control.words * 4),
+    }
+    const started = await WorkerThread.start(init, limits.workerStartMsMax, {
+      scored: (message) => this.#scored(worker, message),
+      ended: (cause) => this.#ended(worker, started.thread, cause),
+    })
+    const { thread, models } = started
+    // chunks that were added while it started
+    const missed = this.memory.chunks.slice(init.chunks.length)
+    if (missed.length > 0) thread.post({ kind: 'chunks', chunks: missed })
+    this.#threads[worker] = thread
+    if (this.#over) thread.abandon()
+    return models
+  }
+
+  /** The scorer is lost or closed: nothing stays pending. */
+  #end(error: Error): void {
+    this.#over ??= error
+    for (const pending of this.#queue.splice(0)) pending.reject(this.#over)
+  }
+}
+
+function isDone(pending: Pending): boolean {
+  return pending.outcomes.every((outcome) => outcome !== null)
+}
