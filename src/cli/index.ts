@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { register as doctor } from './doctor.js'
+import { register as features } from './features.js'
 import { register as simulate } from './simulate.js'
 import { register as stack } from './stack.js'
 import { register as run } from './run.js'
@@ -9,6 +10,7 @@ import { register as topology } from './topology.js'
 export const commands: ((program: Command) => void)[] = [
   run,
   topology,
+  features,
   simulate,
   stack,
   doctor,

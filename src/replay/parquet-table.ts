@@ -1,0 +1,96 @@
+import { rm } from 'node:fs/promises'
+import { BIGINT, BOOLEAN, DuckDBDataChunk, DuckDBInstance, FLOAT, INTEGER, VARCHAR, type DuckDBAppender, type DuckDBConnection } from '@duckdb/node-api'
+import { HarrierError, messageOf } from '../base/errors.js'
+
+const types = { text: VARCHAR, long: BIGINT, int: INTEGER, float: FLOAT, boolean: BOOLEAN } as const
+
+export interface TableColumn {
+  readonly name: string
+  readonly type: keyof typeof types
+}
+
+export const parquetTableLimits = {
+  /** DuckDB's vectors hold so many rows. */
+  vectorRowsMax: 2048,
+  memoryBytesMax: '512MB',
+  threads: 1,
+} as const
+
+/**
+ * A Parquet file written by way of a DuckDB database beside it: rows gather there, on disk, and are copied out in
+ * their order at the end, so that memory stays bounded at any size.
+ */
+export class ParquetTable {
+  readonly #file: string
+  readonly #columns: readonly TableColumn[]
+  readonly #instance: DuckDBInstance
+  readonly #connection: DuckDBConnection
+  readonly #appender: DuckDBAppender
+
+  static async open(file: string, columns: readonly TableColumn[]): Promise<ParquetTable> {
+    try {
+      await removeDatabase(file)
+      const instance = await DuckDBInstance.create(gatheringFile(file), {
+        memory_limit: parquetTableLimits.memoryBytesMax,
+        threads: String(parquetTableLimits.threads),
+      })
+      const connection = await instance.connect()
+      await connection.run(`CREATE TABLE rows (${columns.map(({ name, type }) => `"${name.replaceAll('"', '""')}" ${types[type].toString()}`).join(', ')})`)
+      return new ParquetTable(file, columns, instance, connection, await connection.createAppender('rows'))
+    } catch (error) {
+      throw refused(file, error)
+    }
+  }
+
+  private constructor(file: string, columns: readonly TableColumn[], instance: DuckDBInstance, connection: DuckDBConnection, appender: DuckDBAppender) {
+    this.#file = file
+    this.#columns = columns
+    this.#instance = instance
+    this.#connection = connection
+    this.#appender = appender
+  }
+
+  /** Appends rows given by column; `long` columns may be numbers. */
+  write(columns: readonly ArrayLike<number | string | boolean | bigint | null>[], rows: number): void {
+    for (let at = 0; at < rows; at += parquetTableLimits.vectorRowsMax) {
+      const count = Math.min(rows - at, parquetTableLimits.vectorRowsMax)
+      const chunk = DuckDBDataChunk.create(this.#columns.map(({ type }) => types[type]), count)
+      for (const [index, { type }] of this.#columns.entries()) {
+        const values = columns[index]!
+        chunk.setColumnValues(index, Array.from({ length: count }, (_, i) => (type === 'long' ? BigInt(values[at + i] as number) : values[at + i]!)))
+      }
+      this.#appender.appendDataChunk(chunk)
+    }
+  }
+
+  async close(): Promise<void> {
+    try {
+      this.#appender.closeSync()
+      await this.#connection.run(`COPY rows TO '${this.#file.replaceAll("'", "''")}' (FORMAT parquet, COMPRESSION zstd)`)
+    } catch (error) {
+      throw refused(this.#file, error)
+    } finally {
+      await this.discard()
+    }
+  }
+
+  /** Ends without a file. */
+  async discard(): Promise<void> {
+    this.#connection.closeSync()
+    this.#instance.closeSync()
+    await removeDatabase(this.#file)
+  }
+}
+
+function gatheringFile(file: string): string {
+  return `${file}.gathering`
+}
+
+async function removeDatabase(file: string): Promise<void> {
+  await rm(gatheringFile(file), { force: true })
+  await rm(`${gatheringFile(file)}.wal`, { force: true })
+}
+
+function refused(file: string, error: unknown): HarrierError {
+  return new HarrierError('CONFIG_INVALID', `${file} cannot be written: ${messageOf(error)}`, { cause: error, remedy: 'give --out a file in a folder that is there, with room' })
+}

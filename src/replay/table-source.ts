@@ -1,0 +1,173 @@
+import { existsSync } from 'node:fs'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { HarrierError, messageOf } from '../base/errors.js'
+import type { FieldSpec } from '../codec/field-spec.js'
+
+type Value = string | number | bigint | boolean | null
+
+/** Names that a column may have besides the name of the field and its path: those of `harrier simulate --to csv`. */
+const simulatorColumns: Readonly<Record<string, readonly string[]>> = {
+  event_id: ['tx_id'],
+  amount: ['amount_cents', 'amount_minor'],
+  customer: ['customer_id'],
+  terminal: ['terminal_id'],
+}
+const secondsColumn = 'seconds'
+/** Passed on to the feature rows when the table has them. */
+export const labelColumns = ['is_fraud', 'scenario'] as const
+
+export interface TableRows {
+  /** One JSON document for each row, in the shape of the source: what a JSON record of the topic would hold. */
+  readonly documents: string[]
+  /** Value of the key field as text. */
+  readonly keys: string[]
+  readonly isFraud: (boolean | null)[]
+  readonly scenario: (number | null)[]
+}
+
+export interface TableSourceOptions {
+  readonly file: string
+  readonly fields: readonly FieldSpec[]
+  readonly keyField: string
+  readonly eventTimeField: string
+  /** Event time of second 0, ms since 1970, for tables with a `seconds` column. */
+  readonly epochMs: number
+  /** field=column where the names differ. */
+  readonly columns?: Readonly<Record<string, string>>
+}
+
+/**
+ * A CSV or Parquet table as a bounded source: each row becomes the JSON record that the topology's source describes,
+ * so that a table passes the same decoder and the same checks as a topic.
+ */
+export class TableSource {
+  readonly rows: number
+  readonly labelled: boolean
+  readonly #options: TableSourceOptions
+  readonly #instance: DuckDBInstance
+  readonly #relation: string
+  readonly #columnOf: ReadonlyMap<string, string>
+
+  static async open(options: TableSourceOptions): Promise<TableSource> {
+    const { file } = options
+    if (!existsSync(file)) throw new HarrierError('USAGE', `there is no file ${file}`, { remedy: 'give a .csv or .parquet file, or the name of a topic' })
+    const instance = await DuckDBInstance.create(':memory:', { memory_limit: '1GB', threads: '1' })
+    const quoted = `'${file.replaceAll("'", "''")}'`
+    const relation = file.endsWith('.parquet') ? `read_parquet(${quoted})` : `read_csv(${quoted}, header = true)`
+    const connection = await instance.connect()
+    try {
+      const described = await connection.runAndReadAll(`DESCRIBE SELECT * FROM ${relation}`)
+      const names = new Set(described.getRows().map((row) => String(row[0])))
+      const counted = await connection.runAndReadAll(`SELECT count(*) FROM ${relation}`)
+      return new TableSource(options, instance, relation, columnsOf(options, names), Number(counted.getRows()[0]![0]), labelColumns.every((name) => names.has(name)))
+    } catch (error) {
+      if (error instanceof HarrierError) throw error
+      throw new HarrierError('USAGE', `${file} cannot be read: ${messageOf(error)}`, { cause: error, remedy: 'give a .csv file with a header line, or a .parquet file' })
+    } finally {
+      connection.closeSync()
+    }
+  }
+
+  private constructor(options: TableSourceOptions, instance: DuckDBInstance, relation: string, columnOf: ReadonlyMap<string, string>, rows: number, labelled: boolean) {
+    this.#options = options
+    this.#instance = instance
+    this.#relation = relation
+    this.#columnOf = columnOf
+    this.rows = rows
+    this.labelled = labelled
+  }
+
+  /** The table's rows in its own order, some thousand at a time. */
+  async *chunks(): AsyncGenerator<TableRows> {
+    const { fields, keyField, eventTimeField, epochMs } = this.#options
+    const selected = [...this.#columnOf.values(), ...(this.labelled ? labelColumns : [])]
+    const connection = await this.#instance.connect()
+    try {
+      const result = await connection.stream(`SELECT ${selected.map((name) => `"${name.replaceAll('"', '""')}"`).join(', ')} FROM ${this.#relation}`)
+      const template = documentTemplate(fields)
+      const names = [...this.#columnOf.keys()]
+      for (let chunk = await result.fetchChunk(); chunk && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
+        const columns = chunk.getColumns() as Value[][]
+        const byField = fields.map((field) => {
+          const values = columns[names.indexOf(field.name)]
+          if (field.name !== eventTimeField || this.#columnOf.get(field.name) !== secondsColumn) return values
+          return values?.map((seconds) => epochMs + Number(seconds) * 1000)
+        })
+        const rows: TableRows = { documents: [], keys: [], isFraud: [], scenario: [] }
+        const keyColumn = fields.findIndex((field) => field.name === keyField)
+        for (let row = 0; row < chunk.rowCount; row++) {
+          rows.documents.push(template((field) => byField[field]?.[row] ?? null))
+          rows.keys.push(String(byField[keyColumn]?.[row] ?? ''))
+          const fraud = this.labelled ? columns[names.length]![row]! : null
+          rows.isFraud.push(fraud === null ? null : Boolean(Number(fraud)))
+          rows.scenario.push(this.labelled ? Number(columns[names.length + 1]![row]) : null)
+        }
+        yield rows
+      }
+    } finally {
+      connection.closeSync()
+    }
+  }
+
+  close(): void {
+    this.#instance.closeSync()
+  }
+}
+
+function columnsOf({ file, fields, columns = {}, eventTimeField }: TableSourceOptions, names: ReadonlySet<string>): Map<string, string> {
+  const columnOf = new Map<string, string>()
+  for (const field of fields) {
+    const candidates = [columns[field.name], field.path, field.path.split('.').at(-1), field.name, ...(simulatorColumns[field.name] ?? [])]
+    if (field.name === eventTimeField) candidates.push(secondsColumn)
+    const found = candidates.find((name) => name !== undefined && names.has(name))
+    if (found !== undefined) columnOf.set(field.name, found)
+    else if (field.default === undefined && !field.optional) {
+      throw new HarrierError('USAGE', `${file} has no column for the field ${field.name} (looked for ${candidates.filter(Boolean).join(', ')})`, {
+        remedy: `name it: --column ${field.name}=<column>; the table has ${[...names].join(', ')}`,
+      })
+    }
+  }
+  return columnOf
+}
+
+/** Compiles the dotted paths of the fields to a function that writes one JSON document. */
+function documentTemplate(fields: readonly FieldSpec[]): (value: (field: number) => Value) => string {
+  interface Node {
+    readonly children: Map<string, Node>
+    field: number
+  }
+  const root: Node = { children: new Map(), field: -1 }
+  for (const [index, field] of fields.entries()) {
+    let node = root
+    for (const part of field.path.split('.')) {
+      const child = node.children.get(part) ?? { children: new Map(), field: -1 }
+      node.children.set(part, child)
+      node = child
+    }
+    node.field = index
+  }
+  const pieces: (string | number)[] = []
+  const walk = (node: Node): void => {
+    if (node.children.size === 0) return void pieces.push(node.field)
+    let separator = '{'
+    for (const [name, child] of node.children) {
+      pieces.push(`${separator}${JSON.stringify(name)}:`)
+      walk(child)
+      separator = ','
+    }
+    pieces.push('}')
+  }
+  walk(root)
+  const isText = fields.map((field) => field.type === 'text' || field.type === 'iso8601')
+  return (value) => {
+    let document = ''
+    for (const piece of pieces) document += typeof piece === 'string' ? piece : toJson(value(piece), isText[piece]!)
+    return document
+  }
+}
+
+function toJson(value: Value, asText: boolean): string {
+  if (value === null) return 'null'
+  if (typeof value === 'string') return JSON.stringify(value)
+  return asText ? `"${value}"` : String(value)
+}
