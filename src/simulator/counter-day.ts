@@ -86,12 +86,17 @@ export class CounterDays {
     const rate = profile.uniform() * 4
     const draws = this.#draws.start(customer, day)
     for (let left = draws.poisson(rate); left > 0; left--) {
-      // Box and Muller: the cosine gives the time, the sine the amount.
-      const radius = Math.sqrt(-2 * Math.log(draws.uniform()))
-      const angle = 2 * Math.PI * draws.uniform()
-      const second = Math.trunc(timeOfDay.meanSeconds + timeOfDay.deviationSeconds * radius * Math.cos(angle))
+      // Polar method (Marsaglia): one pair of normals for time and amount. Only log and sqrt, whose bits Node's versions agree on.
+      let x1, x2, squared: number
+      do {
+        x1 = 2 * draws.uniform() - 1
+        x2 = 2 * draws.uniform() - 1
+        squared = x1 * x1 + x2 * x2
+      } while (squared >= 1)
+      const factor = Math.sqrt((-2 * Math.log(squared)) / squared)
+      const second = Math.trunc(timeOfDay.meanSeconds + timeOfDay.deviationSeconds * factor * x1)
       if (second <= 0 || second >= secondsPerDay) continue
-      let amount = mean * (1 + 0.5 * radius * Math.sin(angle))
+      let amount = mean * (1 + 0.5 * factor * x2)
       if (amount < 0) amount = draws.uniform() * mean * 2
       const terminal = this.#terminals.pick(x, y, this.#uniform)
       if (terminal >= 0) columns.append(second, customer, terminal, Math.round(amount * 100))

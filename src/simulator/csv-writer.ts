@@ -11,6 +11,7 @@ export class CsvWriter implements TransactionWriter {
   readonly #file: string
   readonly #stream: Writable
   readonly #finished: Promise<void>
+  #hasReader = true
 
   constructor(file: string) {
     this.#file = file
@@ -18,6 +19,10 @@ export class CsvWriter implements TransactionWriter {
     this.#finished = finished(this.#stream)
     this.#finished.catch(() => undefined)
     this.#stream.write(`${transactionColumns.join(',')}\n`)
+  }
+
+  get hasReader(): boolean {
+    return this.#hasReader
   }
 
   async write(chunk: TransactionChunk, from: number, to: number): Promise<void> {
@@ -36,7 +41,12 @@ export class CsvWriter implements TransactionWriter {
     await this.#finished.catch((error: unknown) => this.#refuse(error))
   }
 
-  #refuse(error: unknown): never {
+  #refuse(error: unknown): void {
+    // A pipe whose reader has seen enough (`| head`) is no failure.
+    if (this.#file === '-') {
+      this.#hasReader = false
+      return
+    }
     throw new HarrierError('CONFIG_INVALID', `${this.#file} cannot be written: ${messageOf(error)}`, { cause: error, remedy: 'give --out a file in a folder that is there, with room' })
   }
 }

@@ -161,7 +161,8 @@ export class LiveSimulator {
       const seconds = chunk.seconds[row]!
       if (this.#mustWait(seconds)) return row
       this.#eventSeconds = seconds
-      if (!this.#sendDueLabels() || !sink.sendTransaction(chunk, row)) {
+      if (!this.#sendDueLabels()) return row
+      if (!sink.sendTransaction(chunk, row)) {
         this.#waitMs = liveLimits.queueFullPauseMs
         return row
       }
@@ -193,15 +194,20 @@ export class LiveSimulator {
     frauds.set(chunk.firstId + row, chunk.scenario[row]!)
   }
 
-  /** Sends the labels that are known by now; false when the sink is full or a turn of the event loop is due. */
+  /** Sends the labels that are known by now; false when a pause has to come first. */
   #sendDueLabels(): boolean {
-    let left: number = liveLimits.burstRecordsMax
-    while (this.#labels.isDue(this.#eventSeconds, this.#sent)) {
-      if (left-- === 0 || !this.#options.sink.sendLabel(this.#labels.chunk, this.#labels.row)) return false
+    this.#waitMs = 0
+    for (let left: number = liveLimits.burstRecordsMax; ; left--) {
+      const next = this.#labels.next(this.#eventSeconds, this.#sent)
+      if (next === 'none') return true
+      if (next === 'working' || left === 0) return false
+      if (!this.#options.sink.sendLabel(this.#labels.chunk, this.#labels.row)) {
+        this.#waitMs = liveLimits.queueFullPauseMs
+        return false
+      }
       this.#labels.advance()
       this.#labelsSent++
     }
-    return true
   }
 
   async #pause(): Promise<void> {

@@ -18,6 +18,7 @@ export const parquetLimits = {
  * their order at the end, so that memory stays bounded at any size.
  */
 export class ParquetWriter implements TransactionWriter {
+  readonly hasReader = true
   readonly #file: string
   readonly #gathering: string
   readonly #instance: DuckDBInstance
@@ -46,8 +47,7 @@ export class ParquetWriter implements TransactionWriter {
     this.#appender = appender
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- the interface leaves room for writers that wait
-  async write(chunk: TransactionChunk, from: number, to: number): Promise<void> {
+  write(chunk: TransactionChunk, from: number, to: number): Promise<void> {
     for (let at = from; at < to; at += parquetLimits.vectorRowsMax) {
       const end = Math.min(to, at + parquetLimits.vectorRowsMax)
       const rows = DuckDBDataChunk.create(types, end - at)
@@ -58,6 +58,7 @@ export class ParquetWriter implements TransactionWriter {
       rows.setColumnValues(6, [...chunk.scenario.subarray(at, end)])
       this.#appender.appendDataChunk(rows)
     }
+    return Promise.resolve()
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,8 @@ import type { DayRange, TransactionChunk, TransactionSource } from './transactio
 
 /** A file that takes transactions. */
 export interface TransactionWriter {
+  /** Whether more may be written: a pipe's reader may have gone. */
+  readonly hasReader: boolean
   /** Takes rows [from, to) of a chunk. */
   write(chunk: TransactionChunk, from: number, to: number): Promise<void>
   /** Completes the file with what was written so far. */
@@ -30,7 +32,7 @@ export async function writeTransactions(source: TransactionSource, writer: Trans
   let frauds = 0
   try {
     for (const chunk of source.chunks(options.range)) {
-      if (options.signal?.aborted || rows >= eventsMax) break
+      if (options.signal?.aborted || rows >= eventsMax || !writer.hasReader) break
       const count = Math.min(chunk.count, eventsMax - rows)
       if (count > 0) await writer.write(chunk, 0, count)
       for (let row = 0; row < count; row++) frauds += chunk.isFraud[row]!
