@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { register as bench } from './bench.js'
 import { register as doctor } from './doctor.js'
 import { register as features } from './features.js'
 import { register as simulate } from './simulate.js'
@@ -13,5 +14,6 @@ export const commands: ((program: Command) => void)[] = [
   features,
   simulate,
   stack,
+  bench,
   doctor,
 ]

@@ -36,6 +36,21 @@ export class LatencyHistogram {
     this.maxMs = Math.max(this.maxMs, other.maxMs)
   }
 
+  /** [bucket, count] of the buckets in use: histograms of several processes or seconds merge exactly. */
+  toJSON(): [number, number][] {
+    return [...this.#counts].flatMap((count, index): [number, number][] => (count > 0 ? [[index, count]] : []))
+  }
+
+  static fromJSON(entries: readonly (readonly [number, number])[]): LatencyHistogram {
+    const histogram = new LatencyHistogram()
+    for (const [index, count] of entries) {
+      histogram.#counts[index] = count
+      histogram.count += count
+      histogram.maxMs = Math.max(histogram.maxMs, smallestMs * Math.exp(index * logGrowth))
+    }
+    return histogram
+  }
+
   reset(): void {
     this.#counts.fill(0)
     this.count = 0

@@ -22,6 +22,8 @@ export interface EngineStats {
   readonly counters: Omit<EngineCounters, 'delay' | 'commit'>
   /** Quantiles since the last call, ms. */
   readonly delayMs: { readonly p50: number; readonly p99: number; readonly p999: number; readonly count: number }
+  /** The same delays as they were counted, to be merged over time: see `LatencyHistogram.fromJSON`. */
+  readonly delayHistogram: readonly (readonly [number, number])[]
   readonly commitMs: { readonly p50: number; readonly p99: number }
   readonly lag: number
   readonly entities: number

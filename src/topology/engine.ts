@@ -347,6 +347,7 @@ export class Engine {
       state: this.#fatal ? 'failed' : this.#stopping ? 'stopping' : this.#restoring.size > 0 ? 'restoring' : stage.tasks.some(Boolean) ? 'running' : 'joining',
       counters: { ...counters },
       delayMs: { p50: delay.quantile(0.5), p99: delay.quantile(0.99), p999: delay.quantile(0.999), count: delay.count },
+      delayHistogram: delay.toJSON(),
       commitMs: { p50: commit.quantile(0.5), p99: commit.quantile(0.99) },
       lag: this.#consumer.progress().reduce((sum, { lag }) => sum + lag, 0),
       entities: stage.store.slots.used,

@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { systemClock } from '../src/base/clock.js'
+import type { KafkaAdmin } from '../src/consumer/admin.js'
+
+const ticksPerSecond = 100
+const watchIntervalMs = 50
+/** A run that commits nothing for so long has failed. */
+const stalledMsMax = 60_000
+
+export interface Measured {
+  readonly perSecond: number
+  /** CPU of the process, user and system, over the same interval. */
+  readonly cpuMicrosPerEvent: number
+  readonly events: number
+  readonly seconds: number
+}
+
+/** CPU seconds of a process with all its threads. */
+export function cpuSecondsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+}
+
+/**
+ * Starts a process that works off a topic and measures it from its first commit to its last, by the committed offsets
+ * of its group as another client reads them: what has not been committed does not count.
+ */
+export async function measureGroup(admin: KafkaAdmin, options: { group: string; topic: string; total: number; start: () => ChildProcess }): Promise<Measured> {
+  const { group, topic, total } = options
+  const process = options.start()
+  let exited = false
+  process.once('exit', () => (exited = true))
+  let first: { atMs: number; events: number; cpu: number } | undefined
+  let progressAtMs = systemClock.monotonicMs()
+  let committed = 0
+  try {
+    for (;;) {
+      const offsets = await admin.committedOffsets(group, topic)
+      const atMs = systemClock.monotonicMs()
+      const now = [...offsets.values()].reduce<number>((sum, offset) => sum + (offset ?? 0), 0)
+      if (now > committed) progressAtMs = atMs
+      committed = now
+      if (exited) throw new Error(`the process of group ${group} ended at ${now} of ${total} events`)
+      if (atMs - progressAtMs > stalledMsMax) throw new Error(`group ${group} stalled at ${now} of ${total} events`)
+      const cpu = cpuSecondsOf(process.pid!)
+      if (now > 0) first ??= { atMs, events: now, cpu }
+      if (now >= total && first) {
+        const events = total - first.events
+        const seconds = (atMs - first.atMs) / 1000
+        return { events, seconds, perSecond: events / seconds, cpuMicrosPerEvent: ((cpu - first.cpu) / events) * 1e6 }
+      }
+      await systemClock.sleep(watchIntervalMs)
+    }
+  } finally {
+    await stopProcess(process)
+  }
+}
+
+export async function stopProcess(process: ChildProcess): Promise<void> {
+  if (process.exitCode !== null || process.signalCode !== null) return
+  const ended = once(process, 'exit')
+  process.kill('SIGTERM')
+  await ended
+}
+
+const harrier = fileURLToPath(new URL('../../bin/harrier.js', import.meta.url))
+
+/** Starts `harrier` with these arguments; stderr is shown, stdout is the caller's. */
+export function startHarrier(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [harrier, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+}
+
+export function startScript(url: URL, args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [fileURLToPath(url), ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
