@@ -83,8 +83,7 @@ export class PooledScorer extends ScorerBase {
   score(frame: Frame, options: ScoreOptions = {}): Promise<void> {
     if (this.#over) return Promise.reject(this.#over)
     assert(!this.#queue.some((pending) => pending.frame === frame), 'a frame is scored once at a time')
-    const chunks = this.begin(frame)
-    if (chunks.length > 0) for (const thread of this.#threads) thread?.post({ kind: 'chunks', chunks })
+    this.begin(frame)
     return new Promise((resolve, reject) => {
       const pending: Pending = {
         frame, stateOnly: options.stateOnly ?? false, skip: options.skip ?? [], calledMs: this.options.clock.monotonicMs(), resolve, reject,
@@ -114,7 +113,12 @@ export class PooledScorer extends ScorerBase {
   #send(pending: Pending, worker: number): void {
     const skip = [...new Set([...pending.announced.keys(), ...pending.lost.keys()])]
     const options: ProcessOptions = { stateOnly: pending.stateOnly, skip }
-    this.#threads[worker]?.post({ kind: 'score', id: pending.id, frame: pending.frame.index, options })
+    const thread = this.#threads[worker]
+    if (!thread) return
+    const chunks = this.memory.chunks.slice(thread.chunks)
+    if (chunks.length > 0) thread.post({ kind: 'chunks', chunks })
+    thread.chunks += chunks.length
+    thread.post({ kind: 'score', id: pending.id, frame: pending.frame.index, options })
   }
 
   #scored(worker: number, { id, outcome }: Extract<FromWorker, { kind: 'scored' }>): void {
@@ -215,9 +219,6 @@ export class PooledScorer extends ScorerBase {
       ended: (cause) => this.#ended(worker, started.thread, cause),
     })
     const { thread, models } = started
-    // chunks that were added while it started
-    const missed = this.memory.chunks.slice(init.chunks.length)
-    if (missed.length > 0) thread.post({ kind: 'chunks', chunks: missed })
     this.#threads[worker] = thread
     if (this.#over) thread.abandon()
     return models

@@ -5,7 +5,7 @@ import { Frame, ModelStatus, type FailureKind, type ModelFailure } from './frame
 import { sequenceLayout, type FrameOutcome } from './frame-processor.js'
 import { featureIndexes } from './model-store.js'
 import { scorerLimitsDefault, type ScoreOptions, type Scorer, type ScorerLimits, type ScorerMetrics, type ScorerModel, type ScorerOptions } from './scorer.js'
-import { chunkSlotsDefault, SequenceMemory, type SequenceChunk } from './sequence-memory.js'
+import { chunkSlotsDefault, SequenceMemory } from './sequence-memory.js'
 import { markFailed, undoFrame } from './undo.js'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -80,8 +80,8 @@ export abstract class ScorerBase implements Scorer {
     return { ...this.counters, models }
   }
 
-  /** Makes a frame ready to be processed, and room for its slots; returns the chunks that were added for them. */
-  protected begin(frame: Frame): SequenceChunk[] {
+  /** Makes a frame ready to be processed, and room for its slots. */
+  protected begin(frame: Frame): void {
     this.#settled.delete(frame)
     frame.failures = []
     frame.status.fill(ModelStatus.pending)
@@ -89,7 +89,7 @@ export abstract class ScorerBase implements Scorer {
     for (const scores of frame.scores) scores.fill(NaN, 0, frame.count)
     let last = -1
     for (let row = 0; row < frame.count; row++) if (frame.slot[row]! > last) last = frame.slot[row]!
-    return this.memory.ensureSlots(last + 1)
+    this.memory.ensureSlots(last + 1)
   }
 
   /**

@@ -80,9 +80,8 @@ export class SequenceMemory {
     return this.chunks.length << this.shift
   }
 
-  /** Makes room for slots below `slots`. Nothing is copied. Returns the chunks that were added. */
-  ensureSlots(slots: number): SequenceChunk[] {
-    const added: SequenceChunk[] = []
+  /** Makes room for slots below `slots`. Nothing is copied. */
+  ensureSlots(slots: number): void {
     while (this.slotCapacity < slots) {
       const { chunkSlots, hidden } = this.layout
       const chunk = {
@@ -90,9 +89,7 @@ export class SequenceMemory {
         hidden: hidden.map(({ floats }) => new SharedArrayBuffer(chunkSlots * hiddenSlotBytes(floats))),
       }
       this.attach(chunk)
-      added.push(chunk)
     }
-    return added
   }
 
   /** Adds a chunk that another thread allocated. Chunks come in order. */

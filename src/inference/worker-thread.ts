@@ -15,6 +15,8 @@ export interface WorkerEvents {
 export class WorkerThread {
   readonly #worker: Worker
   readonly #control: Int32Array
+  /** Chunks of sequence memory that it has. */
+  chunks: number
   #stopping = false
   #onClosed: () => void = () => undefined
   // the watchdog's memory: the phase it saw last, and since when
@@ -23,6 +25,7 @@ export class WorkerThread {
 
   private constructor(init: WorkerInit) {
     this.#control = new Int32Array(init.control)
+    this.chunks = init.chunks.length
     this.#worker = new Worker(new URL('./scoring-worker.js', import.meta.url), { workerData: init, name: `harrier scoring ${init.worker}` })
   }
 
