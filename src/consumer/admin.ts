@@ -94,6 +94,12 @@ export class KafkaAdmin {
     await this.#until('topics to go', async () => (await this.partitionCounts(existing)).size === 0)
   }
 
+  /** Deletes the records before an offset, for good. */
+  async deleteRecords(topic: string, partitions: readonly { partition: number; before: number }[]): Promise<void> {
+    const offsets = partitions.map(({ partition, before }) => ({ partition, offset: String(before) }))
+    await this.#patiently(`deleting records of ${topic}`, () => this.#admin.deleteTopicRecords({ topic, partitions: offsets }))
+  }
+
   /** Partitions by topic; topics that do not exist are absent. */
   async partitionCounts(topics: readonly string[]): Promise<Map<string, number>> {
     const counts = new Map<string, number>()

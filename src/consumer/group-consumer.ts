@@ -71,6 +71,8 @@ export interface GroupConsumerLimits {
   readonly seekMsMax: number
   readonly stopMsMax: number
   readonly retryPauseMs: number
+  /** How long the reason of a fatal error is waited for. */
+  readonly fatalReasonMsMax: number
   /** How often positions are compared with the start of the log, to find a partition that retention overtook. */
   readonly positionCheckIntervalMs: number
 }
@@ -81,6 +83,7 @@ export const groupConsumerLimits: GroupConsumerLimits = {
   seekMsMax: 10_000,
   stopMsMax: 10_000,
   retryPauseMs: 20,
+  fatalReasonMsMax: 100,
   positionCheckIntervalMs: 10_000,
 }
 

@@ -40,6 +40,9 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   /** librdkafka has told that the session is over; the next revocation is a loss. */
   #sessionLost = false
   #failed: HarrierError | undefined
+  /** The reason of a fatal error comes in a log line after the error; until then nothing is polled. */
+  #fatalSeen = false
+  #fatalReason = ''
   #stopping = false
   #stopPositionCheck: () => void = () => undefined
 
@@ -86,7 +89,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     assert(this.#polling === undefined, 'one poll at a time')
     if (this.#failed) throw this.#failed
     const { clock } = this.#options
-    if (this.#revoking > 0 || this.#stopping) {
+    if (this.#revoking > 0 || this.#stopping || this.#fatalSeen) {
       // The handler of the revocation may be waiting for this very poll: give nothing, and do not spin.
       await clock.sleep(Math.min(delayMsMax, this.#limits.retryPauseMs))
       return 0
@@ -157,16 +160,18 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
 
   async resume(partitions: readonly TopicPartition[]): Promise<void> {
     const fresh = this.#statesOf(partitions).filter(({ position }) => position < 0)
-    for (const { topic, partition, offset } of await this.committed(fresh)) {
-      await this.seek({ topic, partition }, offset ?? (await this.#watermarks({ topic, partition })).low)
-    }
+    await Promise.all(
+      (await this.committed(fresh)).map(async ({ topic, partition, offset }) => {
+        await this.seek({ topic, partition }, offset ?? (await this.#watermarks({ topic, partition })).low)
+      }),
+    )
     // Some may have been revoked meanwhile.
     const states = this.#statesOf(partitions)
     for (const state of states) {
       state.open = true
       state.paused = false
     }
-    if (states.length > 0) this.#client.resume(toPlain(states))
+    this.#resumeFetching(states)
   }
 
   async seek(partition: TopicPartition, offset: number): Promise<void> {
@@ -184,7 +189,17 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     if (!this.#isCurrent(state)) return
     state.position = offset
     state.open = wasOpen
-    if (wasOpen && !state.paused) this.#client.resume(toPlain([state]))
+    if (wasOpen && !state.paused) this.#resumeFetching([state])
+  }
+
+  /**
+   * librdkafka's broker threads sleep up to a second when all they fetch was paused, and a resume does not wake them;
+   * any request to the leader does.
+   */
+  #resumeFetching(states: readonly PartitionState[]): void {
+    if (states.length === 0) return
+    this.#client.resume(toPlain(states))
+    for (const { topic, partition } of states) queryWatermarks(this.#client, topic, partition, this.#limits.seekMsMax).catch(() => undefined)
   }
 
   async #seekPaused(state: PartitionState, offset: number): Promise<void> {
@@ -313,26 +328,33 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     } else if (error.code === kafkaCode.autoOffsetReset || error.code === kafkaCode.offsetOutOfRange) {
       this.#fail(asHarrierError('RESTORE_IMPOSSIBLE', 'the next offset to read is not in the log any more', error))
     } else if (error.isFatal || error.code === kafkaCode.fatal || isFenced(error)) {
-      this.#fail(this.#fatal(error))
+      this.#onFatalError(error)
     } else if (!isPassing(error)) {
       this.#options.logger.log('warn', 'reading from Kafka failed; it is tried again', { cause: error.message, code: error.code })
     }
   }
 
   #onClientError(error: KafkaError): void {
-    if (error.isFatal || error.code === kafkaCode.fatal || isFenced(error)) this.#fail(this.#fatal(error))
+    if (error.isFatal || error.code === kafkaCode.fatal || isFenced(error)) this.#onFatalError(error)
     else if (!isPassing(error)) this.#options.logger.log('warn', 'Kafka client error', { cause: error.message, code: error.code })
   }
 
   #onLog({ fac, message }: { fac?: string; message?: string }): void {
     // node-rdkafka does not hand on `rd_kafka_assignment_lost`; these two log lines come before a revocation that is a loss.
     if (fac === 'SESSTMOUT' || fac === 'MAXPOLL') this.#sessionLost = true
+    if (fac === 'FATAL') this.#fatalReason = message ?? ''
     this.#options.logger.log('debug', 'librdkafka', { fac, message })
   }
 
-  #fatal(error: KafkaError): HarrierError {
-    if (!isFenced(error)) return asHarrierError('BROKER_UNAVAILABLE', `the membership in group ${this.#options.groupId} ended`, error)
-    return asHarrierError('FENCED', `another process has joined group ${this.#options.groupId} as ${this.#options.groupInstanceId}`, error)
+  #onFatalError(error: KafkaError): void {
+    if (this.#fatalSeen) return
+    this.#fatalSeen = true
+    const { clock, groupId, groupInstanceId } = this.#options
+    void clock.sleep(this.#limits.fatalReasonMsMax).then(() => {
+      const told = new KafkaError(error.code, this.#fatalReason || error.message, { isFatal: true })
+      if (isFenced(told)) this.#fail(asHarrierError('FENCED', `another process has joined group ${groupId} as ${groupInstanceId}`, told))
+      else this.#fail(asHarrierError('BROKER_UNAVAILABLE', `the membership in group ${groupId} ended`, told))
+    })
   }
 
   #fail(error: HarrierError): void {
