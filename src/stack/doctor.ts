@@ -43,7 +43,7 @@ export async function examine(options: ConnectionOptions = {}): Promise<Finding[
       name: 'Docker engine',
       state: dockerWorks ? 'ok' : 'optional',
       found: describeDocker(docker),
-      ...(dockerWorks ? {} : { remedy: 'only if you want the stack in Docker: start its engine' }),
+      ...(dockerWorks ? {} : { remedy: `only if you want the stack in Docker: ${docker.state === 'answers' ? 'apt-get install docker-compose-plugin' : 'start its engine'}` }),
     },
     {
       group: 'programs',

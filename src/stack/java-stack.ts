@@ -38,6 +38,8 @@ export class JavaStack {
   /** Starts what is not running, on the data that is there. Returns whether anything had to be started. */
   async up(onProgress: OnProgress): Promise<boolean> {
     const { folder, services } = this.#options
+    checkPath(folder.root)
+    checkPath(folder.lib)
     const before = readRecord(folder.record)
     const missing = services.filter((name) => !this.#running(before, name))
     const record = await this.#recordFor(before, missing)
@@ -126,4 +128,10 @@ export class JavaStack {
     if (!record) throw new HarrierError('STACK_FAILED', 'there is no stack to act on', { remedy: 'start it first: harrier stack up' })
     return record
   }
+}
+
+/** These letters part lists in a class path, in Kafka's log.dirs and in the database's URL, and none of them has an escape. */
+function checkPath(path: string): void {
+  if (!/[,:;*]/.test(path)) return
+  throw new HarrierError('CONFIG_INVALID', `the stack cannot live in ${path}: its path has one of , : ; *`, { remedy: 'choose another folder with HARRIER_STATE_DIR' })
 }

@@ -6,6 +6,7 @@ import { uniqueSuffix } from '../base/prng.js'
 import { partFolder } from './library.js'
 import { stackLimits } from './limits.js'
 import { runProgram } from './programs.js'
+import { serviceEnvironment } from './start-service.js'
 import type { StateFolder } from './state-folder.js'
 
 export interface BrokerPorts {
@@ -45,7 +46,12 @@ function serverProperties(folder: StateFolder, ports: BrokerPorts): string {
     // The default takes 128 MB of the heap.
     'log.cleaner.dedupe.buffer.size': 32 * 1024 * 1024,
   }
-  return Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join('')
+  return Object.entries(settings).map(([name, value]) => `${name}=${escapeValue(String(value))}\n`).join('')
+}
+
+/** A properties file is Latin-1 with escapes. */
+function escapeValue(value: string): string {
+  return value.replace(/\\/g, '\\\\').replace(/[^\x20-\x7e]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 const loggingOptions = [
@@ -65,7 +71,7 @@ export async function brokerCommand(java: string, folder: StateFolder, ports: Br
   if (!existsSync(join(folder.kafkaData, 'data', 'meta.properties'))) {
     const clusterId = createHash('sha256').update(uniqueSuffix()).digest().subarray(0, 16).toString('base64url').replace(/^-/, 'A')
     const format = ['-XX:TieredStopAtLevel=1', '-cp', classPath, 'kafka.tools.StorageTool', 'format', '-c', config, '-t', clusterId]
-    const ran = await runProgram(java, format, { limitMs: stackLimits.formatMsMax })
+    const ran = await runProgram(java, format, { limitMs: stackLimits.formatMsMax, env: serviceEnvironment() })
     if (ran.code !== 0) throw new HarrierError('STACK_FAILED', `the broker's log folder cannot be formatted:\n${ran.stdout}${ran.stderr}`)
   }
   const memory = ['-Xms256m', '-Xmx512m', '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20', '-XX:+ExitOnOutOfMemoryError']

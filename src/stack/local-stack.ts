@@ -152,7 +152,7 @@ export class LocalStack {
   }
 }
 
-export async function canUseDocker(): Promise<boolean> {
+async function canUseDocker(): Promise<boolean> {
   const docker = await findDocker()
   return docker.state === 'answers' && docker.compose
 }

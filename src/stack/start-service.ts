@@ -16,13 +16,24 @@ export function startService(name: string, command: string[], logFile: string): 
   mkdirSync(dirname(logFile), { recursive: true })
   if (existsSync(logFile)) renameSync(logFile, `${logFile}.1`)
   const log = openSync(logFile, 'a')
-  const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', log, log], detached: true, cwd: dirname(logFile) })
+  const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', log, log], detached: true, cwd: dirname(logFile), env: serviceEnvironment() })
   closeSync(log)
   child.on('error', () => undefined)
   child.unref()
   const identity = child.pid === undefined ? undefined : processIdentity(child.pid)
   if (child.pid === undefined || identity === undefined) throw new HarrierError('STACK_FAILED', `the ${name} ended at once:\n${logTail(logFile)}`)
   return { pid: child.pid, identity }
+}
+
+/**
+ * What a service sees of the environment. Both read settings from variables with common names (LOG_LEVEL, HTTP_PORT),
+ * and those of this shell are not meant for them.
+ */
+export function serviceEnvironment(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  const kept = ['PATH', 'HOME', 'TMPDIR', 'JAVA_HOME', 'JAVA_TOOL_OPTIONS']
+  const entries = kept.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]))
+  // Java reads paths with letters beyond ASCII only in a UTF-8 locale.
+  return { ...Object.fromEntries(entries), LC_ALL: 'C.UTF-8' }
 }
 
 /** @throws HarrierError STACK_FAILED, with the tail of the log, when the process dies or does not answer within `limitMs`. */

@@ -1,7 +1,8 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { canUseDocker, LocalStack } from '../../src/stack/local-stack.js'
+import { LocalStack } from '../../src/stack/local-stack.js'
+import { findDocker } from '../../src/stack/programs.js'
 
 /** A real broker (and registry) of one test file, on ports of its own; gone when the test process is, however it ends. */
 export interface TestStack {
@@ -27,7 +28,7 @@ export interface TestStackOptions {
  */
 export async function startTestStack(options: TestStackOptions = {}): Promise<TestStack> {
   const registry = options.registry ?? true
-  if (process.env.HARRIER_TEST_STACK !== 'java' && (await canUseDocker())) {
+  if (process.env.HARRIER_TEST_STACK !== 'java' && (await findDocker()).state === 'answers') {
     // Testcontainers loads only where there is an engine for it.
     return (await import('./docker-test-stack.js')).startDockerTestStack(registry)
   }
