@@ -44,6 +44,8 @@ interface Pending {
  */
 export class PooledScorer extends ScorerBase {
   readonly #threads: (WorkerThread | null)[]
+  /** Condemned threads that have not ended yet: their native run goes on. */
+  readonly #abandoned = new Set<WorkerThread>()
   readonly #queue: Pending[] = []
   readonly #restarts: RestartPolicy
   #stopWatchdog: () => void = () => undefined
@@ -97,13 +99,14 @@ export class PooledScorer extends ScorerBase {
   async close(): Promise<void> {
     if (this.#over === null) this.#end(new HarrierError('MODEL_FAILED', 'the scorer was closed'))
     this.#stopWatchdog()
-    await Promise.all(this.#threads.map((thread) => thread?.close(this.limits.closeMsMax)))
+    await Promise.all([...this.#threads, ...this.#abandoned].map((thread) => thread?.close(this.limits.closeMsMax)))
   }
 
   /** Gives a frame to every worker. */
   #give(pending: Pending): void {
     pending.id = this.#nextId++
-    pending.announced = new Map([...this.#restarts.setAside(this.options.clock.monotonicMs()), ...skippedModels(pending.skip)])
+    // a model that has cost a worker in this frame, before the frame was taken back, is not given the chance again
+    pending.announced = new Map([...pending.lost, ...this.#restarts.setAside(this.options.clock.monotonicMs()), ...skippedModels(pending.skip)])
     pending.lost.clear()
     pending.outcomes = this.#threads.map(() => null)
     this.#threads.forEach((_, worker) => this.#send(pending, worker))
@@ -166,6 +169,8 @@ export class PooledScorer extends ScorerBase {
       const model = this.options.models[thread.model]?.model
       if (!model || phaseMs <= model.manifest.limits.timeoutMs || !thread.condemn()) return
       thread.abandon()
+      this.#abandoned.add(thread)
+      void thread.ended.then(() => this.#abandoned.delete(thread))
       this.#replace(worker, { model: thread.model, kind: 'timed-out', message: `${model.reference} took more than ${model.manifest.limits.timeoutMs} ms` })
     })
   }

@@ -30,7 +30,6 @@ export type FromWorker =
   | { readonly kind: 'ready'; readonly models: readonly (DeviceInUse & { readonly rowsMultiple: number })[] }
   | { readonly kind: 'not-ready'; readonly error: ErrorMessage }
   | { readonly kind: 'scored'; readonly id: number; readonly outcome: FrameOutcome }
-  | { readonly kind: 'closed' }
 
 /** An error on its way between threads. `code` null = not a HarrierError. */
 export interface ErrorMessage {
@@ -46,7 +45,7 @@ export interface ErrorMessage {
  *                                                                   running --(main: time-out)--> condemned
  *
  * 1. A worker changes the sequence memory only while mutating, the main thread a worker's slots only while it is idle or condemned.
- * 2. A condemned worker never does anything again; its frame is undone for its slots and given to a fresh worker.
+ * 2. A condemned worker touches nothing again and ends; its frame is undone for its slots and given to a fresh worker.
  */
 export const WorkerState = { idle: 0, mutating: 1, running: 2, condemned: 3 } as const
 

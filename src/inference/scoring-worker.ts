@@ -21,9 +21,20 @@ const frames = init.frames.map((buffer, index) => new Frame(init.frameShape, ind
 
 const post = (message: FromWorker): void => port.postMessage(message)
 
-/** Moves on from one state to the next, or never returns: a condemned worker stops here. */
+const open: OpenModel[] = []
+
+/** Moves on from one state to the next, or never returns: a condemned worker ends here. */
 async function pass(from: number, to: number): Promise<void> {
-  if (Atomics.compareExchange(control, Control.state, from, to) !== from) await new Promise<never>(() => undefined)
+  if (Atomics.compareExchange(control, Control.state, from, to) === from) return
+  await end()
+  await new Promise<never>(() => undefined)
+}
+
+/** Lets the thread end by itself. Sessions first: those alive at the end of a thread have crashed processes (onnxruntime#24486). */
+async function end(): Promise<void> {
+  port.removeAllListeners('message')
+  port.close()
+  for (const { session } of open.splice(0)) await session.release()
 }
 
 const run: RunSession = async (session, feeds, fetches) => {
@@ -46,12 +57,11 @@ function errorMessage(error: unknown): ErrorMessage {
 }
 
 async function start(): Promise<void> {
-  const open: OpenModel[] = []
   try {
     for (const model of init.models) open.push(await openModel(model))
   } catch (error) {
     post({ kind: 'not-ready', error: errorMessage(error) })
-    return
+    return end()
   }
   const models = open.map((each, index) => ({ open: each, model: init.models[index]!.model }))
   const processor = new FrameProcessor(memory, models, init.features, init.frameShape.rowsMax, systemClock)
@@ -63,12 +73,6 @@ async function start(): Promise<void> {
     Atomics.add(control, Control.phase, 1)
     post({ kind: 'scored', id, outcome })
   }
-  const close = async (): Promise<void> => {
-    // in order, before the thread ends: sessions alive at the end of a thread have crashed processes (onnxruntime#24486)
-    for (const { session } of open) await session.release()
-    post({ kind: 'closed' })
-    port.close()
-  }
   const fail = (error: unknown): void => {
     // a bug: let the main thread see it as the worker's 'error'
     setImmediate(() => {
@@ -78,7 +82,7 @@ async function start(): Promise<void> {
   port.on('message', (message: ToWorker) => {
     if (message.kind === 'chunks') for (const chunk of message.chunks) memory.attach(chunk)
     else if (message.kind === 'score') tail = tail.then(() => score(message)).catch(fail)
-    else tail = tail.then(close).catch(fail)
+    else tail = tail.then(end).catch(fail)
   })
   post({ kind: 'ready', models: open.map(({ device, deviceNote, rowsMultiple }) => ({ device, deviceNote, rowsMultiple })) })
 }

@@ -18,8 +18,8 @@ export function sessionOptions(device: Device): InferenceSession.SessionOptions 
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
-    // warnings of the provider's probing would go to stderr
-    logSeverityLevel: 3,
+    // fatal only: what a run or a creation throws is handled, and its text would go to stderr besides
+    logSeverityLevel: 4,
     extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' }, ...(device === 'cpu' ? {} : { disable_cpu_ep_fallback: '1' }) } },
   }
 }

@@ -18,7 +18,8 @@ export class WorkerThread {
   /** Chunks of sequence memory that it has. */
   chunks: number
   #stopping = false
-  #onClosed: () => void = () => undefined
+  /** Resolves when the thread has ended. */
+  readonly ended: Promise<void>
   // the watchdog's memory: the phase it saw last, and since when
   #phase = -1
   #phaseSinceMs = 0
@@ -27,6 +28,7 @@ export class WorkerThread {
     this.#control = new Int32Array(init.control)
     this.chunks = init.chunks.length
     this.#worker = new Worker(new URL('./scoring-worker.js', import.meta.url), { workerData: init, name: `harrier scoring ${init.worker}` })
+    this.ended = new Promise((resolve) => this.#worker.once('exit', () => resolve()))
   }
 
   /** Starts a worker and waits until its models are open. Errors: those of `openModel`; DEVICE_UNAVAILABLE when it takes too long. */
@@ -41,12 +43,10 @@ export class WorkerThread {
           isReady = true
           resolve(message.models)
         } else if (message.kind === 'not-ready') reject(asError(message.error))
-        else if (message.kind === 'closed') thread.#onClosed()
         else if (!thread.#stopping) events.scored(message)
       })
       worker.on('error', (error) => (cause = messageOf(error)))
       worker.on('exit', () => {
-        thread.#onClosed()
         if (!isReady) reject(new HarrierError('MODEL_FAILED', `a scoring worker ended before it was ready: ${cause}`))
         else if (!thread.#stopping) events.ended(cause)
       })
@@ -89,19 +89,20 @@ export class WorkerThread {
     return Atomics.compareExchange(this.#control, Control.state, WorkerState.running, WorkerState.condemned) === WorkerState.running
   }
 
-  /** Ends the thread without waiting: a native run ends first, its JavaScript does not go on. */
+  /**
+   * Lets go of the thread: it ends by itself as soon as it is out of its native call, and does not keep the process alive.
+   * It is never terminated: a thread that is terminated inside onnxruntime-node aborts the process (an uncaught Napi::Error).
+   */
   abandon(): void {
     this.#stopping = true
-    this.#worker.terminate().catch(() => undefined)
+    this.post({ kind: 'close' })
+    this.#worker.unref()
   }
 
-  /** Lets the worker release its sessions and end; terminates it after `closeMsMax`. */
+  /** Lets the worker finish its frame, release its sessions and end. After `closeMsMax` it is let go of. */
   async close(closeMsMax: number): Promise<void> {
-    this.#stopping = true
-    const closed = new Promise<void>((resolve) => (this.#onClosed = resolve))
-    this.post({ kind: 'close' })
-    await withTimeout(closed, closeMsMax, () => new Error('too slow')).catch(() => undefined)
-    await this.#worker.terminate()
+    this.abandon()
+    await withTimeout(this.ended, closeMsMax, () => new Error('too slow')).catch(() => undefined)
   }
 }
 
