@@ -21,7 +21,7 @@ export interface RestoreLimits {
 export const restoreLimits: RestoreLimits = { agreeMsMax: 30_000, agreeRetryMs: 200, progressIntervalMs: 2000 }
 
 export interface TaskRestorerOptions {
-  readonly reader: RangeReader
+  readonly reader: Pick<RangeReader, 'readRange'>
   readonly names: TopologyNames
   readonly registry: Pick<RegistryClient, 'schemaById'>
   readonly clock: Clock

@@ -1,0 +1,305 @@
+import avro from 'avsc'
+import { ManualClock } from '../base/clock.js'
+import { digestOf } from '../base/digest.js'
+import { HarrierError } from '../base/errors.js'
+import { silentLogger } from '../base/logger.js'
+import { RecordColumns } from '../base/record-columns.js'
+import { GenericDecoder } from '../codec/generic-decoder.js'
+import type { LineageRecord } from '../codec/lineage-codec.js'
+import { UnknownSchemaIdError } from '../codec/registry-client.js'
+import { schemaPrefix } from '../codec/registry-prefix.js'
+import { loadOwnSchema } from '../codec/schema-files.js'
+import { hashKey } from '../entity/key-index.js'
+import { exportBytesMax, exportSlot } from '../inference/slot-sections.js'
+import { onnxruntimeVersion } from '../inference/device-class.js'
+import type { Batch } from './batch.js'
+import type { Topology } from './load-topology.js'
+import { topologyNames, type TopologyNames } from './names.js'
+import { harrierVersion } from './open-engine.js'
+import { openScorer } from './open-scorer.js'
+import { Outputs, Sink } from './outputs.js'
+import { TaskRestorer } from './restore.js'
+import { Stage } from './stage.js'
+
+/** A record for the driver. An object as value is encoded by the source's schema (or as JSON); bytes pass as they are. */
+export interface TestRecord {
+  readonly key: string | Uint8Array | null
+  readonly value: object | Uint8Array | null
+  /** Default: by the hash of the key. */
+  readonly partition?: number
+  /** Default: the driver's clock. */
+  readonly timestampMs?: number
+  readonly headers?: Readonly<Record<string, string | Uint8Array | null>>
+}
+
+/** A record that the topology wrote. */
+export interface TestOutput {
+  readonly topic: string
+  readonly partition: number
+  readonly timestampMs: number
+  readonly key: Buffer | null
+  readonly bytes: Buffer | null
+  /** Decoded; of a dead letter the original value, as far as it can be read. */
+  readonly value: unknown
+  readonly headers: Readonly<Record<string, Buffer | null>>
+}
+
+export interface TestOutputs {
+  readonly scored: TestOutput[]
+  readonly alerts: TestOutput[]
+  readonly deadLetters: TestOutput[]
+  readonly lineage: (TestOutput & { readonly value: LineageRecord })[]
+}
+
+export interface TestDriverOptions {
+  readonly topology: Topology
+  /** Folder of model versions; default: those of Harrier. */
+  readonly models?: string
+  readonly partitions?: number
+  /** Threads that run models; 0 (default): the calling thread, where a model cannot time out. */
+  readonly workers?: number
+  readonly startMs?: number
+  readonly registry?: MemoryRegistry
+}
+
+/** A schema registry in memory. While `down` it lets callers wait, as the real client does. */
+export class MemoryRegistry {
+  readonly #schemas: object[] = []
+  readonly #waiting: (() => void)[] = []
+  #down = false
+
+  get down(): boolean {
+    return this.#down
+  }
+
+  set down(down: boolean) {
+    this.#down = down
+    if (!down) for (const wake of this.#waiting.splice(0)) wake()
+  }
+
+  /** The same schema again gives the same id. Ids begin with 1. */
+  register(schema: object): number {
+    const text = JSON.stringify(schema)
+    const known = this.#schemas.findIndex((each) => JSON.stringify(each) === text)
+    return known >= 0 ? known + 1 : this.#schemas.push(schema)
+  }
+
+  async schemaById(id: number, signal?: AbortSignal): Promise<object> {
+    while (this.#down && signal?.aborted !== true) {
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve)
+        signal?.addEventListener('abort', () => resolve(), { once: true })
+      })
+    }
+    if (this.#down) throw new HarrierError('REGISTRY_UNAVAILABLE', 'the registry in memory is down')
+    const schema = this.#schemas[id - 1]
+    if (!schema) throw new UnknownSchemaIdError(id)
+    return schema
+  }
+
+  isUnknownId(id: number): boolean {
+    return this.#schemas[id - 1] === undefined
+  }
+}
+
+interface LoggedRecord {
+  readonly partition: number
+  readonly offset: number
+  readonly timestampMs: number
+  readonly key: Uint8Array | null
+  readonly value: Uint8Array | null
+  readonly headers: readonly (readonly [string, string | Uint8Array | null])[]
+}
+
+/** Records that the topology has folded and scored, and not yet decided: to be committed or rolled back, newest first. */
+export interface OpenBatch {
+  readonly batch: Batch
+  readonly records: number
+}
+
+/**
+ * Runs a real topology without a broker, with a clock that the test moves: decoding, state, features, models, policy and
+ * encoding are those of the engine; the topics are lists in memory.
+ *
+ *     const driver = await TopologyTestDriver.open({ topology: loadTopology('card-fraud') })
+ *     const { scored, alerts } = await driver.pipe([{ key: '7', value: { transaction_id: 1, customer_id: '7', … } }])
+ */
+export class TopologyTestDriver {
+  readonly topology: Topology
+  readonly clock: ManualClock
+  readonly registry: MemoryRegistry
+  readonly stage: Stage
+  readonly names: TopologyNames
+  readonly #options: TestDriverOptions
+  readonly #outputs: Outputs
+  readonly #decoder: GenericDecoder
+  readonly #input: LoggedRecord[][]
+  readonly #lineage: LoggedRecord[][]
+
+  private constructor(options: TestDriverOptions, stage: Stage, registry: MemoryRegistry, log?: { input: LoggedRecord[][]; lineage: LoggedRecord[][] }) {
+    const { topology } = options
+    this.topology = topology
+    this.clock = new ManualClock(options.startMs ?? 0)
+    this.registry = registry
+    this.stage = stage
+    this.names = topologyNames(topology)
+    this.#options = options
+    this.#decoder = new GenericDecoder(registry)
+    const partitions = options.partitions ?? 1
+    this.#input = log?.input ?? Array.from({ length: partitions }, () => [])
+    this.#lineage = log?.lineage ?? Array.from({ length: partitions }, () => [])
+    const { scorer } = stage
+    this.#outputs = new Outputs(stage, {
+      schemaIds: {
+        scored: registry.register(loadOwnSchema('scored-event')),
+        alert: registry.register(loadOwnSchema('alert')),
+        lineage: registry.register(loadOwnSchema('lineage')),
+      },
+      inputTopic: this.names.input,
+      transactionalId: this.names.transactionalId('test'),
+      engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
+    })
+    for (let partition = 0; partition < this.#input.length; partition++) stage.addTask(partition)
+  }
+
+  /** Errors: those of the models and of the source's schema. */
+  static async open(options: TestDriverOptions): Promise<TopologyTestDriver> {
+    return await TopologyTestDriver.#create(options)
+  }
+
+  static async #create(options: TestDriverOptions, log?: { input: LoggedRecord[][]; lineage: LoggedRecord[][] }): Promise<TopologyTestDriver> {
+    const { topology } = options
+    const registry = options.registry ?? new MemoryRegistry()
+    if (topology.readerSchema) registry.register(topology.readerSchema)
+    // Work is timed by the manual clock too; nothing in it depends on what that says.
+    const scorer = await openScorer({ topology, models: options.models, workers: options.workers ?? 0, clock: new ManualClock(), logger: silentLogger })
+    return new TopologyTestDriver(options, new Stage(topology, scorer, registry), registry, log)
+  }
+
+  /** Takes records through the topology, at most `batchRecordsMax` in a transaction, and gives what committed. */
+  async pipe(records: readonly TestRecord[], batchRecordsMax = this.topology.spec.limits.batchRecordsMax): Promise<TestOutputs> {
+    const all: TestOutputs = { scored: [], alerts: [], deadLetters: [], lineage: [] }
+    for (let from = 0; from < records.length; from += batchRecordsMax) {
+      const outputs = await this.commit(await this.fold(records.slice(from, from + batchRecordsMax)))
+      all.scored.push(...outputs.scored)
+      all.alerts.push(...outputs.alerts)
+      all.deadLetters.push(...outputs.deadLetters)
+      all.lineage.push(...outputs.lineage)
+    }
+    return all
+  }
+
+  /** Steps 1 to 5 of the batch cycle. */
+  async fold(records: readonly TestRecord[]): Promise<OpenBatch> {
+    const batch = this.stage.makeBatch()
+    for (const record of records) appendTo(batch.records, this.#log(record))
+    await this.stage.decoder.prepare(batch.records)
+    this.stage.fold(batch)
+    await this.stage.scorer.score(batch.frame!)
+    return { batch, records: records.length }
+  }
+
+  /** Steps 6 and 7. */
+  async commit({ batch }: OpenBatch): Promise<TestOutputs> {
+    this.#outputs.decide(batch)
+    this.#outputs.encode(batch)
+    const { outputs } = batch
+    const all: TestOutput[][] = [[], [], [], []]
+    for (let row = 0; row < outputs.count; row++) {
+      const sink = outputs.topic[row]!
+      const output = await this.#decode(outputs, row, this.names.sinks[sink]!)
+      all[sink]!.push(output)
+      if (sink !== Sink.lineage) continue
+      const log = this.#lineage[output.partition]!
+      log.push({ partition: output.partition, offset: log.length, timestampMs: output.timestampMs, key: output.key, value: output.bytes, headers: [] })
+    }
+    this.stage.commit(batch)
+    return { scored: all[Sink.scored]!, alerts: all[Sink.alerts]!, deadLetters: all[Sink.deadLetters]!, lineage: all[Sink.lineage] as TestOutputs['lineage'] }
+  }
+
+  /** As if the batch had never been: its records leave the input, too. The newest open batch first. */
+  rollback({ batch }: OpenBatch): void {
+    for (let row = 0; row < batch.records.count; row++) this.#input[batch.records.partition[row]!]!.pop()
+    this.stage.rollback(batch)
+  }
+
+  /** Another process on the same topics: its state is folded again from input and lineage. */
+  async restart(options: Partial<TestDriverOptions> = {}): Promise<TopologyTestDriver> {
+    const copy = (log: LoggedRecord[][]): LoggedRecord[][] => log.map((records) => [...records])
+    const driver = await TopologyTestDriver.#create({ ...this.#options, registry: this.registry, ...options }, { input: copy(this.#input), lineage: copy(this.#lineage) })
+    const restorer = new TaskRestorer({ reader: { readRange: driver.#readRange.bind(driver) }, names: driver.names, registry: driver.registry, clock: driver.clock, logger: silentLogger })
+    for (const task of driver.stage.tasks) {
+      const position = this.stage.tasks[task!.partition]!.position
+      await restorer.restore(driver.stage, task!, position < 0 ? null : position, () => false)
+    }
+    return driver
+  }
+
+  /** sha256 of everything kept of each entity, by `partition/key`: equal digests, equal state to the bit. */
+  stateDigests(): Map<string, string> {
+    const { store, scorer, tasks } = this.stage
+    const bytes = new Uint8Array(exportBytesMax(scorer.memory))
+    const digests = new Map<string, string>()
+    for (const task of tasks) {
+      task!.index.forEach((slot) => {
+        const key = Buffer.from(store.slots.keyOf(slot)).toString()
+        const memory = Buffer.from(bytes.subarray(0, exportSlot(scorer.memory, slot, bytes, 0))).toString('hex')
+        digests.set(`${task!.partition}/${key}`, digestOf({ words: [...store.exportWords(slot)], memory }))
+      })
+      digests.set(`${task!.partition}`, digestOf({ next: task!.nextSequence, position: task!.position, streamTimeMs: task!.streamTimeMs }))
+    }
+    return new Map([...digests].sort(([a], [b]) => (a < b ? -1 : 1)))
+  }
+
+  async close(): Promise<void> {
+    await this.stage.scorer.close()
+  }
+
+  #log(record: TestRecord): LoggedRecord {
+    const key = typeof record.key === 'string' ? Buffer.from(record.key) : record.key
+    const partition = record.partition ?? (key ? hashKey(key, 0, key.length) % this.#input.length : 0)
+    const log = this.#input[partition]!
+    const value = record.value === null || record.value instanceof Uint8Array ? record.value : this.encode(record.value)
+    const logged = { partition, offset: log.length, timestampMs: record.timestampMs ?? this.clock.nowMs(), key, value, headers: Object.entries(record.headers ?? {}) }
+    log.push(logged)
+    return logged
+  }
+
+  /** The bytes of an event in the source's format; `schema` is the writer's, default the source's own. */
+  encode(value: object, schema = this.topology.readerSchema): Uint8Array {
+    if (this.topology.spec.source.format === 'json') return Buffer.from(JSON.stringify(value))
+    if (!schema) throw new HarrierError('SCHEMA_INVALID', `the source of ${this.topology.name} names no schema to encode with`)
+    return Buffer.concat([schemaPrefix(this.registry.register(schema)), avro.Type.forSchema(schema as avro.Schema).toBuffer(value)])
+  }
+
+  async #decode(columns: RecordColumns, row: number, topic: string): Promise<TestOutput> {
+    const key = columns.key(row)
+    const value = columns.value(row)
+    return {
+      topic,
+      partition: columns.partition[row]!,
+      timestampMs: columns.timestamp[row]!,
+      key: key && Buffer.from(key),
+      bytes: value && Buffer.from(value),
+      value: (await this.#decoder.decode(value)).value,
+      headers: Object.fromEntries(columns.headers(row).map((header) => [header.name, header.value])),
+    }
+  }
+
+  async #readRange(
+    range: { topic: string; partition: number; from: number | 'earliest'; to: number | 'stable-end' },
+    onBatch: (columns: RecordColumns) => void | Promise<void>,
+  ): Promise<{ records: number; position: number }> {
+    const log = (range.topic === this.names.input ? this.#input : this.#lineage)[range.partition]!
+    const records = log.slice(range.from === 'earliest' ? 0 : range.from, range.to === 'stable-end' ? log.length : range.to)
+    const columns = new RecordColumns(Math.max(1, records.length))
+    for (const record of records) appendTo(columns, record)
+    if (columns.count > 0) await onBatch(columns)
+    return { records: columns.count, position: log.length }
+  }
+}
+
+function appendTo(columns: RecordColumns, { partition, offset, timestampMs, key, value, headers }: LoggedRecord): void {
+  columns.append(0, partition, offset, timestampMs, key, value)
+  for (const [name, header] of headers) columns.appendHeader(name, header)
+}
