@@ -1,86 +1,46 @@
-import { assert } from '../base/assert.js'
-import { BlockPool, blockEntriesMin } from './block-pool.js'
 import { SlotTable } from './slot-table.js'
 import type { UndoLog } from './undo-log.js'
+import { lastTimeWord, lengthWord, WindowLog, windowsWord, type WindowLogOptions } from './window-log.js'
 
-export interface EntityStoreOptions {
+export interface EntityStoreOptions extends WindowLogOptions {
   readonly keyBytesMax: number
-  /** Lengths of the event-time windows, ms. A window of w at time t is (t - w, t], the event itself included. */
-  readonly windowsMs: readonly number[]
-  /** How many values of an event the windows sum. They must be integers, so that sums are exact. */
-  readonly valueCount: number
-  readonly graceMs: number
+  /** An entity whose last event lies further back than this, in event time, starts anew. */
   readonly ttlMs: number
-  /** Log entries of an entity, a power of two; past it the log becomes tiles of `tileMs`, counted in `tiledMerges`. */
-  readonly windowEntriesMax: number
 }
 
-const lastTimeWord = 0
-const eventsWord = 1
-const blockWord = 2
-const classWord = 3
-const startWord = 4
-const lengthWord = 5
+const eventsWord = 5
 /** Sequence + 1 of the first batch whose change is not on the changelog; 0: clean. */
 const dirtySinceWord = 6
-const windowsWord = 7
+/** Sequence + 1 of the batch that the slot's changelog record reflects, while a restore folds; 0: none. */
+const asOfWord = 7
+/** Words before the windows in an export: last time, events, length of the log. */
+const exportHeadWords = 3
 
 /**
- * Windows and counters of every entity of one stage: numbers in slabs, no object for an entity.
- *
- * An entity's log holds one entry (event time, count, values…) for each event, in event-time order, in a ring that
- * doubles. Each window keeps the position of its oldest entry, a count and the sums, so an event in order costs O(1)
- * amortised; an out-of-order event is placed in the log and read by a scan. Sums of integers are exact, whatever the
- * order, so that incremental and recomputed windows have the same bits.
- *
- * Invariants: (1) heads and sums describe the windows at `lastTime`; (2) the log keeps all entries younger than
- * stream time - grace - longest window, and one older, which tells the time since the previous event; (3) a block
- * that an undo log may need is not written, except for the one entry that the undo log saved.
+ * The fixed and growing state of every entity of one stage, but for its sequence memory: numbers in slabs, no object
+ * for an entity. Windows are in window-log.ts; here are life, expiry, dirtiness and undo.
  */
 export class EntityStore {
   readonly slots: SlotTable
-  readonly #options: EntityStoreOptions
-  readonly #pool: BlockPool
-  readonly #stride: number
-  readonly #windowWords: number
-  readonly #windowMaxMs: number
-  readonly #saved: Float64Array
-
-  /** Results of the last `fold` or `peek`. Counts for each window; sums by window, then value. */
-  readonly counts: Float64Array
-  readonly sums: Float64Array
-  /** Event time of the entity's previous event, ms; -1 when there is none. */
-  previousTimeMs = -1
-  /** Resolution of a log that has met its cap, ms: the longest window and grace fit in half of the cap. */
-  readonly tileMs: number
-  /** How often a log at its cap was thinned out. */
-  tiledMerges = 0
+  readonly log: WindowLog
+  readonly #ttlMs: number
 
   constructor(options: EntityStoreOptions) {
-    const { windowsMs, valueCount, windowEntriesMax } = options
-    assert(Number.isInteger(Math.log2(windowEntriesMax / blockEntriesMin)), 'the cap of a log is the size of a block')
-    this.#options = options
-    this.#stride = 2 + valueCount
-    this.#windowWords = 2 + valueCount
-    this.#windowMaxMs = Math.max(0, ...windowsMs)
-    this.tileMs = Math.max(1, Math.ceil((this.#windowMaxMs + options.graceMs) / (windowEntriesMax / 2)))
-    this.#pool = new BlockPool(this.#stride)
-    this.slots = new SlotTable({ keyBytesMax: options.keyBytesMax, coreWords: windowsWord + windowsMs.length * this.#windowWords })
-    this.counts = new Float64Array(windowsMs.length)
-    this.sums = new Float64Array(windowsMs.length * valueCount)
-    this.#saved = new Float64Array(this.#stride)
+    this.#ttlMs = options.ttlMs
+    this.log = new WindowLog(options)
+    this.slots = new SlotTable({ keyBytesMax: options.keyBytesMax, coreWords: this.log.coreWords })
   }
 
-  /** Bytes of log blocks, for metrics. */
-  get logBytes(): number {
-    return this.#pool.bytes
+  /** Bytes of slots and logs. */
+  get bytes(): number {
+    return this.slots.made * this.slots.bytesPerSlot + this.log.bytes
   }
 
   /** True when the slot has no live entity at this stream time: never used, or expired in event time. */
   isFresh(slot: number, streamTimeMs: number): boolean {
     const core = this.slots.coreOf(slot)
     const word = this.slots.wordOf(slot)
-    return core[word + eventsWord] === 0 || core[word + lastTimeWord]! + this.#options.ttlMs < streamTimeMs
+    return core[word + eventsWord] === 0 || core[word + lastTimeWord]! + this.#ttlMs < streamTimeMs
   }
 
   /** Marks the slot dirty as of batch `sequence`. True when it was clean. */
@@ -98,11 +58,21 @@ export class EntityStore {
     return since === 0 ? Infinity : since - 1
   }
 
+  markClean(slot: number): void {
+    this.slots.coreOf(slot)[this.slots.wordOf(slot) + dirtySinceWord] = 0
+  }
+
+  /** Batches up to this sequence are in the slot already; -1 when it came from no changelog record. */
+  asOf(slot: number): number {
+    return this.slots.coreOf(slot)[this.slots.wordOf(slot) + asOfWord]! - 1
+  }
+
   /**
-   * Takes an event into the entity's windows and leaves the windows at its time in `counts`, `sums`,
-   * `previousTimeMs`. The event is not late: timeMs >= streamTimeMs - grace. True when the entity started anew.
+   * Takes an event into the entity's windows and leaves the windows at its time in `log.counts`, `log.sums`,
+   * `log.previousTimeMs`. The event is not late: timeMs >= streamTimeMs - grace. True when the entity started anew.
    */
   fold(slot: number, timeMs: number, values: Float64Array, streamTimeMs: number, undo: UndoLog | null): boolean {
+    const { log } = this
     const core = this.slots.coreOf(slot)
     const word = this.slots.wordOf(slot)
     undo?.steps.push(slot)
@@ -110,12 +80,12 @@ export class EntityStore {
     const fresh = this.isFresh(slot, streamTimeMs)
     if (fresh) this.#clear(core, word, undo)
     const inOrder = fresh || timeMs >= core[word + lastTimeWord]!
-    this.previousTimeMs = core[word + eventsWord] === 0 ? -1 : core[word + lastTimeWord]!
-    if (this.counts.length === 0) {
-      this.#noEntry(undo)
-      if (!inOrder) this.previousTimeMs = -1
-    } else if (inOrder) this.#append(core, word, timeMs, values, streamTimeMs, undo)
-    else this.#insert(core, word, timeMs, values, undo)
+    log.previousTimeMs = core[word + eventsWord] === 0 ? -1 : core[word + lastTimeWord]!
+    if (log.counts.length === 0) {
+      log.noEntry(undo)
+      if (!inOrder) log.previousTimeMs = -1
+    } else if (inOrder) log.append(core, word, timeMs, values, streamTimeMs, undo)
+    else log.insert(core, word, timeMs, values, undo)
     if (inOrder) core[word + lastTimeWord] = timeMs
     core[word + eventsWord]!++
     return fresh
@@ -126,16 +96,16 @@ export class EntityStore {
     const core = this.slots.coreOf(slot)
     const word = this.slots.wordOf(slot)
     if (slot === 0 || this.isFresh(slot, streamTimeMs) || core[word + lengthWord] === 0) {
-      this.previousTimeMs = -1
-      this.#fillWith(values)
+      this.log.previousTimeMs = -1
+      this.log.fillWith(values)
       return
     }
-    this.#scan(core, word, this.#positionAfter(core, word, timeMs), timeMs, values)
+    this.log.scan(core, word, this.log.positionAfter(core, word, timeMs), timeMs, values)
   }
 
   /** Forgets the images: the transaction has committed. */
   commit(undo: UndoLog): void {
-    this.#releaseAll(undo.retired)
+    this.log.commit(undo)
     undo.clear()
   }
 
@@ -147,19 +117,24 @@ export class EntityStore {
       const handle = steps.pop()
       const sizeClass = steps.pop()
       const slot = steps.pop()
-      if (sizeClass >= 0) {
-        words.takeInto(this.#pool.chunkOf(sizeClass, handle), this.#pool.wordOf(sizeClass, handle) + position * this.#stride, this.#stride)
-      }
+      if (sizeClass >= 0) this.log.restoreEntry(undo, sizeClass, handle, position)
       words.takeInto(this.slots.coreOf(slot), this.slots.wordOf(slot), this.slots.coreWords)
     }
-    this.#releaseAll(undo.allocated)
+    this.log.rolledBack(undo)
     undo.clear()
   }
 
   /** Gives a slot and its log back; it must be in no undo log. */
   release(slot: number): void {
     this.#clear(this.slots.coreOf(slot), this.slots.wordOf(slot), null)
+    this.markClean(slot)
     this.slots.release(slot)
+  }
+
+  /** Words that `exportWords` gives for this slot now. */
+  exportLength(slot: number): number {
+    const length = this.slots.coreOf(slot)[this.slots.wordOf(slot) + lengthWord]!
+    return exportHeadWords + this.slots.coreWords - windowsWord + length * this.log.strideWords
   }
 
   /** Everything of the entity as words, in an order that does not depend on where it lies: for digests and the changelog. */
@@ -167,281 +142,40 @@ export class EntityStore {
     const core = this.slots.coreOf(slot)
     const word = this.slots.wordOf(slot)
     const length = core[word + lengthWord]!
-    const fixed = 3 + this.slots.coreWords - windowsWord
-    const words = new Float64Array(fixed + length * this.#stride)
+    const words = new Float64Array(this.exportLength(slot))
     words[0] = core[word + lastTimeWord]!
     words[1] = core[word + eventsWord]!
     words[2] = length
-    words.set(core.subarray(word + windowsWord, word + this.slots.coreWords), 3)
-    for (let i = 0; i < length; i++) this.#copyEntry(core, word, i, words, fixed + i * this.#stride)
+    words.set(core.subarray(word + windowsWord, word + this.slots.coreWords), exportHeadWords)
+    const entries = words.length - length * this.log.strideWords
+    for (let i = 0; i < length; i++) this.log.copyEntry(core, word, i, words, entries + i * this.log.strideWords)
     return words
   }
 
-  #append(core: Float64Array, word: number, timeMs: number, values: Float64Array, streamTimeMs: number, undo: UndoLog | null): void {
-    this.#advance(core, word, timeMs)
-    this.#prune(core, word, streamTimeMs - this.#options.graceMs - this.#windowMaxMs)
-    const moved = this.#makeRoom(core, word, timeMs, undo)
-    const length = core[word + lengthWord]!
-    const sizeClass = core[word + classWord]!
-    const handle = core[word + blockWord]! - 1
-    const chunk = this.#pool.chunkOf(sizeClass, handle)
-    const position = (core[word + startWord]! + length) & (this.#pool.entriesOf(sizeClass) - 1)
-    const at = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
-    if (moved) this.#noEntry(undo)
-    else if (undo) {
-      undo.words.append(chunk, at, this.#stride)
-      undo.steps.push(sizeClass)
-      undo.steps.push(handle)
-      undo.steps.push(position)
-    }
-    chunk[at] = timeMs
-    chunk[at + 1] = 1
-    for (let v = 0; v < values.length; v++) chunk[at + 2 + v] = values[v]!
-    core[word + lengthWord] = length + 1
-    this.#addToWindows(core, word, values, 0, this.counts.length)
-    this.#readWindows(core, word)
-  }
-
-  /** Moves the heads of all windows to time t: entries at or before t - w leave. */
-  #advance(core: Float64Array, word: number, timeMs: number): void {
-    const length = core[word + lengthWord]!
-    if (length === 0) return
-    const sizeClass = core[word + classWord]!
-    const handle = core[word + blockWord]! - 1
-    const chunk = this.#pool.chunkOf(sizeClass, handle)
-    const base = this.#pool.wordOf(sizeClass, handle)
-    const mask = this.#pool.entriesOf(sizeClass) - 1
-    const start = core[word + startWord]!
-    const { windowsMs, valueCount } = this.#options
-    for (let i = 0; i < windowsMs.length; i++) {
-      const window = word + windowsWord + i * this.#windowWords
-      const edgeMs = timeMs - windowsMs[i]!
-      let head = core[window]!
-      while (head < length) {
-        const at = base + ((start + head) & mask) * this.#stride
-        if (chunk[at]! > edgeMs) break
-        core[window + 1]! -= chunk[at + 1]!
-        for (let v = 0; v < valueCount; v++) core[window + 2 + v]! -= chunk[at + 2 + v]!
-        head++
-      }
-      core[window] = head
-    }
-  }
-
-  /** Drops entries at or before the horizon, but for the newest of them. */
-  #prune(core: Float64Array, word: number, horizonMs: number): void {
-    let length = core[word + lengthWord]!
-    if (length < 2) return
-    const sizeClass = core[word + classWord]!
-    const handle = core[word + blockWord]! - 1
-    const chunk = this.#pool.chunkOf(sizeClass, handle)
-    const base = this.#pool.wordOf(sizeClass, handle)
-    const mask = this.#pool.entriesOf(sizeClass) - 1
-    let start = core[word + startWord]!
-    let dropped = 0
-    while (length > 1 && chunk[base + ((start + 1) & mask) * this.#stride]! <= horizonMs) {
-      start = (start + 1) & mask
-      length--
-      dropped++
-    }
-    if (dropped === 0) return
-    core[word + startWord] = start
-    core[word + lengthWord] = length
-    for (let i = 0; i < this.counts.length; i++) core[word + windowsWord + i * this.#windowWords]! -= dropped
-  }
-
-  /** Makes room for one more entry. True when the log moved to a new block. */
-  #makeRoom(core: Float64Array, word: number, timeMs: number, undo: UndoLog | null): boolean {
-    const length = core[word + lengthWord]!
-    if (core[word + blockWord] === 0) {
-      core[word + blockWord] = this.#allocate(0, undo) + 1
-      core[word + classWord] = 0
-      core[word + startWord] = 0
-      return true
-    }
-    const sizeClass = core[word + classWord]!
-    const capacity = this.#pool.entriesOf(sizeClass)
-    if (length < capacity) return false
-    if (capacity < this.#options.windowEntriesMax) {
-      this.#moveTo(core, word, sizeClass + 1, length, undo)
-      return true
-    }
-    this.#thinOut(core, word, timeMs, undo)
+  /** Fills a slot with exported words. `asOf` is the sequence of the batch that they reflect. False when they do not fit the layout. */
+  importWords(slot: number, words: Float64Array, asOf: number): boolean {
+    const core = this.slots.coreOf(slot)
+    const word = this.slots.wordOf(slot)
+    this.#clear(core, word, null)
+    core[word + asOfWord] = asOf + 1
+    if (words.length === 0) return true
+    const entries = exportHeadWords + this.slots.coreWords - windowsWord
+    const length = words[2]!
+    if (words.length !== entries + length * this.log.strideWords) return false
+    core[word + lastTimeWord] = words[0]!
+    core[word + eventsWord] = words[1]!
+    core.set(words.subarray(exportHeadWords, entries), word + windowsWord)
+    this.log.prepare(core, word, length)
+    for (let i = 0; i < length; i++) this.log.writeEntry(core, word, i, words, entries + i * this.log.strideWords)
     return true
   }
 
-  /** Copies the log to a new block, leaving a gap before entry `gapAt` when it is less than the length. */
-  #moveTo(core: Float64Array, word: number, sizeClass: number, gapAt: number, undo: UndoLog | null): Float64Array {
-    const length = core[word + lengthWord]!
-    const handle = this.#allocate(sizeClass, undo)
-    const chunk = this.#pool.chunkOf(sizeClass, handle)
-    const base = this.#pool.wordOf(sizeClass, handle)
-    for (let i = 0; i < length; i++) this.#copyEntry(core, word, i, chunk, base + (i < gapAt ? i : i + 1) * this.#stride)
-    this.#retire(core[word + classWord]!, core[word + blockWord]! - 1, undo)
-    core[word + blockWord] = handle + 1
-    core[word + classWord] = sizeClass
-    core[word + startWord] = 0
-    return chunk
-  }
-
-  /**
-   * The log is at its cap: neighbours within one tile of `tileMs` (aligned in event time) become one entry at the time
-   * of the youngest. From then on a window's count is too high by at most the events of one tile.
-   */
-  #thinOut(core: Float64Array, word: number, timeMs: number, undo: UndoLog | null): void {
-    const length = core[word + lengthWord]!
-    const sizeClass = core[word + classWord]!
-    const chunk = this.#moveTo(core, word, sizeClass, length, undo)
-    const base = this.#pool.wordOf(sizeClass, core[word + blockWord]! - 1)
-    const stride = this.#stride
-    let last = base
-    for (let from = base + stride; from < base + length * stride; from += stride) {
-      if (Math.floor(chunk[from]! / this.tileMs) === Math.floor(chunk[last]! / this.tileMs)) {
-        chunk[last] = chunk[from]!
-        for (let w = 1; w < stride; w++) chunk[last + w]! += chunk[from + w]!
-      } else {
-        last += stride
-        for (let w = 0; w < stride; w++) chunk[last + w] = chunk[from + w]!
-      }
-    }
-    core[word + lengthWord] = (last - base) / stride + 1
-    assert(core[word + lengthWord]! < length, 'a thinned log has room')
-    this.tiledMerges++
-    this.#recount(core, word, timeMs)
-  }
-
-  /** Windows at time t, from the log. */
-  #recount(core: Float64Array, word: number, timeMs: number): void {
-    core.fill(0, word + windowsWord, word + this.slots.coreWords)
-    const length = core[word + lengthWord]!
-    const entry = this.#saved
-    for (let e = 0; e < length; e++) {
-      this.#copyEntry(core, word, e, entry, 0)
-      for (let i = 0; i < this.counts.length; i++) {
-        const window = word + windowsWord + i * this.#windowWords
-        if (entry[0]! <= timeMs - this.#options.windowsMs[i]!) core[window]!++
-        else for (let w = 1; w < this.#stride; w++) core[window + w]! += entry[w]!
-      }
-    }
-  }
-
-  /** An out-of-order event: results by a scan, then into its place in a new block, since an undo may need the old one. */
-  #insert(core: Float64Array, word: number, timeMs: number, values: Float64Array, undo: UndoLog | null): void {
-    this.#noEntry(undo)
-    let position = this.#positionAfter(core, word, timeMs)
-    this.#scan(core, word, position, timeMs, values)
-    let sizeClass = core[word + classWord]!
-    if (core[word + lengthWord] === this.#pool.entriesOf(sizeClass)) {
-      if (this.#pool.entriesOf(sizeClass) < this.#options.windowEntriesMax) sizeClass++
-      else this.#thinOut(core, word, core[word + lastTimeWord]!, undo)
-      position = this.#positionAfter(core, word, timeMs)
-    }
-    const chunk = this.#moveTo(core, word, sizeClass, position, undo)
-    const at = this.#pool.wordOf(sizeClass, core[word + blockWord]! - 1) + position * this.#stride
-    chunk[at] = timeMs
-    chunk[at + 1] = 1
-    for (let v = 0; v < values.length; v++) chunk[at + 2 + v] = values[v]!
-    core[word + lengthWord]!++
-    for (let i = 0; i < this.counts.length; i++) {
-      if (timeMs > core[word + lastTimeWord]! - this.#options.windowsMs[i]!) this.#addToWindows(core, word, values, i, i + 1)
-      else core[word + windowsWord + i * this.#windowWords]!++
-    }
-  }
-
-  /** How many entries lie at or before t. */
-  #positionAfter(core: Float64Array, word: number, timeMs: number): number {
-    let position = core[word + lengthWord]!
-    while (position > 0 && this.#timeAt(core, word, position - 1) > timeMs) position--
-    return position
-  }
-
-  /** Windows (t - w, t] over the entries before `position`, with this event. */
-  #scan(core: Float64Array, word: number, position: number, timeMs: number, values: Float64Array): void {
-    const { valueCount, windowsMs } = this.#options
-    this.#fillWith(values)
-    this.previousTimeMs = position > 0 ? this.#timeAt(core, word, position - 1) : -1
-    const entry = this.#saved
-    for (let e = position - 1; e >= 0; e--) {
-      this.#copyEntry(core, word, e, entry, 0)
-      if (entry[0]! <= timeMs - this.#windowMaxMs) break
-      for (let i = 0; i < windowsMs.length; i++) {
-        if (entry[0]! <= timeMs - windowsMs[i]!) continue
-        this.counts[i]! += entry[1]!
-        for (let v = 0; v < valueCount; v++) this.sums[i * valueCount + v]! += entry[2 + v]!
-      }
-    }
-  }
-
-  #fillWith(values: Float64Array): void {
-    const { valueCount } = this.#options
-    for (let i = 0; i < this.counts.length; i++) {
-      this.counts[i] = 1
-      for (let v = 0; v < valueCount; v++) this.sums[i * valueCount + v] = values[v]!
-    }
-  }
-
-  #addToWindows(core: Float64Array, word: number, values: Float64Array, from: number, to: number): void {
-    for (let i = from; i < to; i++) {
-      const window = word + windowsWord + i * this.#windowWords
-      core[window + 1]!++
-      for (let v = 0; v < values.length; v++) core[window + 2 + v]! += values[v]!
-    }
-  }
-
-  #readWindows(core: Float64Array, word: number): void {
-    const { valueCount } = this.#options
-    for (let i = 0; i < this.counts.length; i++) {
-      const window = word + windowsWord + i * this.#windowWords
-      this.counts[i] = core[window + 1]!
-      for (let v = 0; v < valueCount; v++) this.sums[i * valueCount + v] = core[window + 2 + v]!
-    }
-  }
-
-  #timeAt(core: Float64Array, word: number, entry: number): number {
-    const sizeClass = core[word + classWord]!
-    const handle = core[word + blockWord]! - 1
-    const position = (core[word + startWord]! + entry) & (this.#pool.entriesOf(sizeClass) - 1)
-    return this.#pool.chunkOf(sizeClass, handle)[this.#pool.wordOf(sizeClass, handle) + position * this.#stride]!
-  }
-
-  #copyEntry(core: Float64Array, word: number, entry: number, target: Float64Array, at: number): void {
-    const sizeClass = core[word + classWord]!
-    const handle = core[word + blockWord]! - 1
-    const position = (core[word + startWord]! + entry) & (this.#pool.entriesOf(sizeClass) - 1)
-    const chunk = this.#pool.chunkOf(sizeClass, handle)
-    const from = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
-    for (let w = 0; w < this.#stride; w++) target[at + w] = chunk[from + w]!
-  }
-
-  /** Nothing of a log was overwritten in this step. */
-  #noEntry(undo: UndoLog | null): void {
-    undo?.steps.push(-1)
-    undo?.steps.push(-1)
-    undo?.steps.push(-1)
-  }
-
   #clear(core: Float64Array, word: number, undo: UndoLog | null): void {
-    if (core[word + blockWord] !== 0) this.#retire(core[word + classWord]!, core[word + blockWord]! - 1, undo)
+    this.log.clear(core, word, undo)
     const dirtySince = core[word + dirtySinceWord]!
+    const asOf = core[word + asOfWord]!
     core.fill(0, word, word + this.slots.coreWords)
     core[word + dirtySinceWord] = dirtySince
-  }
-
-  #allocate(sizeClass: number, undo: UndoLog | null): number {
-    const handle = this.#pool.allocate(sizeClass)
-    undo?.allocated.push(sizeClass)
-    undo?.allocated.push(handle)
-    return handle
-  }
-
-  #retire(sizeClass: number, handle: number, undo: UndoLog | null): void {
-    if (!undo) return this.#pool.release(sizeClass, handle)
-    undo.retired.push(sizeClass)
-    undo.retired.push(handle)
-  }
-
-  #releaseAll(blocks: UndoLog['retired']): void {
-    for (let i = 0; i < blocks.length; i += 2) this.#pool.release(blocks.at(i), blocks.at(i + 1))
-    blocks.clear()
+    core[word + asOfWord] = asOf
   }
 }

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js'
-import type { EntityStore } from '../entity/entity-store.js'
+import type { WindowLog } from '../entity/window-log.js'
 import type { FeatureKind, FeatureSpec } from './feature-spec.js'
 
 const hourMs = 3_600_000
@@ -7,7 +7,7 @@ const dayMs = 24 * hourMs
 
 /** What a feature may read: the event's fields, its time, and the entity's windows at that time. */
 interface Inputs {
-  readonly store: EntityStore
+  readonly log: WindowLog
   /** Numeric fields of the event, as integers in minor units where the source says so. */
   readonly values: Float64Array
   timeMs: number
@@ -57,18 +57,18 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   /** |W(w)| */
   count: (spec, wiring) => {
     const w = wiring.window(spec.window)
-    return (inputs) => inputs.store.counts[w]!
+    return (inputs) => inputs.log.counts[w]!
   },
   /** sum of field over W(w), * scale */
   sum: (spec, wiring) => {
     const s = wiring.sum(spec.field, spec.window)
-    return (inputs) => inputs.store.sums[s]! * spec.scale
+    return (inputs) => inputs.log.sums[s]! * spec.scale
   },
   /** sum of field over W(w) / |W(w)|, * scale */
   mean: (spec, wiring) => {
     const w = wiring.window(spec.window)
     const s = wiring.sum(spec.field, spec.window)
-    return (inputs) => (inputs.store.sums[s]! / inputs.store.counts[w]!) * spec.scale
+    return (inputs) => (inputs.log.sums[s]! / inputs.log.counts[w]!) * spec.scale
   },
   /** field / mean of field over W(w); 1 where the mean is 0 */
   ratio: (spec, wiring) => {
@@ -76,14 +76,14 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
     const w = wiring.window(spec.window)
     const s = wiring.sum(spec.field, spec.window)
     return (inputs) => {
-      const sum = inputs.store.sums[s]!
-      return sum === 0 ? 1 : (inputs.values[v]! * inputs.store.counts[w]!) / sum
+      const sum = inputs.log.sums[s]!
+      return sum === 0 ? 1 : (inputs.values[v]! * inputs.log.counts[w]!) / sum
     }
   },
   /** (t - time of the entity's previous event) / unit, 0 for the first; with log1p: ln(1 + that) */
   timeSince: (spec) => {
     const since = (inputs: Inputs): number => {
-      const before = inputs.store.previousTimeMs
+      const before = inputs.log.previousTimeMs
       return before < 0 ? 0 : Math.max(0, inputs.timeMs - before) / spec.unit
     }
     return spec.log1p ? (inputs) => Math.log1p(since(inputs)) : since
@@ -125,7 +125,7 @@ export class FeatureProgram {
   readonly #features: Feature[]
   readonly #inputs: Inputs
 
-  constructor(specs: readonly FeatureSpec[], store: EntityStore) {
+  constructor(specs: readonly FeatureSpec[], log: WindowLog) {
     const { windowsMs, summedFields } = windowNeeds(specs)
     const fields = neededFields(specs)
     const wiring: Wiring = {
@@ -137,10 +137,10 @@ export class FeatureProgram {
     this.values = new Float64Array(fields.length)
     this.summed = this.values.subarray(0, summedFields.length)
     this.#features = specs.map((spec) => (makers[spec.kind] as Maker<FeatureKind>)(spec as never, wiring))
-    this.#inputs = { store, values: this.values, timeMs: 0 }
+    this.#inputs = { log, values: this.values, timeMs: 0 }
   }
 
-  /** Writes the row of the event whose windows the store has just computed to rows[at .. at + F). */
+  /** Writes the row of the event whose windows the log has just computed to rows[at .. at + F). */
   writeRow(timeMs: number, rows: Float32Array, at: number): void {
     this.#inputs.timeMs = timeMs
     const features = this.#features

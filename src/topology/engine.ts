@@ -351,7 +351,7 @@ export class Engine {
       commitMs: { p50: commit.quantile(0.5), p99: commit.quantile(0.99) },
       lag: this.#consumer.progress().reduce((sum, { lag }) => sum + lag, 0),
       entities: stage.store.slots.used,
-      stateBytes: stage.store.slots.made * stage.store.slots.bytesPerSlot + stage.store.logBytes + stage.scorer.memory.bytes,
+      stateBytes: stage.store.bytes + stage.scorer.memory.bytes,
       models: stage.scorer.models.map((model) => ({ model: model.reference, role: model.role, device: model.device, deviceNote: model.deviceNote })),
       tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs }] : [])),
     }

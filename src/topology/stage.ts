@@ -52,7 +52,7 @@ export class Stage {
       registry,
       recordBytesMax: spec.limits.recordBytesMax,
     })
-    this.#program = new FeatureProgram(stage.features, this.store)
+    this.#program = new FeatureProgram(stage.features, this.store.log)
     const column = (name: string): number => fields.findIndex((field) => field.name === name)
     this.#fieldColumns = neededFields(stage.features).map(column)
     this.#keyColumn = column(stage.key)

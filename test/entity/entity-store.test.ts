@@ -66,9 +66,9 @@ test('windows equal a naive recomputation, out-of-order and late events included
         else store.fold(slot, event.timeMs, values, streamTimeMs, null)
         const expected = naive(seen, event)
         if (!late) {
-          assert.deepEqual([...store.counts], expected.counts)
-          assert.deepEqual([...store.sums], expected.sums)
-          assert.equal(store.previousTimeMs, expected.previousTimeMs)
+          assert.deepEqual([...store.log.counts], expected.counts)
+          assert.deepEqual([...store.log.sums], expected.sums)
+          assert.equal(store.log.previousTimeMs, expected.previousTimeMs)
           seen.push(event)
         }
       }
@@ -118,24 +118,24 @@ test('an entity past its ttl starts anew', () => {
   assert.equal(store.fold(slot, 0, values, 0, null), true)
   assert.equal(store.fold(slot, 100 * hourMs, values, 100 * hourMs, null), false)
   assert.equal(store.fold(slot, 201 * hourMs, values, 201 * hourMs, null), true)
-  assert.equal(store.previousTimeMs, -1)
-  assert.deepEqual([...store.counts], [1, 1, 1])
+  assert.equal(store.log.previousTimeMs, -1)
+  assert.deepEqual([...store.log.counts], [1, 1, 1])
 })
 
 test('a log at its cap is tiled: memory is bounded and a count is too high by less than one tile', () => {
   const store = makeStore({ windowEntriesMax: 1024 })
   const slot = store.slots.allocate()
   const stepMs = 5000
-  const eventsPerTile = store.tileMs / stepMs
+  const eventsPerTile = store.log.tileMs / stepMs
   for (let i = 0; i < 200_000; i++) {
     const timeMs = 1e12 + i * stepMs
     store.fold(slot, timeMs, Float64Array.of(3), timeMs, null)
     for (const [w, windowMs] of windowsMs.entries()) {
-      const excess = store.counts[w]! - Math.min(i + 1, windowMs / stepMs)
+      const excess = store.log.counts[w]! - Math.min(i + 1, windowMs / stepMs)
       assert.ok(excess >= 0 && excess <= eventsPerTile, `event ${i}: window ${w} is off by ${excess}`)
-      assert.equal(store.sums[w], store.counts[w]! * 3)
+      assert.equal(store.log.sums[w], store.log.counts[w]! * 3)
     }
   }
-  assert.ok(store.tiledMerges > 10)
-  assert.ok(store.logBytes <= 8 * 2 ** 20)
+  assert.ok(store.log.tiledMerges > 10)
+  assert.ok(store.log.bytes <= 8 * 2 ** 20)
 })

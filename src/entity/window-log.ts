@@ -1,0 +1,375 @@
+import { assert } from '../base/assert.js'
+import { BlockPool, blockEntriesMin } from './block-pool.js'
+import type { UndoLog } from './undo-log.js'
+
+export interface WindowLogOptions {
+  /** Lengths of the event-time windows, ms. A window of w at time t is (t - w, t], the event itself included. */
+  readonly windowsMs: readonly number[]
+  /** How many values of an event the windows sum. They must be integers, so that sums are exact. */
+  readonly valueCount: number
+  readonly graceMs: number
+  /** Log entries of an entity, a power of two; past it the log becomes tiles of `tileMs`, counted in `tiledMerges`. */
+  readonly windowEntriesMax: number
+}
+
+// Words of an entity that describe its log and windows; `EntityStore` has the others.
+export const lastTimeWord = 0
+const blockWord = 1
+const classWord = 2
+const startWord = 3
+export const lengthWord = 4
+/** Words that the store keeps between the log's and the windows'. */
+export const windowsWord = 8
+
+/**
+ * The event log and the windows of entities whose fixed words lie elsewhere (`core` at `word`).
+ *
+ * An entity's log holds one entry (event time, count, values…) for each event, in event-time order, in a ring that
+ * doubles. Each window keeps the position of its oldest entry, a count and the sums, so an event in order costs O(1)
+ * amortised; an out-of-order event is placed in the log and read by a scan. Sums of integers are exact, whatever the
+ * order, so that incremental and recomputed windows have the same bits.
+ *
+ * Invariants: (1) heads and sums describe the windows at `lastTime`; (2) the log keeps all entries younger than
+ * stream time - grace - longest window, and one older, which tells the time since the previous event; (3) a block
+ * that an undo log may need is not written, except for the one entry that the undo log saved.
+ */
+export class WindowLog {
+  readonly coreWords: number
+  readonly strideWords: number
+  readonly #options: WindowLogOptions
+  readonly #pool: BlockPool
+  readonly #stride: number
+  readonly #windowWords: number
+  readonly #windowMaxMs: number
+  readonly #saved: Float64Array
+
+  /** Results of the last event. Counts for each window; sums by window, then value. */
+  readonly counts: Float64Array
+  readonly sums: Float64Array
+  /** Event time of the entity's previous event, ms; -1 when there is none. */
+  previousTimeMs = -1
+  /** Resolution of a log that has met its cap, ms: the longest window and grace fit in half of the cap. */
+  readonly tileMs: number
+  /** How often a log at its cap was thinned out. */
+  tiledMerges = 0
+
+  constructor(options: WindowLogOptions) {
+    const { windowsMs, valueCount, windowEntriesMax } = options
+    assert(Number.isInteger(Math.log2(windowEntriesMax / blockEntriesMin)), 'the cap of a log is the size of a block')
+    this.#options = options
+    this.#stride = 2 + valueCount
+    this.strideWords = this.#stride
+    this.#windowWords = 2 + valueCount
+    this.#windowMaxMs = Math.max(0, ...windowsMs)
+    this.tileMs = Math.max(1, Math.ceil((this.#windowMaxMs + options.graceMs) / (windowEntriesMax / 2)))
+    this.#pool = new BlockPool(this.#stride)
+    this.coreWords = windowsWord + windowsMs.length * this.#windowWords
+    this.counts = new Float64Array(windowsMs.length)
+    this.sums = new Float64Array(windowsMs.length * valueCount)
+    this.#saved = new Float64Array(this.#stride)
+  }
+
+  /** Bytes of log blocks, for metrics. */
+  get bytes(): number {
+    return this.#pool.bytes
+  }
+
+  /** Takes the entity's log away. */
+  clear(core: Float64Array, word: number, undo: UndoLog | null): void {
+    if (core[word + blockWord] !== 0) this.#retire(core[word + classWord]!, core[word + blockWord]! - 1, undo)
+  }
+
+  commit(undo: UndoLog): void {
+    this.#releaseAll(undo.retired)
+  }
+
+  /** After the steps of a batch have been restored. */
+  rolledBack(undo: UndoLog): void {
+    this.#releaseAll(undo.allocated)
+  }
+
+  /** Puts a saved entry back to where it was overwritten. */
+  restoreEntry(undo: UndoLog, sizeClass: number, handle: number, position: number): void {
+    undo.words.takeInto(this.#pool.chunkOf(sizeClass, handle), this.#pool.wordOf(sizeClass, handle) + position * this.#stride, this.#stride)
+  }
+
+  /** Gives an empty log room for `entries` entries, to be filled by `writeEntry`. */
+  prepare(core: Float64Array, word: number, entries: number): void {
+    assert(core[word + blockWord] === 0, 'only an empty log is prepared')
+    if (entries === 0) return
+    let sizeClass = 0
+    while (this.#pool.entriesOf(sizeClass) < entries) sizeClass++
+    core[word + blockWord] = this.#pool.allocate(sizeClass) + 1
+    core[word + classWord] = sizeClass
+    core[word + startWord] = 0
+    core[word + lengthWord] = entries
+  }
+
+  writeEntry(core: Float64Array, word: number, entry: number, source: Float64Array, at: number): void {
+    const sizeClass = core[word + classWord]!
+    const handle = core[word + blockWord]! - 1
+    const to = this.#pool.wordOf(sizeClass, handle) + entry * this.#stride
+    this.#pool.chunkOf(sizeClass, handle).set(source.subarray(at, at + this.#stride), to)
+  }
+
+  append(core: Float64Array, word: number, timeMs: number, values: Float64Array, streamTimeMs: number, undo: UndoLog | null): void {
+    this.#advance(core, word, timeMs)
+    this.#prune(core, word, streamTimeMs - this.#options.graceMs - this.#windowMaxMs)
+    const moved = this.#makeRoom(core, word, timeMs, undo)
+    const length = core[word + lengthWord]!
+    const sizeClass = core[word + classWord]!
+    const handle = core[word + blockWord]! - 1
+    const chunk = this.#pool.chunkOf(sizeClass, handle)
+    const position = (core[word + startWord]! + length) & (this.#pool.entriesOf(sizeClass) - 1)
+    const at = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
+    if (moved) this.noEntry(undo)
+    else if (undo) {
+      undo.words.append(chunk, at, this.#stride)
+      undo.steps.push(sizeClass)
+      undo.steps.push(handle)
+      undo.steps.push(position)
+    }
+    chunk[at] = timeMs
+    chunk[at + 1] = 1
+    for (let v = 0; v < values.length; v++) chunk[at + 2 + v] = values[v]!
+    core[word + lengthWord] = length + 1
+    this.#addToWindows(core, word, values, 0, this.counts.length)
+    this.#readWindows(core, word)
+  }
+
+  /** Moves the heads of all windows to time t: entries at or before t - w leave. */
+  #advance(core: Float64Array, word: number, timeMs: number): void {
+    const length = core[word + lengthWord]!
+    if (length === 0) return
+    const sizeClass = core[word + classWord]!
+    const handle = core[word + blockWord]! - 1
+    const chunk = this.#pool.chunkOf(sizeClass, handle)
+    const base = this.#pool.wordOf(sizeClass, handle)
+    const mask = this.#pool.entriesOf(sizeClass) - 1
+    const start = core[word + startWord]!
+    const { windowsMs, valueCount } = this.#options
+    for (let i = 0; i < windowsMs.length; i++) {
+      const window = word + windowsWord + i * this.#windowWords
+      const edgeMs = timeMs - windowsMs[i]!
+      let head = core[window]!
+      while (head < length) {
+        const at = base + ((start + head) & mask) * this.#stride
+        if (chunk[at]! > edgeMs) break
+        core[window + 1]! -= chunk[at + 1]!
+        for (let v = 0; v < valueCount; v++) core[window + 2 + v]! -= chunk[at + 2 + v]!
+        head++
+      }
+      core[window] = head
+    }
+  }
+
+  /** Drops entries at or before the horizon, but for the newest of them. */
+  #prune(core: Float64Array, word: number, horizonMs: number): void {
+    let length = core[word + lengthWord]!
+    if (length < 2) return
+    const sizeClass = core[word + classWord]!
+    const handle = core[word + blockWord]! - 1
+    const chunk = this.#pool.chunkOf(sizeClass, handle)
+    const base = this.#pool.wordOf(sizeClass, handle)
+    const mask = this.#pool.entriesOf(sizeClass) - 1
+    let start = core[word + startWord]!
+    let dropped = 0
+    while (length > 1 && chunk[base + ((start + 1) & mask) * this.#stride]! <= horizonMs) {
+      start = (start + 1) & mask
+      length--
+      dropped++
+    }
+    if (dropped === 0) return
+    core[word + startWord] = start
+    core[word + lengthWord] = length
+    for (let i = 0; i < this.counts.length; i++) core[word + windowsWord + i * this.#windowWords]! -= dropped
+  }
+
+  /** Makes room for one more entry. True when the log moved to a new block. */
+  #makeRoom(core: Float64Array, word: number, timeMs: number, undo: UndoLog | null): boolean {
+    const length = core[word + lengthWord]!
+    if (core[word + blockWord] === 0) {
+      core[word + blockWord] = this.#allocate(0, undo) + 1
+      core[word + classWord] = 0
+      core[word + startWord] = 0
+      return true
+    }
+    const sizeClass = core[word + classWord]!
+    const capacity = this.#pool.entriesOf(sizeClass)
+    if (length < capacity) return false
+    if (capacity < this.#options.windowEntriesMax) {
+      this.#moveTo(core, word, sizeClass + 1, length, undo)
+      return true
+    }
+    this.#thinOut(core, word, timeMs, undo)
+    return true
+  }
+
+  /** Copies the log to a new block, leaving a gap before entry `gapAt` when it is less than the length. */
+  #moveTo(core: Float64Array, word: number, sizeClass: number, gapAt: number, undo: UndoLog | null): Float64Array {
+    const length = core[word + lengthWord]!
+    const handle = this.#allocate(sizeClass, undo)
+    const chunk = this.#pool.chunkOf(sizeClass, handle)
+    const base = this.#pool.wordOf(sizeClass, handle)
+    for (let i = 0; i < length; i++) this.copyEntry(core, word, i, chunk, base + (i < gapAt ? i : i + 1) * this.#stride)
+    this.#retire(core[word + classWord]!, core[word + blockWord]! - 1, undo)
+    core[word + blockWord] = handle + 1
+    core[word + classWord] = sizeClass
+    core[word + startWord] = 0
+    return chunk
+  }
+
+  /**
+   * The log is at its cap: neighbours within one tile of `tileMs` (aligned in event time) become one entry at the time
+   * of the youngest. From then on a window's count is too high by at most the events of one tile.
+   */
+  #thinOut(core: Float64Array, word: number, timeMs: number, undo: UndoLog | null): void {
+    const length = core[word + lengthWord]!
+    const sizeClass = core[word + classWord]!
+    const chunk = this.#moveTo(core, word, sizeClass, length, undo)
+    const base = this.#pool.wordOf(sizeClass, core[word + blockWord]! - 1)
+    const stride = this.#stride
+    let last = base
+    for (let from = base + stride; from < base + length * stride; from += stride) {
+      if (Math.floor(chunk[from]! / this.tileMs) === Math.floor(chunk[last]! / this.tileMs)) {
+        chunk[last] = chunk[from]!
+        for (let w = 1; w < stride; w++) chunk[last + w]! += chunk[from + w]!
+      } else {
+        last += stride
+        for (let w = 0; w < stride; w++) chunk[last + w] = chunk[from + w]!
+      }
+    }
+    core[word + lengthWord] = (last - base) / stride + 1
+    assert(core[word + lengthWord]! < length, 'a thinned log has room')
+    this.tiledMerges++
+    this.#recount(core, word, timeMs)
+  }
+
+  /** Windows at time t, from the log. */
+  #recount(core: Float64Array, word: number, timeMs: number): void {
+    core.fill(0, word + windowsWord, word + this.coreWords)
+    const length = core[word + lengthWord]!
+    const entry = this.#saved
+    for (let e = 0; e < length; e++) {
+      this.copyEntry(core, word, e, entry, 0)
+      for (let i = 0; i < this.counts.length; i++) {
+        const window = word + windowsWord + i * this.#windowWords
+        if (entry[0]! <= timeMs - this.#options.windowsMs[i]!) core[window]!++
+        else for (let w = 1; w < this.#stride; w++) core[window + w]! += entry[w]!
+      }
+    }
+  }
+
+  /** An out-of-order event: results by a scan, then into its place in a new block, since an undo may need the old one. */
+  insert(core: Float64Array, word: number, timeMs: number, values: Float64Array, undo: UndoLog | null): void {
+    this.noEntry(undo)
+    let position = this.positionAfter(core, word, timeMs)
+    this.scan(core, word, position, timeMs, values)
+    let sizeClass = core[word + classWord]!
+    if (core[word + lengthWord] === this.#pool.entriesOf(sizeClass)) {
+      if (this.#pool.entriesOf(sizeClass) < this.#options.windowEntriesMax) sizeClass++
+      else this.#thinOut(core, word, core[word + lastTimeWord]!, undo)
+      position = this.positionAfter(core, word, timeMs)
+    }
+    const chunk = this.#moveTo(core, word, sizeClass, position, undo)
+    const at = this.#pool.wordOf(sizeClass, core[word + blockWord]! - 1) + position * this.#stride
+    chunk[at] = timeMs
+    chunk[at + 1] = 1
+    for (let v = 0; v < values.length; v++) chunk[at + 2 + v] = values[v]!
+    core[word + lengthWord]!++
+    for (let i = 0; i < this.counts.length; i++) {
+      if (timeMs > core[word + lastTimeWord]! - this.#options.windowsMs[i]!) this.#addToWindows(core, word, values, i, i + 1)
+      else core[word + windowsWord + i * this.#windowWords]!++
+    }
+  }
+
+  /** How many entries lie at or before t. */
+  positionAfter(core: Float64Array, word: number, timeMs: number): number {
+    let position = core[word + lengthWord]!
+    while (position > 0 && this.#timeAt(core, word, position - 1) > timeMs) position--
+    return position
+  }
+
+  /** Windows (t - w, t] over the entries before `position`, with this event. */
+  scan(core: Float64Array, word: number, position: number, timeMs: number, values: Float64Array): void {
+    const { valueCount, windowsMs } = this.#options
+    this.fillWith(values)
+    this.previousTimeMs = position > 0 ? this.#timeAt(core, word, position - 1) : -1
+    const entry = this.#saved
+    for (let e = position - 1; e >= 0; e--) {
+      this.copyEntry(core, word, e, entry, 0)
+      if (entry[0]! <= timeMs - this.#windowMaxMs) break
+      for (let i = 0; i < windowsMs.length; i++) {
+        if (entry[0]! <= timeMs - windowsMs[i]!) continue
+        this.counts[i]! += entry[1]!
+        for (let v = 0; v < valueCount; v++) this.sums[i * valueCount + v]! += entry[2 + v]!
+      }
+    }
+  }
+
+  fillWith(values: Float64Array): void {
+    const { valueCount } = this.#options
+    for (let i = 0; i < this.counts.length; i++) {
+      this.counts[i] = 1
+      for (let v = 0; v < valueCount; v++) this.sums[i * valueCount + v] = values[v]!
+    }
+  }
+
+  #addToWindows(core: Float64Array, word: number, values: Float64Array, from: number, to: number): void {
+    for (let i = from; i < to; i++) {
+      const window = word + windowsWord + i * this.#windowWords
+      core[window + 1]!++
+      for (let v = 0; v < values.length; v++) core[window + 2 + v]! += values[v]!
+    }
+  }
+
+  #readWindows(core: Float64Array, word: number): void {
+    const { valueCount } = this.#options
+    for (let i = 0; i < this.counts.length; i++) {
+      const window = word + windowsWord + i * this.#windowWords
+      this.counts[i] = core[window + 1]!
+      for (let v = 0; v < valueCount; v++) this.sums[i * valueCount + v] = core[window + 2 + v]!
+    }
+  }
+
+  #timeAt(core: Float64Array, word: number, entry: number): number {
+    const sizeClass = core[word + classWord]!
+    const handle = core[word + blockWord]! - 1
+    const position = (core[word + startWord]! + entry) & (this.#pool.entriesOf(sizeClass) - 1)
+    return this.#pool.chunkOf(sizeClass, handle)[this.#pool.wordOf(sizeClass, handle) + position * this.#stride]!
+  }
+
+  copyEntry(core: Float64Array, word: number, entry: number, target: Float64Array, at: number): void {
+    const sizeClass = core[word + classWord]!
+    const handle = core[word + blockWord]! - 1
+    const position = (core[word + startWord]! + entry) & (this.#pool.entriesOf(sizeClass) - 1)
+    const chunk = this.#pool.chunkOf(sizeClass, handle)
+    const from = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
+    for (let w = 0; w < this.#stride; w++) target[at + w] = chunk[from + w]!
+  }
+
+  /** Nothing of a log was overwritten in this step. */
+  noEntry(undo: UndoLog | null): void {
+    undo?.steps.push(-1)
+    undo?.steps.push(-1)
+    undo?.steps.push(-1)
+  }
+
+  #allocate(sizeClass: number, undo: UndoLog | null): number {
+    const handle = this.#pool.allocate(sizeClass)
+    undo?.allocated.push(sizeClass)
+    undo?.allocated.push(handle)
+    return handle
+  }
+
+  #retire(sizeClass: number, handle: number, undo: UndoLog | null): void {
+    if (!undo) return this.#pool.release(sizeClass, handle)
+    undo.retired.push(sizeClass)
+    undo.retired.push(handle)
+  }
+
+  #releaseAll(blocks: UndoLog['retired']): void {
+    for (let i = 0; i < blocks.length; i += 2) this.#pool.release(blocks.at(i), blocks.at(i + 1))
+    blocks.clear()
+  }
+}
