@@ -13,6 +13,8 @@ const eventsWord = 5
 const dirtySinceWord = 6
 /** Sequence + 1 of the batch that the slot's changelog record reflects, while a restore folds; 0: none. */
 const asOfWord = 7
+/** Partition + 1 of the task that owns the slot. */
+const ownerWord = 8
 /** Words before the windows in an export: last time, events, length of the log. */
 const exportHeadWords = 3
 
@@ -56,6 +58,15 @@ export class EntityStore {
   dirtySince(slot: number): number {
     const since = this.slots.coreOf(slot)[this.slots.wordOf(slot) + dirtySinceWord]!
     return since === 0 ? Infinity : since - 1
+  }
+
+  setOwner(slot: number, partition: number): void {
+    this.slots.coreOf(slot)[this.slots.wordOf(slot) + ownerWord] = partition + 1
+  }
+
+  /** Partition of the task that owns the slot; -1: none. */
+  owner(slot: number): number {
+    return this.slots.coreOf(slot)[this.slots.wordOf(slot) + ownerWord]! - 1
   }
 
   markClean(slot: number): void {
@@ -128,6 +139,7 @@ export class EntityStore {
   release(slot: number): void {
     this.#clear(this.slots.coreOf(slot), this.slots.wordOf(slot), null)
     this.markClean(slot)
+    this.setOwner(slot, -1)
     this.slots.release(slot)
   }
 
@@ -174,8 +186,10 @@ export class EntityStore {
     this.log.clear(core, word, undo)
     const dirtySince = core[word + dirtySinceWord]!
     const asOf = core[word + asOfWord]!
+    const owner = core[word + ownerWord]!
     core.fill(0, word, word + this.slots.coreWords)
     core[word + dirtySinceWord] = dirtySince
     core[word + asOfWord] = asOf
+    core[word + ownerWord] = owner
   }
 }

@@ -19,7 +19,7 @@ const classWord = 2
 const startWord = 3
 export const lengthWord = 4
 /** Words that the store keeps between the log's and the windows'. */
-export const windowsWord = 8
+export const windowsWord = 9
 
 /**
  * The event log and the windows of entities whose fixed words lie elsewhere (`core` at `word`).

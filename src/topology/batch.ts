@@ -13,6 +13,8 @@ export const Disposition = { scored: 0, deadLetter: 1 } as const
 
 /** Rows of outputs beyond two for each record (scored event or dead letter, and alert): lineage records of the tasks. */
 export const partitionsMax = 4096
+/** Changelog records of one batch. */
+export const checkpointRowsMax = 4096
 
 export interface DeadLetterCause {
   readonly code: string
@@ -30,6 +32,13 @@ export class Batch {
   readonly created = new IntStack()
   /** Partition of each created entity. */
   readonly createdIn = new IntStack()
+  /** Slots whose changelog records the batch carries, and since when each had been dirty. */
+  readonly checkpointed = new IntStack()
+  readonly checkpointedSince: number[] = []
+  /** Expired entities that the batch deletes from the changelog. */
+  readonly swept = new IntStack()
+  /** Partitions with records in the batch. */
+  readonly partitions = new Set<number>()
   frame: Frame | null = null
   /** Record row of each frame row. */
   readonly recordRow: Int32Array
@@ -52,7 +61,7 @@ export class Batch {
     this.records = new RecordColumns(recordsMax, new Arena(1 << 20, bytesMax))
     this.events = new EventColumns(fields, recordsMax)
     this.outcome = new OutcomeColumns(recordsMax, models)
-    this.outputs = new RecordColumns(recordsMax * 2 + Math.min(partitionsMax, recordsMax), new Arena(1 << 20, bytesMax))
+    this.outputs = new RecordColumns(recordsMax * 2 + Math.min(partitionsMax, recordsMax) + checkpointRowsMax, new Arena(1 << 20, bytesMax))
     this.recordRow = new Int32Array(recordsMax)
     this.frameRow = new Int32Array(recordsMax)
     this.nextRow = new Int32Array(recordsMax)
@@ -66,6 +75,9 @@ export class Batch {
     this.undo.clear()
     this.created.clear()
     this.createdIn.clear()
+    this.checkpointed.clear()
+    this.checkpointedSince.length = 0
+    this.swept.clear()
     this.causes.clear()
     this.parts.length = 0
     this.#partOfPartition.clear()
@@ -92,6 +104,7 @@ export class Batch {
       firstRow: -1,
       lastRow: -1,
       dirtied: 0,
+      oldestDirty: 0,
     }
     this.parts.push(part)
     this.#partOfPartition.set(task.partition, part)

@@ -62,6 +62,7 @@ export function describeTopology(topology: Topology, options: DescribeOptions = 
     ['alerts', names.alerts],
     ['dead letters', names.deadLetters],
     ['lineage', names.lineage],
+    ['changelog', names.state],
   ])
   lines.push(`group  ${names.group}`, `limits ${Object.entries(spec.limits).map(([name, value]) => `${name}=${value}`).join(' ')}`, '')
   return lines.join('\n')

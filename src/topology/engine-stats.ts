@@ -26,6 +26,8 @@ export interface EngineStats {
   readonly delayHistogram: readonly (readonly [number, number])[]
   readonly commitMs: { readonly p50: number; readonly p99: number }
   readonly lag: number
+  /** Changelog written since the start, and entities whose last change is not on it yet. */
+  readonly checkpoint: { readonly records: number; readonly bytes: number; readonly dirty: number }
   readonly entities: number
   readonly stateBytes: number
   readonly models: readonly { readonly model: string; readonly role: string; readonly device: string; readonly deviceNote: string | null }[]

@@ -135,14 +135,25 @@ export class Engine {
         this.#free.push(batch)
         continue
       }
+      await this.#checkpoint(batch)
       stage.fold(batch)
-      const scored = stage.scorer.score(batch.frame!)
+      const scored = stage.score(batch)
       scored.catch((error: unknown) => this.#fail(error))
       this.#folded.push({ batch, scored })
       this.#changed.notify()
     }
     this.#folderParked = true
     this.#changed.notify()
+  }
+
+  /** Some changelog records into the batch's transaction, before its own changes. */
+  async #checkpoint(batch: Batch): Promise<void> {
+    const { stage, clock } = this.#parts
+    if (!stage.isAtRest) {
+      if (!stage.checkpointer.isDue(clock.monotonicMs())) return
+      await stage.rest()
+    }
+    stage.checkpointer.turn(batch, clock.monotonicMs())
   }
 
   /** Steps 6 and 7, and the transaction. */
@@ -228,11 +239,12 @@ export class Engine {
   }
 
   async #rollbackAll(): Promise<void> {
-    for (let folded = this.#folded.pop(); folded; folded = this.#folded.pop()) {
-      await folded.scored
-      this.#parts.stage.rollback(folded.batch)
-      this.#free.push(folded.batch)
-    }
+    await this.#parts.stage.frozen(() => {
+      for (let folded = this.#folded.pop(); folded; folded = this.#folded.pop()) {
+        this.#parts.stage.rollback(folded.batch)
+        this.#free.push(folded.batch)
+      }
+    })
   }
 
   async #seekToPositions(): Promise<void> {
@@ -343,9 +355,11 @@ export class Engine {
   stats(): EngineStats {
     const { stage } = this.#parts
     const { delay, commit, ...counters } = this.counters
+    const { checkpointer } = stage
     const stats: EngineStats = {
       state: this.#fatal ? 'failed' : this.#stopping ? 'stopping' : this.#restoring.size > 0 ? 'restoring' : stage.tasks.some(Boolean) ? 'running' : 'joining',
       counters: { ...counters },
+      checkpoint: { records: checkpointer.records, bytes: checkpointer.bytes, dirty: stage.tasks.reduce((sum, task) => sum + (task?.dirty.length ?? 0), 0) },
       delayMs: { p50: delay.quantile(0.5), p99: delay.quantile(0.99), p999: delay.quantile(0.999), count: delay.count },
       delayHistogram: delay.toJSON(),
       commitMs: { p50: commit.quantile(0.5), p99: commit.quantile(0.99) },

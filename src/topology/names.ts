@@ -1,5 +1,8 @@
 import type { Topology } from './load-topology.js'
 
+/** Index of each sink in `RecordColumns.topic` of a batch's outputs. */
+export const Sink = { scored: 0, alerts: 1, deadLetters: 2, lineage: 3, state: 4 } as const
+
 /** Every name that a running topology has on the cluster. A namespace prefixes them all. */
 export interface TopologyNames {
   readonly input: string
@@ -7,6 +10,8 @@ export interface TopologyNames {
   readonly alerts: string
   readonly deadLetters: string
   readonly lineage: string
+  /** The changelog of the stage, compacted. */
+  readonly state: string
   readonly group: string
   /** Topic of each sink, by `Sink`. */
   readonly sinks: readonly string[]
@@ -14,16 +19,17 @@ export interface TopologyNames {
   transactionalId(instanceId: string): string
 }
 
-export function topologyNames(topology: Pick<Topology, 'name' | 'spec'>, namespace = ''): TopologyNames {
+export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageName'>, namespace = ''): TopologyNames {
   const prefix = namespace === '' ? '' : `${namespace}.`
   const own = `${prefix}${topology.name}`
-  const sinks = [`${own}.scored`, `${own}.alerts`, `${own}.dlq`, `${own}.lineage`] as const
+  const sinks = [`${own}.scored`, `${own}.alerts`, `${own}.dlq`, `${own}.lineage`, `${own}.${topology.stageName}.state`] as const
   return {
     input: `${prefix}${topology.spec.source.topic}`,
     scored: sinks[0],
     alerts: sinks[1],
     deadLetters: sinks[2],
     lineage: sinks[3],
+    state: sinks[4],
     group: own,
     sinks,
     instance: (instanceId) => `${own}-${instanceId}`,

@@ -41,6 +41,9 @@ export interface EngineOptions {
 /** Everything that an engine keeps for ever: state is rebuilt from the input and the lineage. */
 const keepForEver = { 'retention.ms': '-1' }
 
+/** Changelogs keep the newest record of each entity. */
+const stateTopicConfig = { 'cleanup.policy': 'compact', 'max.message.bytes': String(8 << 20) }
+
 /** The topics that a topology writes, given the partitions of its input. */
 export function outputTopics(names: TopologyNames, partitions: number): TopicSpecification[] {
   return [
@@ -48,6 +51,7 @@ export function outputTopics(names: TopologyNames, partitions: number): TopicSpe
     { topic: names.alerts, partitions },
     { topic: names.deadLetters, partitions, config: deadLetterTopicConfig },
     { topic: names.lineage, partitions, config: keepForEver },
+    { topic: names.state, partitions, config: stateTopicConfig },
   ]
 }
 

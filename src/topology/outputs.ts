@@ -3,17 +3,14 @@ import { encodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
 import { Decision } from '../codec/outcome-columns.js'
 import { ScoredEventEncoder } from '../codec/scored-event-encoder.js'
 import { appendDeadLetter } from '../consumer/dead-letter.js'
-import type { EntityStore } from '../entity/entity-store.js'
 import type { Scorer } from '../inference/scorer.js'
 import { decide, decideByRule } from '../policy/policy.js'
 import { Disposition, type Batch } from './batch.js'
 import type { Topology } from './load-topology.js'
+import { Sink } from './names.js'
 import type { Stage } from './stage.js'
 import type { TaskPart } from './task.js'
 import { eventIdField, eventTimeField } from './topology-schema.js'
-
-/** Index of each sink in `RecordColumns.topic` of a batch's outputs. */
-export const Sink = { scored: 0, alerts: 1, deadLetters: 2, lineage: 3 } as const
 
 const reasonTexts = [
   'score at or above the decline threshold',
@@ -34,7 +31,6 @@ export interface OutputOptions {
 export class Outputs {
   readonly #topology: Topology
   readonly #scorer: Scorer
-  readonly #store: EntityStore
   readonly #options: OutputOptions
   readonly #scored: ScoredEventEncoder
   readonly #alerts: AlertEncoder
@@ -49,7 +45,6 @@ export class Outputs {
     const { fallback } = policy
     this.#topology = topology
     this.#scorer = scorer
-    this.#store = stage.store
     this.#options = options
     this.#fallbackModel = typeof fallback === 'object' && 'model' in fallback ? scorer.models.findIndex((model) => model.reference === fallback.model) : -1
     this.#ruleColumn = typeof fallback === 'object' && 'rule' in fallback ? topology.fields.findIndex((field) => field.name === fallback.rule.field) : -1
@@ -154,7 +149,6 @@ export class Outputs {
     const { outputs } = batch
     const failures = new Map(batch.frame!.failures.map((failure) => [failure.model, `${failure.kind}: ${failure.message}`]))
     const { task } = part
-    const oldestDirty = task.dirty.length > 0 ? this.#store.dirtySince(task.dirty.at(0)) : part.sequence + 1
     const value = encodeLineage(this.#options.schemaIds.lineage, {
       task: task.name,
       sequence: part.sequence,
@@ -178,7 +172,7 @@ export class Outputs {
       digests: { ...this.#topology.digests },
       stream_time_before: part.streamTimeBefore,
       stream_time_after: part.streamTimeAfter,
-      oldest_dirty: Math.min(oldestDirty, part.sequence + 1),
+      oldest_dirty: part.oldestDirty,
       transactional_id: this.#options.transactionalId,
       engine: this.#options.engine,
     })

@@ -6,8 +6,10 @@ import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { RangeReader } from '../consumer/range-reader.js'
+import { hashKey } from '../entity/key-index.js'
 import type { Batch } from './batch.js'
 import type { TopologyNames } from './names.js'
+import { readSlotRecord } from './slot-record.js'
 import type { Stage } from './stage.js'
 import type { Task } from './task.js'
 
@@ -21,7 +23,7 @@ export interface RestoreLimits {
 export const restoreLimits: RestoreLimits = { agreeMsMax: 30_000, agreeRetryMs: 200, progressIntervalMs: 2000 }
 
 export interface TaskRestorerOptions {
-  readonly reader: Pick<RangeReader, 'readRange'>
+  readonly reader: Pick<RangeReader, 'readRange' | 'lastRecords'>
   readonly names: TopologyNames
   readonly registry: Pick<RegistryClient, 'schemaById'>
   readonly clock: Clock
@@ -29,24 +31,24 @@ export interface TaskRestorerOptions {
   readonly limits?: RestoreLimits
 }
 
-/** Batches that may be folded together: their models failed alike. */
-interface Segment {
-  readonly sequence: number
-  readonly from: number
-  to: number
-  /** Models that gave no scores, by index in the scorer. */
-  readonly skip: readonly number[]
+/** What the log says about a task: its last batch, and the batches that are not wholly on the changelog. */
+interface Journal {
+  readonly last: LineageRecord
+  /** From the oldest dirty sequence to the last, oldest first. */
+  readonly tail: readonly LineageRecord[]
 }
 
-interface Journal {
-  readonly segments: Segment[]
-  last: LineageRecord | undefined
-  scored: number
+export interface RestoreResult {
+  /** Input records that were folded again. */
+  readonly records: number
+  /** Entities that came from the changelog. */
+  readonly entities: number
 }
 
 /**
- * Rebuilds the state of a task from the log: the lineage topic is the journal of what was folded, and the input is
- * folded again over the same ranges, with outputs suppressed.
+ * Rebuilds the state of a task from the log (docs/architecture.md, "Restore"): the last lineage record, then the
+ * newest changelog record of each entity, then the input ranges of the batches since the oldest dirty sequence, folded
+ * again with outputs suppressed and skipping, for each entity, the batches that its record reflects.
  */
 export class TaskRestorer {
   readonly #options: TaskRestorerOptions
@@ -60,34 +62,32 @@ export class TaskRestorer {
    * Leaves the task where its last committed batch left it. `committed` is the group's stable committed offset, null
    * if there is none. Errors: RESTORE_IMPOSSIBLE, LAYOUT_CHANGED. When `cancelled` turns true the state is of no use.
    */
-  async restore(stage: Stage, task: Task, committed: number | null, cancelled: () => boolean): Promise<{ records: number }> {
-    const journal = await this.#agreedJournal(task, committed, stage)
+  async restore(stage: Stage, task: Task, committed: number | null, cancelled: () => boolean): Promise<RestoreResult> {
+    const journal = await this.#agreedJournal(task, committed)
+    if (!journal) return { records: 0, entities: 0 }
     const { last } = journal
-    if (!last) return { records: 0 }
     if (last.digests.layout !== stage.topology.digests.layout) {
       throw new HarrierError('LAYOUT_CHANGED', `task ${task.name}: windows, features or limits of the state differ from those of its log (layout ${last.digests.layout.slice(0, 12)}, now ${stage.topology.digests.layout.slice(0, 12)})`)
     }
-    const scored = await this.#fold(stage, task, journal, cancelled)
-    if (cancelled()) return { records: scored }
-    if (scored !== journal.scored || task.streamTimeMs !== last.stream_time_after) {
-      throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again gave ${scored} scored events up to stream time ${task.streamTimeMs}, its lineage says ${journal.scored} up to ${last.stream_time_after}`, {
-        remedy: 'records of the input are missing (retention, compaction or deleted records), or their schemas are: restore them, or start a new state generation',
-      })
+    const entities = await this.#readChangelog(stage, task, last, cancelled)
+    const records = await this.#fold(stage, task, journal, cancelled)
+    if (!cancelled() && task.streamTimeMs !== last.stream_time_after) {
+      throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again ended at stream time ${task.streamTimeMs}, its lineage says ${last.stream_time_after}`, { remedy: missingInputRemedy })
     }
     task.nextSequence = last.sequence + 1
     task.position = last.inputs[0]!.to
-    return { records: scored }
+    return { records, entities }
   }
 
   /** The journal, once its end and the committed offset agree: a commit makes both visible, but not at one instant. */
-  async #agreedJournal(task: Task, committed: number | null, stage: Stage): Promise<Journal> {
+  async #agreedJournal(task: Task, committed: number | null): Promise<Journal | undefined> {
     const { clock, names } = this.#options
     const limits = this.#options.limits ?? restoreLimits
     const deadlineMs = clock.monotonicMs() + limits.agreeMsMax
     for (;;) {
-      const journal = await this.#readJournal(task, stage)
-      const end = journal.last?.inputs[0]!.to ?? null
-      if (end === committed) return journal
+      const [last] = await this.#lineage(task, 1)
+      const end = last?.inputs[0]!.to ?? null
+      if (end === committed) return last && this.#journal(task, last)
       if (clock.monotonicMs() > deadlineMs) {
         throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: group ${names.group} has committed offset ${committed ?? 'none'}, but ${names.lineage} ends at ${end ?? 'none'}`, {
           remedy: 'somebody reset the offsets or deleted lineage records: reset both, or run under another name or namespace',
@@ -97,85 +97,142 @@ export class TaskRestorer {
     }
   }
 
-  async #readJournal(task: Task, stage: Stage): Promise<Journal> {
-    const { reader, names, registry } = this.#options
-    const journal: Journal = { segments: [], last: undefined, scored: 0 }
-    const references = stage.scorer.models.map((model) => model.reference)
-    await reader.readRange({ topic: names.lineage, partition: task.partition, from: 'earliest', to: 'stable-end' }, async (columns) => {
-      for (let row = 0; row < columns.count; row++) {
-        const value = columns.value(row)
-        if (!value || Buffer.from(columns.key(row) ?? []).toString() !== task.name) continue
-        const id = schemaIdOf(value)
-        const record = decodeLineage(value, id === undefined ? undefined : await registry.schemaById(id))
-        addToJournal(journal, record, references)
+  async #journal(task: Task, last: LineageRecord): Promise<Journal> {
+    const count = last.sequence + 1 - last.oldest_dirty
+    const tail = count === 0 ? [] : await this.#lineage(task, count)
+    let expected = last.oldest_dirty
+    for (const [index, record] of tail.entries()) {
+      const gap = index > 0 && record.inputs[0]!.from !== tail[index - 1]!.inputs[0]!.to
+      if (record.sequence !== expected++ || gap) {
+        throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: its lineage has batch ${record.sequence} from offset ${record.inputs[0]!.from} where batch ${expected - 1} should follow`, { remedy: lineageRemedy })
       }
-    })
-    return journal
+    }
+    if (tail.length !== count) {
+      throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: ${count} lineage records since batch ${last.oldest_dirty} are needed, ${tail.length} are there`, { remedy: lineageRemedy })
+    }
+    return { last, tail }
   }
 
-  async #fold(stage: Stage, task: Task, { segments, last }: Journal, cancelled: () => boolean): Promise<number> {
-    const { reader, names, clock, logger } = this.#options
-    const limits = this.#options.limits ?? restoreLimits
-    const batch = (this.#batch ??= stage.makeBatch())
-    const from = segments[0]!.from
-    const to = last!.inputs[0]!.to
-    let segment = 0
-    let scored = 0
-    let reportAtMs = clock.monotonicMs() + limits.progressIntervalMs
-    const startedMs = clock.monotonicMs()
+  /** The last lineage records of a task, oldest first. */
+  async #lineage(task: Task, count: number): Promise<LineageRecord[]> {
+    const { reader, names, registry } = this.#options
+    const key = Buffer.from(task.name)
+    const columns = await reader.lastRecords(names.lineage, task.partition, { count, accept: (records, row) => records.value(row) !== null && key.equals(records.key(row) ?? Buffer.alloc(0)) })
+    const records: LineageRecord[] = []
+    for (let row = 0; row < columns.count; row++) {
+      const value = columns.value(row)!
+      const id = schemaIdOf(value)
+      records.push(decodeLineage(value, id === undefined ? undefined : await registry.schemaById(id)))
+    }
+    return records
+  }
 
+  /** Later records of an entity replace earlier ones. Returns how many entities there are. */
+  async #readChangelog(stage: Stage, task: Task, last: LineageRecord, cancelled: () => boolean): Promise<number> {
+    const { reader, names } = this.#options
+    const { store } = stage
+    const { slots } = store
+    const progress = this.#progress(task, 'changelog')
+    const stopper = new AbortController()
+    const state = { store, memory: stage.scorer.memory }
+    const take = (columns: RecordColumns): void => {
+      if (cancelled()) return stopper.abort()
+      for (let row = 0; row < columns.count; row++) {
+        const value = columns.value(row)
+        const keyBytes = columns.keyBytes[row]!
+        if (!value || keyBytes <= 0) continue
+        const { bytes } = columns.arena
+        const keyAt = columns.keyAt[row]!
+        const hash = hashKey(bytes, keyAt, keyBytes)
+        let slot = task.index.find(bytes, keyAt, keyBytes, hash)
+        if (slot < 0) {
+          slot = slots.allocate()
+          slots.setKey(slot, bytes, keyAt, keyBytes, hash)
+          store.setOwner(slot, task.partition)
+          task.index.add(slot)
+        }
+        const { asOf } = readSlotRecord(value, state, slot, `${names.state}/${task.partition} offset ${columns.offset[row]}`)
+        if (asOf > last.sequence) {
+          throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: a changelog record reflects batch ${asOf}, but the lineage ends with batch ${last.sequence}`, { remedy: lineageRemedy })
+        }
+      }
+    }
+    await reader.readRange({ topic: names.state, partition: task.partition, from: 'earliest', to: 'stable-end' }, take, {
+      signal: stopper.signal,
+      onProgress: ({ position, to, records }) => progress(records, position, to, task.index.size),
+    })
+    return task.index.size
+  }
+
+  async #fold(stage: Stage, task: Task, { tail, last }: Journal, cancelled: () => boolean): Promise<number> {
+    const { reader, names } = this.#options
+    const first = tail[0]
+    task.streamTimeMs = first ? first.stream_time_before : last.stream_time_after
+    if (!first) return 0
+    const batch = (this.#batch ??= stage.makeBatch())
+    const references = stage.scorer.models.map((model) => model.reference)
+    const progress = this.#progress(task, 'input')
+    const from = first.inputs[0]!.from
+    const to = last.inputs[0]!.to
+    let at = 0
+    let folded = 0
+    let scored = 0
     const flush = async (): Promise<void> => {
       if (batch.records.count === 0) return
       const loading = stage.decoder.prepare(batch.records)
       if (loading) await loading
-      task.nextSequence = segments[segment]!.sequence
+      const { sequence, models } = tail[at]!
+      task.nextSequence = sequence
       stage.fold(batch, { undo: false })
-      await stage.scorer.score(batch.frame!, { stateOnly: true, skip: segments[segment]!.skip })
-      scored += batch.frame!.count
+      const skip = models.filter((model) => model.failure !== null).map((model) => references.indexOf(model.model)).filter((index) => index >= 0)
+      await stage.score(batch, { stateOnly: true, skip })
+      folded += batch.records.count
+      scored += batch.parts[0]!.scored
       stage.finishRestored(batch)
       batch.reset()
     }
     const take = async (columns: RecordColumns): Promise<void> => {
       for (let row = 0; row < columns.count && !cancelled(); row++) {
-        const inNext = columns.offset[row]! >= segments[segment]!.to
-        if (inNext || batch.records.count === batch.records.recordsMax) await flush()
-        while (columns.offset[row]! >= segments[segment]!.to) segment++
+        const offset = columns.offset[row]!
+        if (offset >= tail[at]!.inputs[0]!.to || batch.records.count === batch.records.recordsMax) await flush()
+        while (offset >= tail[at]!.inputs[0]!.to) at++
         batch.records.copyRow(columns, row)
       }
-      const nowMs = clock.monotonicMs()
-      if (nowMs < reportAtMs || columns.count === 0) return
-      reportAtMs = nowMs + limits.progressIntervalMs
-      const done = columns.offset[columns.count - 1]! + 1 - from
-      const secondsLeft = Math.round(((nowMs - startedMs) / done) * (to - from - done)) / 1000
-      logger.log('info', 'restoring', { task: task.name, records: done, of: to - from, entities: task.index.size, secondsLeft })
     }
     batch.reset()
     const stopper = new AbortController()
-    await reader.readRange({ topic: names.input, partition: task.partition, from, to }, async (columns) => {
-      if (cancelled()) return stopper.abort()
-      await take(columns)
-    }, { signal: stopper.signal })
-    if (!cancelled()) await flush()
-    return scored
+    await reader.readRange(
+      { topic: names.input, partition: task.partition, from, to },
+      (columns) => {
+        if (cancelled()) return stopper.abort()
+        return take(columns)
+      },
+      { signal: stopper.signal, onProgress: ({ position, records }) => progress(records, position - from, to - from, task.index.size) },
+    )
+    if (cancelled()) return folded
+    await flush()
+    const expected = tail.reduce((sum, record) => sum + record.counts.scored, 0)
+    if (scored !== expected) {
+      throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again gave ${scored} scored events, its lineage says ${expected}`, { remedy: missingInputRemedy })
+    }
+    return folded
+  }
+
+  /** Tells now and then how far a restore has come. */
+  #progress(task: Task, what: string): (records: number, done: number, of: number, entities: number) => void {
+    const { clock, logger } = this.#options
+    const { progressIntervalMs } = this.#options.limits ?? restoreLimits
+    const startedMs = clock.monotonicMs()
+    let reportAtMs = startedMs + progressIntervalMs
+    return (records, done, of, entities) => {
+      const nowMs = clock.monotonicMs()
+      if (nowMs < reportAtMs || done === 0) return
+      reportAtMs = nowMs + progressIntervalMs
+      const secondsLeft = Math.round(((nowMs - startedMs) / done) * (of - done)) / 1000
+      logger.log('info', `restoring from the ${what}`, { task: task.name, records, entities, secondsLeft })
+    }
   }
 }
 
-/** Appends a record to the journal; one segment for neighbours that were folded under the same conditions. */
-function addToJournal(journal: Journal, record: LineageRecord, references: readonly string[]): void {
-  const range = record.inputs[0]!
-  const before = journal.last
-  if (before && (record.sequence !== before.sequence + 1 || range.from !== before.inputs[0]!.to)) {
-    throw new HarrierError('RESTORE_IMPOSSIBLE', `${record.task}: after batch ${before.sequence} up to offset ${before.inputs[0]!.to} the lineage has batch ${record.sequence} from ${range.from}`)
-  }
-  if (!before && record.sequence !== 0) {
-    throw new HarrierError('RESTORE_IMPOSSIBLE', `${record.task}: its lineage begins with batch ${record.sequence}; the batches before it are gone`, {
-      remedy: 'the lineage topic must keep all its records: set its retention.ms to -1',
-    })
-  }
-  const skip = record.models.filter((model) => model.failure !== null).map((model) => references.indexOf(model.model)).filter((index) => index >= 0)
-  const newest = journal.segments.at(-1)
-  if (newest && newest.skip.length === 0 && skip.length === 0) newest.to = range.to
-  else journal.segments.push({ sequence: record.sequence, from: range.from, to: range.to, skip })
-  journal.last = record
-  journal.scored += record.counts.scored
-}
+const lineageRemedy = 'the lineage topic must keep all its records: set its retention.ms to -1; or start a new state generation'
+const missingInputRemedy = 'records of the input are missing (retention, compaction or deleted records), or their schemas are: restore them, or start a new state generation'

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js'
+import { Condition } from '../base/condition.js'
 import { Fault, faultErrorCode } from '../codec/decode-fault.js'
 import { createSourceDecoder, type SourceDecoder } from '../codec/source-decoder.js'
 import type { RegistryClient } from '../codec/registry-client.js'
@@ -6,8 +7,9 @@ import { EntityStore } from '../entity/entity-store.js'
 import { hashKey } from '../entity/key-index.js'
 import { FeatureProgram, neededFields, windowNeeds } from '../features/feature-program.js'
 import { NO_UPDATE, RESET } from '../inference/frame.js'
-import type { Scorer } from '../inference/scorer.js'
+import type { ScoreOptions, Scorer } from '../inference/scorer.js'
 import { Batch, Disposition } from './batch.js'
+import { Checkpointer } from './checkpointer.js'
 import type { Topology } from './load-topology.js'
 import { Task, type TaskPart } from './task.js'
 import { eventTimeField } from './topology-schema.js'
@@ -25,9 +27,13 @@ export class Stage {
   readonly store: EntityStore
   readonly decoder: SourceDecoder
   readonly scorer: Scorer
+  readonly checkpointer: Checkpointer
   /** By partition; undefined where this process does not own it. */
   readonly tasks: (Task | undefined)[] = []
   readonly #program: FeatureProgram
+  readonly #atRest = new Condition()
+  #scoring = 0
+  #frozen = false
   readonly #fieldColumns: number[]
   readonly #keyColumn: number
   readonly #timeColumn: number
@@ -52,6 +58,7 @@ export class Stage {
       registry,
       recordBytesMax: spec.limits.recordBytesMax,
     })
+    this.checkpointer = new Checkpointer(this)
     this.#program = new FeatureProgram(stage.features, this.store.log)
     const column = (name: string): number => fields.findIndex((field) => field.name === name)
     this.#fieldColumns = neededFields(stage.features).map(column)
@@ -80,7 +87,8 @@ export class Stage {
 
   /**
    * Steps 2 to 4 of the batch cycle: decoded events change their entities and leave one feature row [F] each in the
-   * batch's frame. `undo: false` is for a restore, which is never rolled back.
+   * batch's frame. `undo: false` is for a restore, which is never rolled back; there an event is passed over, but for its
+   * stream time, when the entity's changelog record reflects its batch already.
    */
   fold(batch: Batch, options: { undo: boolean } = { undo: true }): void {
     const frame = this.scorer.acquireFrame()
@@ -127,6 +135,10 @@ export class Stage {
       const bytes = records.arena.bytes
       const hash = hashKey(bytes, keyAt[row]!, keyBytes[row]!)
       let slot = task!.index.find(bytes, keyAt[row]!, keyBytes[row]!, hash)
+      if (undo === null && slot > 0 && part!.sequence <= this.store.asOf(slot)) {
+        part!.scored++
+        continue
+      }
       if (late) {
         const known = slot > 0 && !this.store.isFresh(slot, streamTimeMs)
         if (!known) slot = 0
@@ -136,6 +148,7 @@ export class Stage {
         if (slot < 0) {
           slot = this.store.slots.allocate()
           this.store.slots.setKey(slot, bytes, keyAt[row]!, keyBytes[row]!, hash)
+          this.store.setOwner(slot, task!.partition)
           task!.index.add(slot)
           batch.created.push(slot)
           batch.createdIn.push(task!.partition)
@@ -159,12 +172,51 @@ export class Stage {
     for (const done of batch.parts) {
       done.task.position = done.to
       done.streamTimeAfter = done.task.streamTimeMs
+      done.oldestDirty = this.#oldestDirty(done)
+    }
+  }
+
+  /**
+   * Step 5. Rejects only when the scorer is lost. While state is being rolled back it waits: `undo` needs a scorer at
+   * rest, and a restore of another task may be scoring.
+   */
+  async score(batch: Batch, options: ScoreOptions = {}): Promise<void> {
+    while (this.#frozen) await this.#atRest.changed()
+    this.#scoring++
+    try {
+      await this.scorer.score(batch.frame!, options)
+    } finally {
+      this.#scoring--
+      this.#atRest.notify()
+    }
+  }
+
+  /** True while no frame is being scored: entities hold still but for `fold`. */
+  get isAtRest(): boolean {
+    return this.#scoring === 0
+  }
+
+  /** Waits until frames in flight have been scored. */
+  async rest(): Promise<void> {
+    await this.#atRest.until(() => this.isAtRest)
+  }
+
+  /** Runs `work` with the scorer at rest and kept so. */
+  async frozen(work: () => void): Promise<void> {
+    this.#frozen = true
+    try {
+      await this.rest()
+      work()
+    } finally {
+      this.#frozen = false
+      this.#atRest.notify()
     }
   }
 
   /** The transaction has committed: the images are not needed any more. */
   commit(batch: Batch): void {
     this.store.commit(batch.undo)
+    this.checkpointer.commit(batch)
     this.#releaseFrame(batch)
   }
 
@@ -178,6 +230,7 @@ export class Stage {
       task.position = positionBefore
       task.streamTimeMs = streamTimeBefore
     }
+    this.checkpointer.rollback(batch)
     while (batch.created.length > 0) {
       const slot = batch.created.pop()
       this.tasks[batch.createdIn.pop()]!.index.remove(slot)
@@ -189,6 +242,10 @@ export class Stage {
   /** A restored batch has been folded and scored: it only changed state. */
   finishRestored(batch: Batch): void {
     this.#releaseFrame(batch)
+  }
+
+  #oldestDirty({ task, sequence }: TaskPart): number {
+    return task.dirty.length > 0 ? this.store.dirtySince(task.dirty.at(0)) : sequence + 1
   }
 
   #releaseFrame(batch: Batch): void {

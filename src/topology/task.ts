@@ -47,4 +47,6 @@ export interface TaskPart {
   firstRow: number
   lastRow: number
   dirtied: number
+  /** Sequence of the oldest change that is on no changelog when this batch has committed. */
+  oldestDirty: number
 }

@@ -61,6 +61,10 @@ export const limitsSchema = z.strictObject({
   batchBytesMax: z.number().int().min(1 << 20).default(256 << 20),
   /** Window log entries of one entity; a power of two. Past it the windows of the entity are tiled. */
   windowEntriesMax: z.number().int().min(64).max(1 << 20).default(4096),
+  /** No change of an entity stays off the changelog longer than this, unless `checkpointBytesMax` forbids it. */
+  checkpointIntervalMs: durationSchema.refine((ms) => ms >= 100, 'at least 100ms').default(10_000),
+  /** Changelog bytes of one transaction. */
+  checkpointBytesMax: z.number().int().min(1024).default(1 << 20),
   /** Threads that run models. */
   workers: z.number().int().min(1).max(64).default(1),
   /** Aborted transactions in a row before the engine gives up. */

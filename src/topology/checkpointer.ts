@@ -1,0 +1,130 @@
+import { checkpointRowsMax, type Batch } from './batch.js'
+import type { Stage } from './stage.js'
+import type { Task } from './task.js'
+import { Sink } from './names.js'
+import { appendDeletion, appendSlotRecord } from './slot-record.js'
+
+/** Slots looked at for expiry in one turn. */
+const sweptPerTurn = 256
+/** Between two turns at least this part of the interval passes, so that a turn is worth its wait for the scorer. */
+const turnsPerInterval = 100
+
+/**
+ * The fuzzy checkpoint: each transaction carries the changelog records of some slots that have been dirty longest, so
+ * that none stays dirty longer than `checkpointIntervalMs`, unless `checkpointBytesMax` a transaction forbids it. A hot
+ * entity is written once an interval, not once an event. No pause, no second producer.
+ *
+ * A turn comes before its batch is folded and while no frame is in flight, so a slot's words and its sequence memory
+ * are of one moment: `asOf` is the sequence of the batch before.
+ */
+export class Checkpointer {
+  readonly #stage: Stage
+  readonly #intervalMs: number
+  readonly #bytesMax: number
+  #lastTurnMs = -Infinity
+  #sweepAt = 1
+  /** Changelog written, for metrics. */
+  records = 0
+  bytes = 0
+
+  constructor(stage: Stage) {
+    const { checkpointIntervalMs, checkpointBytesMax } = stage.topology.spec.limits
+    this.#stage = stage
+    this.#intervalMs = checkpointIntervalMs
+    this.#bytesMax = checkpointBytesMax
+  }
+
+  /** Whether a turn is worth a wait for the scorer. */
+  isDue(nowMs: number): boolean {
+    return nowMs - this.#lastTurnMs >= this.#intervalMs / turnsPerInterval
+  }
+
+  /** Appends changelog records to the outputs of a batch that has been polled and not folded. */
+  turn(batch: Batch, nowMs: number): void {
+    const elapsedMs = Math.min(this.#intervalMs, nowMs - this.#lastTurnMs)
+    this.#lastTurnMs = nowMs
+    const tasks = this.#tasksOf(batch)
+    const startBytes = batch.outputs.arena.used
+    for (const task of tasks) {
+      const wanted = Math.ceil((task.dirty.length * elapsedMs) / this.#intervalMs)
+      const bytesMax = startBytes + this.#bytesMax * ((tasks.indexOf(task) + 1) / tasks.length)
+      for (let i = 0; i < wanted && task.dirty.length > 0 && batch.outputs.arena.used < bytesMax && hasRoom(batch); i++) {
+        this.#write(batch, task, task.dirty.shift())
+      }
+    }
+    this.#sweep(batch)
+    this.bytes += batch.outputs.arena.used - startBytes
+  }
+
+  /** The batch was rolled back: its slots are dirty again, as long as they were. Comes after the fold's own undo. */
+  rollback(batch: Batch): void {
+    const { checkpointed, checkpointedSince } = batch
+    while (checkpointed.length > 0) {
+      const slot = checkpointed.pop()
+      const task = this.#stage.tasks[this.#stage.store.owner(slot)]
+      this.#stage.store.markDirty(slot, checkpointedSince.pop()!)
+      task?.dirty.unshift(slot)
+    }
+    batch.swept.clear()
+  }
+
+  /** The batch has committed: entities that expired and were not touched since are gone. */
+  commit(batch: Batch): void {
+    const { store, tasks } = this.#stage
+    for (let i = 0; i < batch.swept.length; i++) {
+      const slot = batch.swept.at(i)
+      const task = tasks[store.owner(slot)]
+      if (!task || store.dirtySince(slot) !== Infinity || !store.isFresh(slot, task.streamTimeMs)) continue
+      task.index.remove(slot)
+      store.release(slot)
+    }
+  }
+
+  #write(batch: Batch, task: Task, slot: number): void {
+    const { store } = this.#stage
+    batch.checkpointed.push(slot)
+    batch.checkpointedSince.push(store.dirtySince(slot))
+    store.markClean(slot)
+    const row = this.#begin(batch, task, slot)
+    const at = batch.outputs.arena.used
+    const size = appendSlotRecord(batch.outputs.arena, { store, memory: this.#stage.scorer.memory }, slot, task.nextSequence - 1)
+    batch.outputs.setValue(row, at, size)
+  }
+
+  /** Entities that have expired in event time, and whose last state is on the changelog, leave a deletion there. */
+  #sweep(batch: Batch): void {
+    const { store, tasks } = this.#stage
+    const made = store.slots.made
+    for (let i = 0; i < Math.min(sweptPerTurn, made - 1) && hasRoom(batch); i++) {
+      this.#sweepAt = this.#sweepAt + 1 >= made ? 1 : this.#sweepAt + 1
+      const slot = this.#sweepAt
+      const task = tasks[store.owner(slot)]
+      if (!task || !batch.partitions.has(task.partition) || store.dirtySince(slot) !== Infinity) continue
+      if (!store.isFresh(slot, task.streamTimeMs)) continue
+      batch.swept.push(slot)
+      const row = this.#begin(batch, task, slot)
+      const at = batch.outputs.arena.used
+      batch.outputs.setValue(row, at, appendDeletion(batch.outputs.arena, task.nextSequence - 1))
+    }
+  }
+
+  #begin(batch: Batch, task: Task, slot: number): number {
+    const key = this.#stage.store.slots.keyOf(slot)
+    const row = batch.outputs.begin(Sink.state, task.partition, 0, batch.records.timestamp[0]!)
+    batch.outputs.setKey(row, batch.outputs.arena.append(key), key.length)
+    this.records++
+    return row
+  }
+
+  /** Tasks with records in the batch: only they have a lineage record that the checkpoint can stand on. */
+  #tasksOf(batch: Batch): Task[] {
+    const { records, partitions } = batch
+    partitions.clear()
+    for (let row = 0; row < records.count; row++) partitions.add(records.partition[row]!)
+    return [...partitions].flatMap((partition) => this.#stage.tasks[partition] ?? [])
+  }
+}
+
+function hasRoom(batch: Batch): boolean {
+  return batch.checkpointed.length + batch.swept.length < checkpointRowsMax
+}
