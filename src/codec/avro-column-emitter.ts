@@ -169,7 +169,7 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
   #emitLong(index: number, type: Source): void {
     const field = this.#fields[index]!
     if (isText(field)) return this.#emitFormatted(index, 'H.longText(B,w,lo,mid,hi)', longTextBytesMax)
-    if (field.type === 'number') this.emit(`N[${index}][row]=v`)
+    if (field.type === 'number') this.emit(`N[${index}][row]=${safe}?v:H.longNumber(lo,mid,hi)`)
     else if (isTime(field)) {
       const unitMs = timeUnitMs(field, type)
       if (unitMs >= 1) return this.#emitTime(index, unitMs === 1 ? 'v' : `v*${unitMs}`)

@@ -42,6 +42,11 @@ export const decoderHelpers = {
     return writeAscii(bytes, at, bigFromVarint(low, mid, high).toString())
   },
 
+  /** The double nearest to a long: one rounding, not one for each of its parts. */
+  longNumber(low: number, mid: number, high: number): number {
+    return Number(bigFromVarint(low, mid, high))
+  },
+
   /** Whole ms of a long that counts 1/divisor ms and does not fit a double. */
   longFloorDivide(low: number, mid: number, high: number, divisor: number): number {
     const big = bigFromVarint(low, mid, high)

@@ -41,7 +41,7 @@ export function jsonNumber(scanner: JsonScanner): number {
     const value = exponent < 0 ? mantissa / powersOfTen[-exponent]! : mantissa * powersOfTen[exponent]!
     return negative ? 0 - value : value
   }
-  return Number(textOf(scanner))
+  return Number(textOf(scanner)) + 0
 }
 
 /** The scanner's number of units of 10^scale ms in whole ms; what is finer is cut off (downwards). NaN beyond 2^53. */

@@ -40,11 +40,35 @@ export interface LineageRecord {
   engine: { harrier: string; onnxruntime: string; node: string; device_class: string }
 }
 
-const ownType = avro.Type.forSchema(loadOwnSchema('lineage') as avro.Schema)
+/** avsc's own long misreads below -2^52 and refuses 2^53-1; this one is exact and checks that a number can hold it. */
+const exactLong = avro.types.LongType.__with({
+  fromBuffer: (buffer: Buffer) => {
+    const value = buffer.readBigInt64LE()
+    const number = Number(value)
+    if (!Number.isSafeInteger(number)) throw new Error(`${value} is beyond 2^53-1`)
+    return number
+  },
+  toBuffer: (value: number) => {
+    const buffer = Buffer.alloc(8)
+    buffer.writeBigInt64LE(BigInt(value))
+    return buffer
+  },
+  fromJSON: Number,
+  toJSON: Number,
+  isValid: Number.isSafeInteger,
+  compare: (a: number, b: number) => a - b,
+})
+
+function typeOf(schema: object): avro.Type {
+  const isLong = (part: unknown): boolean => part === 'long' || (typeof part === 'object' && part !== null && 'type' in part && part.type === 'long')
+  return avro.Type.forSchema(schema as avro.Schema, { typeHook: (part) => (isLong(part) ? exactLong : undefined) })
+}
+
+const ownType = typeOf(loadOwnSchema('lineage'))
 /** Resolvers of writer schemas of other versions. One for each version of our own schema: few. */
 const resolvers = new WeakMap<object, avro.Type>()
 
-/** The value of a lineage record, with the registry's prefix. Throws an assertion-like TypeError of avsc for wrong types. */
+/** The value of a lineage record, with the registry's prefix. Throws for a wrong type or an integer beyond 2^53-1: our bug. */
 export function encodeLineage(schemaId: number, record: LineageRecord): Uint8Array {
   return Buffer.concat([schemaPrefix(schemaId), ownType.toBuffer(record)])
 }
@@ -60,7 +84,7 @@ export function decodeLineage(value: Uint8Array, writerSchema?: object): Lineage
     if (writerSchema === undefined) return ownType.fromBuffer(body) as LineageRecord
     let writer = resolvers.get(writerSchema)
     if (!writer) {
-      writer = avro.Type.forSchema(writerSchema as avro.Schema)
+      writer = typeOf(writerSchema)
       resolvers.set(writerSchema, writer)
     }
     return ownType.fromBuffer(body, ownType.createResolver(writer)) as LineageRecord

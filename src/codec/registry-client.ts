@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { silentLogger, type Logger } from '../base/logger.js'
+import { SharedRequest } from './shared-request.js'
 
 export interface RegistryClientOptions {
   readonly clock: Clock
@@ -57,16 +58,14 @@ export class RegistryClient {
   readonly #limits: typeof defaults
   readonly #schemas = new Map<number, object>()
   readonly #unknownUntilMs = new Map<number, number>()
-  readonly #inFlight = new Map<string, Promise<unknown>>()
+  readonly #inFlight = new Map<number, SharedRequest<object>>()
   readonly #registered = new Map<string, number>()
   #loggedAtMs = -Infinity
 
   constructor(baseUrl: string, options: RegistryClientOptions) {
-    let url: URL
-    try {
-      url = new URL(baseUrl)
-    } catch (error) {
-      throw new HarrierError('CONFIG_INVALID', `"${baseUrl}" is not the URL of a schema registry`, { cause: error })
+    const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
+    if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
+      throw new HarrierError('CONFIG_INVALID', `"${baseUrl}" is not the URL of a schema registry`, { remedy: 'write for example http://host:8081' })
     }
     if (url.username !== '') {
       const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
@@ -105,7 +104,14 @@ export class RegistryClient {
     const known = this.#schemas.get(id)
     if (known) return known
     if (this.isUnknownId(id)) throw new UnknownSchemaIdError(id)
-    return await this.#once(`id ${id}`, () => this.#fetchSchema(id, signal))
+    let shared = this.#inFlight.get(id)
+    if (!shared) {
+      shared = new SharedRequest((abort) => this.#fetchSchema(id, abort))
+      this.#inFlight.set(id, shared)
+      const done = (): boolean => this.#inFlight.delete(id)
+      shared.result.then(done, done)
+    }
+    return await shared.join(signal, () => this.#unavailable('the caller gave up'))
   }
 
   /** Whether the registry has said, not too long ago, that an id is unknown. */
@@ -157,14 +163,6 @@ export class RegistryClient {
     this.#unknownUntilMs.set(id, this.#clock.monotonicMs() + this.#limits.unknownIdTtlMs)
   }
 
-  #once<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const running = this.#inFlight.get(key) as Promise<T> | undefined
-    if (running) return running
-    const started = work().finally(() => this.#inFlight.delete(key))
-    this.#inFlight.set(key, started)
-    return started
-  }
-
   async #request(method: string, path: string, body: object | undefined, signal: AbortSignal | undefined): Promise<Answer> {
     let delayMs = this.#limits.retryDelayMsMin
     for (;;) {
@@ -212,7 +210,11 @@ export class RegistryClient {
   }
 
   #throwIfAborted(signal: AbortSignal | undefined, trouble: string): void {
-    if (signal?.aborted) throw new HarrierError('REGISTRY_UNAVAILABLE', `the schema registry ${this.#baseUrl} does not answer: ${trouble}`)
+    if (signal?.aborted) throw this.#unavailable(trouble)
+  }
+
+  #unavailable(trouble: string): HarrierError {
+    return new HarrierError('REGISTRY_UNAVAILABLE', `the schema registry ${this.#baseUrl} does not answer: ${trouble}`)
   }
 
   #logTrouble(trouble: string): void {
