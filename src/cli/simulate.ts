@@ -85,15 +85,18 @@ async function simulate(options: SimulateOptions): Promise<void> {
   const shown = terminalProgress(process.stderr, systemClock)
   try {
     const run = to === 'kafka' ? await prepareKafka(options) : prepareFile(to, options)
-    const source = openSource(generatorOf(options), sizeOf(options), { onProgress: (share) => shown.onProgress(`drawing customers ${Math.round(share * 100)} %`, 'tick') })
-    const range = clampDays({ fromDay: options.fromDay ?? 0, ...(options.toDay === undefined ? {} : { toDay: options.toDay }) }, source.parameters.days)
+    const onProgress = (share: number): void => shown.onProgress(`drawing customers ${Math.round(share * 100)} %`, 'tick')
+    const source = openSource(generatorOf(options), sizeOf(options), { onProgress })
+    const { days } = source.parameters
+    const range = clampDays({ fromDay: options.fromDay ?? 0, toDay: options.toDay ?? days }, days)
     const rowsExpected = Math.min(source.rowsExpected(range), options.events ?? Infinity)
     const startedMs = systemClock.monotonicMs()
     const meter = new Meter(rowsExpected, systemClock, (text) => shown.onProgress(text, 'tick'))
     const done = await run(source, range, meter, stop.signal)
     shown.end()
     const seconds = (systemClock.monotonicMs() - startedMs) / 1000
-    const summary = { to, ...done, stopped: stop.signal.aborted, seconds: Number(seconds.toFixed(3)), rowsPerSecond: Math.round(done.transactions / Math.max(seconds, 0.001)) }
+    const rowsPerSecond = Math.round(done.transactions / Math.max(seconds, 0.001))
+    const summary = { to, ...done, stopped: stop.signal.aborted, seconds: Number(seconds.toFixed(3)), rowsPerSecond }
     // With the data itself on standard output the summary goes beside it.
     const output = options.out === '-' ? process.stderr : process.stdout
     output.write(options.json ? `${JSON.stringify(summary)}\n` : `${sentence(summary)}\n`)
@@ -121,8 +124,8 @@ function prepareFile(to: 'csv' | 'parquet', options: SimulateOptions): Run {
   if (out === '-' && to === 'parquet') throw new HarrierError('USAGE', 'parquet cannot go to standard output', { remedy: 'give --out a file' })
   return async (source, range, meter, signal) => {
     const writer = to === 'csv' ? new CsvWriter(out) : await ParquetWriter.open(out)
-    const eventsMax = options.events === undefined ? {} : { eventsMax: options.events }
-    const counts = await writeTransactions(source, writer, { range, ...eventsMax, signal, onRows: (rows) => meter.show(rows) })
+    const eventsMax = options.events ?? Infinity
+    const counts = await writeTransactions(source, writer, { range, eventsMax, signal, onRows: (rows) => meter.show(rows) })
     return { transactions: counts.rows, frauds: counts.frauds, out }
   }
 }
@@ -143,15 +146,16 @@ async function prepareKafka(options: SimulateOptions): Promise<Run> {
   const clock = systemClock
   return async (source, range, meter, signal) => {
     const sink = await KafkaSink.open({ brokers, registryUrl, format, transactionsTopic, labelsTopic, clock, epochMs, labelDelayMs }, signal)
-    const eventsMax = options.events === undefined ? {} : { eventsMax: options.events }
-    const live = new LiveSimulator({ source, sink, clock, epochMs, range, labels, labelDelayMs, pace: paceOf(options), fastForwardDays: options.fastForward, ...eventsMax })
+    const pacing = { pace: paceOf(options), fastForwardDays: options.fastForward, eventsMax: options.events ?? Infinity }
+    const live = new LiveSimulator({ source, sink, clock, epochMs, range, labels, labelDelayMs, ...pacing })
     const onAbort = (): void => void live.stop().catch(() => undefined)
     signal.addEventListener('abort', onAbort, { once: true })
     if (signal.aborted) onAbort()
-    const stopShowing = clock.every(meterIntervalMs, () => meter.show(live.counters.sent, ` at ${new Date(live.counters.eventTimeMs).toISOString().slice(0, 16)}`))
+    const eventTime = (): string => new Date(live.counters.eventTimeMs).toISOString()
+    const stopShowing = clock.every(meterIntervalMs, () => meter.show(live.counters.sent, ` at ${eventTime().slice(0, 16)}`))
     try {
-      const { sent, fraudsSent, labelsSent, eventTimeMs } = await live.done
-      return { transactions: sent, frauds: fraudsSent, labels: labelsSent, topics, eventTime: new Date(eventTimeMs).toISOString() }
+      const { sent, fraudsSent, labelsSent } = await live.done
+      return { transactions: sent, frauds: fraudsSent, labels: labelsSent, topics, eventTime: eventTime() }
     } finally {
       stopShowing()
       signal.removeEventListener('abort', onAbort)
@@ -181,9 +185,11 @@ class Meter {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs - this.#shownMs < meterIntervalMs - 1) return
     this.#shownMs = nowMs
+    const of = `of about ${this.#rowsExpected.toLocaleString('en')} transactions`
+    if (rows === 0) return this.#write(`drawing the first ${of}`)
     const rate = rows / ((nowMs - this.#startedMs) / 1000)
-    const left = rate > 0 ? `${Math.max(0, Math.ceil((this.#rowsExpected - rows) / rate))} s left` : ''
-    this.#write(`${rows.toLocaleString('en')} of about ${this.#rowsExpected.toLocaleString('en')} transactions${where}, ${Math.round(rate).toLocaleString('en')}/s, ${left}`)
+    const leftSeconds = Math.max(0, Math.ceil((this.#rowsExpected - rows) / rate))
+    this.#write(`${rows.toLocaleString('en')} ${of}${where}, ${Math.round(rate).toLocaleString('en')}/s, ${leftSeconds} s left`)
   }
 }
 
@@ -191,7 +197,8 @@ function sentence(summary: Done & { stopped: boolean; seconds: number; rowsPerSe
   const labels = summary.labels === undefined ? '' : ` and ${summary.labels.toLocaleString('en')} labels`
   const place = summary.out ?? summary.topics?.join(', ')
   const how = `${summary.seconds.toFixed(1)} s, ${summary.rowsPerSecond.toLocaleString('en')}/s`
-  return `${summary.stopped ? 'stopped: ' : ''}${summary.transactions.toLocaleString('en')} transactions (${summary.frauds.toLocaleString('en')} frauds)${labels} to ${place} in ${how}`
+  const what = `${summary.transactions.toLocaleString('en')} transactions (${summary.frauds.toLocaleString('en')} frauds)${labels}`
+  return `${summary.stopped ? 'stopped: ' : ''}${what} to ${place} in ${how}`
 }
 
 function sizeOf(options: SimulateOptions): Record<string, number> {

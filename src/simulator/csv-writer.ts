@@ -2,9 +2,8 @@ import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
-import { HarrierError, messageOf } from '../base/errors.js'
 import type { TransactionChunk } from './transaction-source.js'
-import { transactionColumns, type TransactionWriter } from './transaction-writer.js'
+import { fileRefused, transactionColumns, type TransactionWriter } from './transaction-writer.js'
 
 /** Comma-separated values with a header line. `-` as the file is standard output. */
 export class CsvWriter implements TransactionWriter {
@@ -28,7 +27,8 @@ export class CsvWriter implements TransactionWriter {
   async write(chunk: TransactionChunk, from: number, to: number): Promise<void> {
     let text = ''
     for (let row = from; row < to; row++) {
-      text += `${chunk.firstId + row},${chunk.seconds[row]},${chunk.customer[row]},${chunk.terminal[row]},${chunk.amountCents[row]},${chunk.isFraud[row]},${chunk.scenario[row]}\n`
+      const payment = `${chunk.seconds[row]},${chunk.customer[row]},${chunk.terminal[row]},${chunk.amountCents[row]}`
+      text += `${chunk.firstId + row},${payment},${chunk.isFraud[row]},${chunk.scenario[row]}\n`
     }
     if (this.#stream.write(text)) return
     await Promise.race([once(this.#stream, 'drain'), this.#finished]).catch((error: unknown) => this.#refuse(error))
@@ -47,6 +47,6 @@ export class CsvWriter implements TransactionWriter {
       this.#hasReader = false
       return
     }
-    throw new HarrierError('CONFIG_INVALID', `${this.#file} cannot be written: ${messageOf(error)}`, { cause: error, remedy: 'give --out a file in a folder that is there, with room' })
+    throw fileRefused(this.#file, error)
   }
 }

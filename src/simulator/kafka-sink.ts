@@ -7,7 +7,7 @@ import { loadOwnSchema } from '../codec/schema-files.js'
 import { RegistryClient } from '../codec/registry-client.js'
 import { asHarrierError, isPassing, kafkaCode, toKafkaError } from '../consumer/kafka-errors.js'
 import { toConfiguration, type KafkaSetting, type SecuritySettings } from '../consumer/kafka-settings.js'
-import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
+import { connectClient } from '../consumer/rdkafka-client.js'
 import type { SimulatorSink } from './live-simulator.js'
 import { AvroRecordEncoder, JsonRecordEncoder, type EncodedRecord, type EventTimes, type RecordEncoder } from './record-encoder.js'
 import type { TransactionChunk } from './transaction-source.js'
@@ -26,9 +26,9 @@ export interface KafkaSinkOptions extends EventTimes {
 
 export const kafkaSinkLimits = {
   connectMsMax: 30_000,
-  /** The last records have so long to be acknowledged. */
-  flushMsMax: 30_000,
-  closeMsMax: 5_000,
+  /** The client flushes before it ends, 5 s by default: after our own flush there is nothing left to wait for. */
+  lastFlushMs: 1,
+  closeMsMax: 1500,
   statisticsMs: 250,
 } as const
 
@@ -69,7 +69,8 @@ export class KafkaSink implements SimulatorSink {
 
   /** Registers the schemas, connects. Throws BROKER_UNAVAILABLE, REGISTRY_REFUSED; waits for a registry that is down. */
   static async open(options: KafkaSinkOptions, signal?: AbortSignal): Promise<KafkaSink> {
-    const encoder = options.format === 'json' ? new JsonRecordEncoder(options) : new AvroRecordEncoder(options, await registerSchemas(options, signal))
+    const isJson = options.format === 'json'
+    const encoder = isJson ? new JsonRecordEncoder(options) : new AvroRecordEncoder(options, await registerSchemas(options, signal))
     const configuration = toConfiguration(simulatorProducerSettings, { 'metadata.broker.list': options.brokers, ...options.security, dr_cb: true })
     const client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, { partitioner: 'murmur2_random' } as Kafka.ProducerTopicConfig)
     await connectClient(client, options.brokers, kafkaSinkLimits.connectMsMax)
@@ -116,22 +117,28 @@ export class KafkaSink implements SimulatorSink {
     if (this.#failure) throw this.#failure
   }
 
-  async flush(): Promise<void> {
+  async flush(limitMs: number): Promise<void> {
     const { brokers, clock } = this.#options
-    const endMs = clock.monotonicMs() + kafkaSinkLimits.flushMsMax
+    const endMs = clock.monotonicMs() + limitMs
     for (;;) {
       const leftMs = Math.ceil(endMs - clock.monotonicMs())
       const error = await new Promise<unknown>((resolve) => this.#client.flush(Math.max(1, leftMs), resolve))
       this.poll()
       if (!error) break
-      if (leftMs <= 0) throw asHarrierError('BROKER_UNAVAILABLE', `${brokers} did not acknowledge the last records within ${kafkaSinkLimits.flushMsMax} ms`, error)
+      const late = `${brokers} did not acknowledge the last records within ${limitMs} ms`
+      if (leftMs <= 0) throw asHarrierError('BROKER_UNAVAILABLE', late, error)
     }
     this.#acked = this.#produced
   }
 
   async close(): Promise<void> {
     if (!this.#client.isConnected()) return
-    await disconnectClient(this.#client, kafkaSinkLimits.closeMsMax, this.#options.clock, this.#options.logger ?? silentLogger)
+    const { clock, logger = silentLogger } = this.#options
+    const disconnected = new Promise<boolean>((resolve) => this.#client.disconnect(kafkaSinkLimits.lastFlushMs, () => resolve(true)))
+    const ended = new AbortController()
+    const waited = clock.sleep(kafkaSinkLimits.closeMsMax, ended.signal).then(() => false)
+    if (!(await Promise.race([disconnected, waited]))) logger.log('warn', 'the producer did not end in time', { limitMs: kafkaSinkLimits.closeMsMax })
+    ended.abort()
   }
 
   #send(topic: string, record: EncodedRecord): boolean {

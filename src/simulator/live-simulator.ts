@@ -13,8 +13,8 @@ export interface SimulatorSink {
   sendLabel(chunk: TransactionChunk, row: number): boolean
   /** Lets answers of the broker in; throws what went wrong since. */
   poll(): void
-  /** Resolves when all that was sent is acknowledged. */
-  flush(): Promise<void>
+  /** Resolves when all that was sent is acknowledged; rejects after `limitMs`. */
+  flush(limitMs: number): Promise<void>
   close(): Promise<void>
   /** Records, labels included, that are known to be acknowledged; exact after `flush`. */
   readonly acked: number
@@ -57,6 +57,9 @@ export const liveLimits = {
   queueFullPauseMs: 2,
   /** Pauses of the pace are at least so long: fewer and larger bursts, less CPU. */
   paceQuantumMs: 5,
+  /** The last records have so long to be acknowledged; after `stop` not so long. */
+  flushMsMax: 30_000,
+  stopFlushMsMax: 3000,
   /** With a generator that keeps no table: so many of the newest frauds are remembered as the truth. */
   recentFraudsMax: 1_000_000,
 } as const
@@ -139,7 +142,7 @@ export class LiveSimulator {
         if (this.#isOver()) break
       }
       while (!this.#stopping.signal.aborted && !this.#sendDueLabels()) await this.#pause()
-      await sink.flush()
+      await sink.flush(this.#stopping.signal.aborted ? liveLimits.stopFlushMsMax : liveLimits.flushMsMax)
     } finally {
       this.#phase = 'ended'
       await sink.close()

@@ -65,7 +65,8 @@ export function simulatorParameters(given: Partial<SimulatorParameters> = {}): S
     const value = given[name]
     if (value === undefined) continue
     const fits = value >= least && value <= most && (name === 'radius' || Number.isInteger(value))
-    if (!fits) throw new HarrierError('CONFIG_INVALID', `${name} ${value} is not ${name === 'radius' ? 'a number' : 'an integer'} from ${least} to ${most}`)
+    const kind = name === 'radius' ? 'a number' : 'an integer'
+    if (!fits) throw new HarrierError('CONFIG_INVALID', `${name} ${value} is not ${kind} from ${least} to ${most}`)
     Object.assign(parameters, { [name]: value })
   }
   return parameters

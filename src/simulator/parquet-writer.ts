@@ -1,8 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { BIGINT, BOOLEAN, DuckDBDataChunk, DuckDBInstance, INTEGER, UTINYINT, type DuckDBAppender, type DuckDBConnection } from '@duckdb/node-api'
-import { HarrierError, messageOf } from '../base/errors.js'
 import type { TransactionChunk } from './transaction-source.js'
-import { transactionColumns, type TransactionWriter } from './transaction-writer.js'
+import { fileRefused, transactionColumns, type TransactionWriter } from './transaction-writer.js'
 
 const types = [BIGINT, INTEGER, INTEGER, INTEGER, INTEGER, BOOLEAN, UTINYINT]
 
@@ -35,7 +34,7 @@ export class ParquetWriter implements TransactionWriter {
       await connection.run(`CREATE TABLE transactions (${columns.join(', ')})`)
       return new ParquetWriter(file, gathering, instance, connection, await connection.createAppender('transactions'))
     } catch (error) {
-      throw refused(file, error)
+      throw fileRefused(file, error)
     }
   }
 
@@ -66,7 +65,7 @@ export class ParquetWriter implements TransactionWriter {
       this.#appender.closeSync()
       await this.#connection.run(`COPY transactions TO '${this.#file.replaceAll("'", "''")}' (FORMAT parquet, COMPRESSION zstd)`)
     } catch (error) {
-      throw refused(this.#file, error)
+      throw fileRefused(this.#file, error)
     } finally {
       this.#connection.closeSync()
       this.#instance.closeSync()
@@ -78,8 +77,4 @@ export class ParquetWriter implements TransactionWriter {
 async function removeDatabase(file: string): Promise<void> {
   await rm(file, { force: true })
   await rm(`${file}.wal`, { force: true })
-}
-
-function refused(file: string, error: unknown): HarrierError {
-  return new HarrierError('CONFIG_INVALID', `${file} cannot be written: ${messageOf(error)}`, { cause: error, remedy: 'give --out a file in a folder that is there, with room' })
 }

@@ -97,7 +97,8 @@ function expectedRows(rate: Float64Array, days: number): number {
   const mean = rate.reduce((sum, r) => sum + r, 0) * days * shareInDay
   const rows = Math.ceil(mean + 6 * Math.sqrt(mean)) + 16
   if (rows <= simulatorLimits.publishedRowsMax) return rows
-  throw new HarrierError('LIMIT_EXCEEDED', `about ${Math.round(mean)} transactions are more than publishedRowsMax ${simulatorLimits.publishedRowsMax}`, {
+  const limit = simulatorLimits.publishedRowsMax
+  throw new HarrierError('LIMIT_EXCEEDED', `about ${Math.round(mean)} transactions are more than publishedRowsMax ${limit}`, {
     remedy: 'take --generator counter, which keeps no table in memory',
   })
 }

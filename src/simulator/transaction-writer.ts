@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { HarrierError, messageOf } from '../base/errors.js'
 import type { DayRange, TransactionChunk, TransactionSource } from './transaction-source.js'
 
 /** A file that takes transactions. */
@@ -44,4 +45,9 @@ export async function writeTransactions(source: TransactionSource, writer: Trans
     await writer.close()
   }
   return { rows, frauds }
+}
+
+export function fileRefused(file: string, cause: unknown): HarrierError {
+  const remedy = 'give --out a file in a folder that is there, with room'
+  return new HarrierError('CONFIG_INVALID', `${file} cannot be written: ${messageOf(cause)}`, { cause, remedy })
 }

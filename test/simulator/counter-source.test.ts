@@ -9,7 +9,8 @@ function collect(source: CounterSource, fromDay: number, toDay: number): number[
   const rows: number[][] = []
   for (const chunk of source.chunks({ fromDay, toDay })) {
     for (let i = 0; i < chunk.count; i++) {
-      rows.push([chunk.firstId + i, chunk.seconds[i]!, chunk.customer[i]!, chunk.terminal[i]!, chunk.amountCents[i]!, chunk.isFraud[i]!, chunk.scenario[i]!])
+      const payment = [chunk.seconds[i]!, chunk.customer[i]!, chunk.terminal[i]!, chunk.amountCents[i]!]
+      rows.push([chunk.firstId + i, ...payment, chunk.isFraud[i]!, chunk.scenario[i]!])
     }
   }
   return rows

@@ -13,6 +13,7 @@ import { startTestStack, type TestStack } from '../broker/test-stack.js'
 const epochMs = Date.UTC(2018, 3, 1)
 const labelDelayMs = 7 * secondsPerDay * 1000
 const partitions = 3
+const clock = systemClock
 const table = generatePublished({ customers: 120, terminals: 600, days: 30, radius: 15 })
 
 let stack: TestStack
@@ -59,13 +60,15 @@ async function sinkOptions(name: string, format: 'avro' | 'json'): Promise<Kafka
   const created = await createMissingTopics(stack.brokers, Object.values(topics), partitions)
   assert.deepEqual(created, Object.values(topics))
   assert.deepEqual(await createMissingTopics(stack.brokers, Object.values(topics), partitions), [])
-  return { ...topics, brokers: stack.brokers, registryUrl: stack.registryUrl, format, security: settings, clock: systemClock, epochMs, labelDelayMs }
+  const { brokers, registryUrl } = stack
+  return { ...topics, brokers, registryUrl, format, security: settings, clock, epochMs, labelDelayMs }
 }
 
 test('transactions and labels arrive once each, in order for each card, in the registered schemas', async () => {
   const options = await sinkOptions('arrive', 'avro')
-  const startedMs = systemClock.nowMs()
-  const live = new LiveSimulator({ source: table, sink: await KafkaSink.open(options), clock: systemClock, epochMs, pace: { kind: 'full' }, labels: 'all', labelDelayMs })
+  const startedMs = clock.nowMs()
+  const sink = await KafkaSink.open(options)
+  const live = new LiveSimulator({ source: table, sink, clock, epochMs, pace: { kind: 'full' }, labels: 'all', labelDelayMs })
   const counters = await live.done
   const transactions = await readAll(options.transactionsTopic)
   const labels = await readAll(options.labelsTopic)
@@ -78,7 +81,8 @@ test('transactions and labels arrive once each, in order for each card, in the r
   assert.deepEqual([...ids].sort((a, b) => a - b), [...table.seconds.keys()])
   const lastOf = new Map<string, number>()
   const partitioner = Partitioners.DefaultPartitioner()
-  const metadata = Array.from({ length: partitions }, (_, partitionId) => ({ partitionErrorCode: 0, partitionId, leader: 1, replicas: [1], isr: [1] }))
+  const replicas = { partitionErrorCode: 0, leader: 1, replicas: [1], isr: [1] }
+  const metadata = Array.from({ length: partitions }, (_, partitionId) => ({ partitionId, ...replicas }))
   for (const [i, { partition, message }] of transactions.entries()) {
     const key = message.key!.toString()
     const row = ids[i]!
@@ -89,7 +93,7 @@ test('transactions and labels arrive once each, in order for each card, in the r
     assert.ok(row > (lastOf.get(key) ?? -1), 'order of a card')
     lastOf.set(key, row)
     const sentMs = Number(message.timestamp)
-    assert.ok(sentMs >= startedMs && sentMs <= systemClock.nowMs(), 'the timestamp is the wall-clock time of sending')
+    assert.ok(sentMs >= startedMs && sentMs <= clock.nowMs(), 'the timestamp is the wall-clock time of sending')
   }
   for (const { message } of labels.slice(0, 500)) {
     const label = await decode(message.value!)
@@ -102,13 +106,14 @@ test('transactions and labels arrive once each, in order for each card, in the r
 test('JSON needs no registry; stop keeps what was sent', async () => {
   const { registryUrl: _, ...options } = await sinkOptions('plain', 'json')
   const sink = await KafkaSink.open(options)
-  const live = new LiveSimulator({ source: table, sink, clock: systemClock, epochMs, pace: { kind: 'rate', perSecond: 2000 }, labels: 'none', labelDelayMs })
-  while (live.counters.sent < 100) await systemClock.sleep(5)
+  const live = new LiveSimulator({ source: table, sink, clock, epochMs, pace: { kind: 'rate', perSecond: 2000 }, labels: 'none', labelDelayMs })
+  while (live.counters.sent < 100) await clock.sleep(5)
   const counters = await live.stop()
   const read = await readAll(options.transactionsTopic)
   assert.equal(read.length, counters.sent)
   assert.equal(counters.acked, counters.sent)
-  const first = JSON.parse(read.find(({ message }) => message.value!.includes('"transaction_id":0,'))!.message.value!.toString()) as Record<string, unknown>
+  const values = read.map(({ message }) => JSON.parse(message.value!.toString()) as Record<string, unknown>)
+  const first = values.find((value) => value['transaction_id'] === 0)!
   assert.equal(first['event_time'], epochMs + table.seconds[0]! * 1000)
 })
 

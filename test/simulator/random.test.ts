@@ -61,13 +61,21 @@ for (const [seed, choices, edges, samples] of cpythonAnswers) {
     const random = new CpythonRandom(seed)
     assert.deepEqual(times(8, () => random.choiceIndex(75)), choices)
     assert.deepEqual([random.choiceIndex(1), random.choiceIndex(64)], edges)
-    assert.deepEqual([random.sampleIndices(30, 10), random.sampleIndices(400, 4), random.sampleIndices(1000, 20), random.sampleIndices(3, 1)], samples)
+    const sizes = [[30, 10], [400, 4], [1000, 20], [3, 1]] as const
+    assert.deepEqual(sizes.map(([n, k]) => random.sampleIndices(n, k)), samples)
   })
 }
 
 test('introsort puts equal keys in the order of numpy\'s scalar argsort', () => {
-  const keys = [33, 40, 1, 40, 23, 25, 31, 14, 48, 2, 13, 19, 28, 20, 6, 2, 0, 2, 7, 49, 9, 32, 37, 11, 14, 21, 13, 48, 8, 44, 39, 42, 5, 19, 31, 24, 33, 33, 33, 3]
-  assert.deepEqual([...introsortOrder(Int32Array.from(keys))], [16, 2, 17, 15, 9, 39, 32, 14, 18, 28, 20, 23, 10, 26, 24, 7, 11, 33, 13, 25, 4, 35, 5, 12, 6, 34, 21, 37, 36, 0, 38, 22, 30, 3, 1, 31, 29, 27, 8, 19])
+  const keys = [
+    33, 40, 1, 40, 23, 25, 31, 14, 48, 2, 13, 19, 28, 20, 6, 2, 0, 2, 7, 49, 9, 32, 37, 11, 14, 21,
+    13, 48, 8, 44, 39, 42, 5, 19, 31, 24, 33, 33, 33, 3,
+  ]
+  const expected = [
+    16, 2, 17, 15, 9, 39, 32, 14, 18, 28, 20, 23, 10, 26, 24, 7, 11,
+    33, 13, 25, 4, 35, 5, 12, 6, 34, 21, 37, 36, 0, 38, 22, 30, 3, 1, 31, 29, 27, 8, 19,
+  ]
+  assert.deepEqual([...introsortOrder(Int32Array.from(keys))], expected)
   const long = Int32Array.from({ length: 5000 }, (_, i) => (i * 7919) % 613)
   const order = introsortOrder(long)
   assert.equal(new Set(order).size, long.length)
@@ -90,7 +98,8 @@ test('a counter stream is the same whenever it is started, and apart from its ne
   const random = new CounterRandom(1, 2)
   const first = times(9, () => random.start(5, 6).uint32() + random.uint32())
   assert.equal(new Set(first).size, 1)
-  const neighbours = [random.start(6, 5).uint32(), random.start(5, 7).uint32(), new CounterRandom(1, 3).start(5, 6).uint32(), new CounterRandom(2, 2).start(5, 6).uint32()]
+  const others = [new CounterRandom(1, 3), new CounterRandom(2, 2)].map((other) => other.start(5, 6).uint32())
+  const neighbours = [random.start(6, 5).uint32(), random.start(5, 7).uint32(), ...others]
   assert.equal(new Set([random.start(5, 6).uint32(), ...neighbours]).size, 5)
   assert.equal(new Set(random.start(1, 1).distinct(50, 50)).size, 50)
 })

@@ -39,7 +39,7 @@ const expectedLabel = (row: number): object => ({
 
 test('avsc reads back what is encoded by hand, behind the prefix of its schema', () => {
   const encoder = new AvroRecordEncoder({ epochMs, labelDelayMs }, { transaction: 7, label: 70_000 })
-  const types = [avsc.Type.forSchema(loadOwnSchema('transaction') as avsc.Schema), avsc.Type.forSchema(loadOwnSchema('label') as avsc.Schema)] as const
+  const types = (['transaction', 'label'] as const).map((name) => avsc.Type.forSchema(loadOwnSchema(name) as avsc.Schema))
   for (let row = 0; row < chunk.count; row++) {
     for (const [i, encode] of [encoder.transaction.bind(encoder), encoder.label.bind(encoder)].entries()) {
       const { key, value } = encode(chunk, row)
