@@ -1,6 +1,6 @@
 import { NO_UPDATE, RESET, type Frame } from './frame.js'
 import { copyFeatures, copyWords, gatherRing, ringInsert, ringPlace, ringVictim, type FeatureMap } from './ring.js'
-import { HIDDEN_MARKED, type SequenceMemory } from './sequence-memory.js'
+import { HIDDEN_HEAD, HIDDEN_MARKED, type SequenceMemory } from './sequence-memory.js'
 import { touchesMemory } from './undo.js'
 
 /** Where a row's hidden state before it comes from; a number >= 0 is a place among the warmed. */
@@ -111,15 +111,16 @@ export class FrameWalk {
     const eventTime = frame.eventTime[row]!
     const chunk = slot >>> memory.shift
     const local = slot & memory.mask
-    const meta = memory.ringMeta[chunk]!
-    let count = meta[local * 2]!
-    let head = meta[local * 2 + 1]!
+    const words = memory.ringWords[chunk]!
+    const at = local * memory.ringStride
+    let count = words[at]!
+    let head = words[at + 1]!
     undo.ringCount[row] = count
     undo.ringHead[row] = head
     undo.place[row] = -1
     undo.taken[row] = 1
     const late = (flags & NO_UPDATE) !== 0
-    if ((flags & RESET) !== 0) meta[local * 2] = meta[local * 2 + 1] = count = head = 0
+    if ((flags & RESET) !== 0) words[at] = words[at + 1] = count = head = 0
     const place = ringPlace(memory, slot, count, head, eventTime)
     // a late row is scored as if it were the newest
     const before = late ? count : place
@@ -142,10 +143,10 @@ export class FrameWalk {
     }
     if (!inserted) return
     const { features } = memory.layout
-    const victim = local * window + ringVictim(count, head, window)
+    const victim = ringVictim(count, head, window)
     undo.place[row] = place
-    undo.overwrittenTime[row] = memory.ringTimes[chunk]![victim]!
-    copyWords(undo.overwrittenBits, row * features, memory.ringBits[chunk]!, victim * features, features)
+    undo.overwrittenTime[row] = memory.ringTimes[chunk]![at / 2 + 1 + victim]!
+    copyWords(undo.overwrittenBits, row * features, words, at + memory.ringRowsAt + victim * features, features)
     ringInsert(memory, slot, place, eventTime, frame.rowsBits, row * features)
   }
 
@@ -156,22 +157,21 @@ export class FrameWalk {
     const slab = memory.hidden[index]!
     const undo = frame.undo.hidden[index]!
     const slot = frame.slot[row]!
-    const chunk = slot >>> memory.shift
-    const local = slot & memory.mask
-    const meta = slab.meta[chunk]!
-    const epoch = meta[local * 2]!
-    const flags = meta[local * 2 + 1]!
+    const words = slab.words[slot >>> memory.shift]!
+    const at = (slot & memory.mask) * slab.stride
+    const epoch = words[at]!
+    const flags = words[at + 1]!
     const reset = (frame.flags[row]! & RESET) !== 0
     undo.saved[row] = saves ? 1 : 0
     if (saves) {
       undo.meta[row * 2] = epoch
       undo.meta[row * 2 + 1] = flags
-      copyWords(undo.bits, row * slab.floats, slab.bits[chunk]!, local * slab.floats, slab.floats)
+      copyWords(undo.bits, row * slab.floats, words, at + HIDDEN_HEAD, slab.floats)
     }
     if (writes) {
-      meta[local * 2] = model.epoch
-      meta[local * 2 + 1] = 0
-    } else if (inserted || reset) meta[local * 2 + 1] = flags | HIDDEN_MARKED
+      words[at] = model.epoch
+      words[at + 1] = 0
+    } else if (inserted || reset) words[at + 1] = flags | HIDDEN_MARKED
     const usable = newest && epoch === model.epoch && (flags & HIDDEN_MARKED) === 0
     model.source[own] = usable && !reset ? CARRIED : ZERO
     return !usable && !reset

@@ -4,7 +4,7 @@ import { CARRIED, ZERO, type FrameWalk, type HiddenGather } from './frame-walk.j
 import { batchRowsOf, bitsOf, paddedRows, ScoreReader, type ModelRunner, type RunCounts, type RunnableModel } from './model-runner.js'
 import { copyFeatures, copyWords } from './ring.js'
 import { withBatch, type Feeds, type RunSession } from './session.js'
-import type { HiddenSlab, SequenceMemory } from './sequence-memory.js'
+import { HIDDEN_HEAD, type HiddenSlab, type SequenceMemory } from './sequence-memory.js'
 
 /** Exponent bits of a float32: all set in NaN and infinity. */
 const EXPONENT = 0x7f800000
@@ -88,7 +88,7 @@ export class RecurrentRunner implements ModelRunner {
     const { features, map, source } = this.#gather
     const memory = this.#memory
     const rowFloats = frame.shape.features
-    const { floats } = this.#slab
+    const { floats, stride } = this.#slab
     for (let b = 0; b < rows; b++) {
       const own = walk.byWave[from + b]!
       const row = walk.rows[own]!
@@ -96,7 +96,7 @@ export class RecurrentRunner implements ModelRunner {
       const from_ = source[own]!
       if (from_ === CARRIED) {
         const slot = frame.slot[row]!
-        this.#gatherState(b, batch, this.#slab.bits[slot >>> memory.shift]!, (slot & memory.mask) * floats)
+        this.#gatherState(b, batch, this.#slab.words[slot >>> memory.shift]!, (slot & memory.mask) * stride + HIDDEN_HEAD)
       } else if (from_ === ZERO) this.#zeroState(b, batch)
       else this.#gatherState(b, batch, this.#warmed, from_ * floats)
     }
@@ -106,18 +106,18 @@ export class RecurrentRunner implements ModelRunner {
   /** Keeps scores and next states; returns how many scores are not finite. */
   #scatterWave(frame: Frame, walk: FrameWalk, from: number, rows: number, batch: number, output: Float32Array, scores: Float32Array): number {
     const memory = this.#memory
-    const { floats } = this.#slab
-    const stride = output.length / batch
+    const { stride } = this.#slab
+    const outputStride = output.length / batch
     let notFinite = 0
     for (let b = 0; b < rows; b++) {
       const own = walk.byWave[from + b]!
       const row = walk.rows[own]!
-      const score = this.#reader.read(output, b, stride)
+      const score = this.#reader.read(output, b, outputStride)
       if (score !== score) notFinite++
       scores[row] = score
       if (walk.writes[own] === 0) continue
       const slot = frame.slot[row]!
-      this.#scatterState(b, batch, this.#slab.bits[slot >>> memory.shift]!, (slot & memory.mask) * floats)
+      this.#scatterState(b, batch, this.#slab.words[slot >>> memory.shift]!, (slot & memory.mask) * stride + HIDDEN_HEAD)
     }
     return notFinite
   }

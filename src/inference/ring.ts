@@ -22,7 +22,7 @@ export function copyFeatures(to: Int32Array, toAt: number, from: Int32Array, fro
 export function ringPlace(memory: SequenceMemory, slot: number, count: number, head: number, eventTime: number): number {
   const { window } = memory.layout
   const times = memory.ringTimes[slot >>> memory.shift]!
-  const base = (slot & memory.mask) * window
+  const base = ((slot & memory.mask) * memory.ringStride) / 2 + 1
   let place = count
   while (place > 0) {
     let at = head + place - 1
@@ -39,20 +39,20 @@ export function gatherRing(
   target: Int32Array, targetAt: number, features: number, map: FeatureMap,
 ): void {
   const { window, features: rowFloats } = memory.layout
-  const bits = memory.ringBits[slot >>> memory.shift]!
-  const base = (slot & memory.mask) * window
+  const words = memory.ringWords[slot >>> memory.shift]!
+  const base = (slot & memory.mask) * memory.ringStride + memory.ringRowsAt
   let at = head + from
   if (at >= window) at -= window
   let writeAt = targetAt
   if (map === null && features === rowFloats) {
     // at most two straight runs
     const first = Math.min(to - from, window - at)
-    copyWords(target, writeAt, bits, (base + at) * rowFloats, first * rowFloats)
-    copyWords(target, writeAt + first * rowFloats, bits, base * rowFloats, (to - from - first) * rowFloats)
+    copyWords(target, writeAt, words, base + at * rowFloats, first * rowFloats)
+    copyWords(target, writeAt + first * rowFloats, words, base, (to - from - first) * rowFloats)
     return
   }
   for (let row = from; row < to; row++) {
-    copyFeatures(target, writeAt, bits, (base + at) * rowFloats, features, map)
+    copyFeatures(target, writeAt, words, base + at * rowFloats, features, map)
     writeAt += features
     if (++at === window) at = 0
   }
@@ -65,30 +65,30 @@ export function gatherRing(
 export function ringInsert(memory: SequenceMemory, slot: number, place: number, eventTime: number, row: Int32Array, rowAt: number): void {
   const { window, features } = memory.layout
   const chunk = slot >>> memory.shift
-  const local = slot & memory.mask
-  const meta = memory.ringMeta[chunk]!
+  const words = memory.ringWords[chunk]!
   const times = memory.ringTimes[chunk]!
-  const bits = memory.ringBits[chunk]!
-  const base = local * window
-  const count = meta[local * 2]!
-  let head = meta[local * 2 + 1]!
+  const base = (slot & memory.mask) * memory.ringStride
+  const timesAt = base / 2 + 1
+  const rowsAt = base + memory.ringRowsAt
+  const count = words[base]!
+  let head = words[base + 1]!
   let logical = place
   if (count === window) {
     if (++head === window) head = 0
-    meta[local * 2 + 1] = head
+    words[base + 1] = head
     logical--
-  } else meta[local * 2] = count + 1
+  } else words[base] = count + 1
   const last = Math.min(count, window - 1)
   let at = head + last
   if (at >= window) at -= window
   for (let j = last; j > logical; j--) {
     const before = at === 0 ? window - 1 : at - 1
-    times[base + at] = times[base + before]!
-    copyWords(bits, (base + at) * features, bits, (base + before) * features, features)
+    times[timesAt + at] = times[timesAt + before]!
+    copyWords(words, rowsAt + at * features, words, rowsAt + before * features, features)
     at = before
   }
-  times[base + at] = eventTime
-  copyWords(bits, (base + at) * features, row, rowAt, features)
+  times[timesAt + at] = eventTime
+  copyWords(words, rowsAt + at * features, row, rowAt, features)
 }
 
 /** The physical row that `ringInsert` will fill first: free, or the oldest of a full ring. */
@@ -102,20 +102,22 @@ export function ringRemove(
 ): void {
   const { window, features } = memory.layout
   const chunk = slot >>> memory.shift
+  const words = memory.ringWords[chunk]!
   const times = memory.ringTimes[chunk]!
-  const bits = memory.ringBits[chunk]!
-  const base = (slot & memory.mask) * window
+  const base = (slot & memory.mask) * memory.ringStride
+  const timesAt = base / 2 + 1
+  const rowsAt = base + memory.ringRowsAt
   const full = count === window
   const headNow = full ? (head + 1) % window : head
   const last = Math.min(count, window - 1)
   let at = (headNow + (full ? place - 1 : place)) % window
   for (let j = full ? place - 1 : place; j < last; j++) {
     const after = at === window - 1 ? 0 : at + 1
-    times[base + at] = times[base + after]!
-    copyWords(bits, (base + at) * features, bits, (base + after) * features, features)
+    times[timesAt + at] = times[timesAt + after]!
+    copyWords(words, rowsAt + at * features, words, rowsAt + after * features, features)
     at = after
   }
   // `at` is now the victim's place
-  times[base + at] = victimTime
-  copyWords(bits, (base + at) * features, victim, victimAt, features)
+  times[timesAt + at] = victimTime
+  copyWords(words, rowsAt + at * features, victim, victimAt, features)
 }

@@ -28,20 +28,24 @@ export interface SequenceMemorySection {
   readonly bytes: number
 }
 
+/** Words before a hidden state's floats: epoch and flags. */
+export const HIDDEN_HEAD = 2
+
 /** Set in a hidden state's flags: it must be warmed from the ring before its next use. */
 export const HIDDEN_MARKED = 1
 
 /** Default slots of a chunk: about 8 MB for a ring of 32 rows of 14 features. */
 export const chunkSlotsDefault = 4096
 
-/** A hidden slab's views, by chunk. `meta` holds [epoch, flags] for each slot. */
+/** A hidden slab's views, by chunk: for each slot `stride` words [epoch, flags, floats...]. */
 export class HiddenSlab {
   readonly floats: number
-  readonly meta: Int32Array[] = []
-  readonly bits: Int32Array[] = []
+  readonly stride: number
+  readonly words: Int32Array[] = []
 
   constructor(floats: number) {
     this.floats = floats
+    this.stride = HIDDEN_HEAD + floats
   }
 }
 
@@ -59,18 +63,21 @@ export class SequenceMemory {
   readonly chunks: SequenceChunk[] = []
   readonly shift: number
   readonly mask: number
-  /** By chunk, [count, head] for each slot. */
-  readonly ringMeta: Int32Array[] = []
-  /** By chunk, W event times for each slot. */
+  /** By chunk, for each slot `ringStride` words [count, head, W event times, W * F floats], so that a slot lies in one or two pages. */
+  readonly ringWords: Int32Array[] = []
+  /** The same memory as float64: a slot's event times begin at its word / 2 + 1. */
   readonly ringTimes: Float64Array[] = []
-  /** By chunk, W * F floats for each slot, seen as their bits. */
-  readonly ringBits: Int32Array[] = []
+  readonly ringStride: number
+  /** Where the rows of a slot begin, after its first word. */
+  readonly ringRowsAt: number
   readonly hidden: readonly HiddenSlab[]
 
   constructor(layout: SequenceLayout) {
     const { chunkSlots } = layout
     assert(chunkSlots > 0 && (chunkSlots & (chunkSlots - 1)) === 0, 'a chunk has a power of two of slots')
     this.layout = layout
+    this.ringRowsAt = 2 + 2 * layout.window
+    this.ringStride = ringSlotBytes(layout) / 4
     this.shift = 31 - Math.clz32(chunkSlots)
     this.mask = chunkSlots - 1
     this.hidden = layout.hidden.map((hidden) => new HiddenSlab(hidden.floats))
@@ -94,28 +101,21 @@ export class SequenceMemory {
 
   /** Adds a chunk that another thread allocated. Chunks come in order. */
   attach(chunk: SequenceChunk): void {
-    const { chunkSlots, window, features } = this.layout
     this.chunks.push(chunk)
-    this.ringTimes.push(new Float64Array(chunk.ring, 0, chunkSlots * window))
-    this.ringMeta.push(new Int32Array(chunk.ring, chunkSlots * window * 8, chunkSlots * 2))
-    this.ringBits.push(new Int32Array(chunk.ring, chunkSlots * (window * 8 + 8), chunkSlots * window * features))
-    this.hidden.forEach((slab, index) => {
-      const buffer = chunk.hidden[index]!
-      slab.meta.push(new Int32Array(buffer, 0, chunkSlots * 2))
-      slab.bits.push(new Int32Array(buffer, chunkSlots * 8, chunkSlots * slab.floats))
-    })
+    this.ringWords.push(new Int32Array(chunk.ring))
+    this.ringTimes.push(new Float64Array(chunk.ring))
+    this.hidden.forEach((slab, index) => slab.words.push(new Int32Array(chunk.hidden[index]!)))
   }
 
   /** Rows in the ring of a slot. */
   ringCount(slot: number): number {
-    return this.ringMeta[slot >>> this.shift]![(slot & this.mask) * 2]!
+    return this.ringWords[slot >>> this.shift]![(slot & this.mask) * this.ringStride]!
   }
 
   /** Empties a slot for another entity. What `RESET` does inside a frame, outside of one; it cannot be undone. */
   resetSlot(slot: number): void {
-    const chunk = slot >>> this.shift
-    const at = (slot & this.mask) * 2
-    this.ringMeta[chunk]!.fill(0, at, at + 2)
+    const at = (slot & this.mask) * this.ringStride
+    this.ringWords[slot >>> this.shift]!.fill(0, at, at + 2)
     this.markHidden(slot)
   }
 
@@ -125,8 +125,8 @@ export class SequenceMemory {
   }
 
   markHiddenOf(index: number, slot: number): void {
-    const meta = this.hidden[index]!.meta[slot >>> this.shift]!
-    meta[(slot & this.mask) * 2 + 1]! |= HIDDEN_MARKED
+    const slab = this.hidden[index]!
+    slab.words[slot >>> this.shift]![(slot & this.mask) * slab.stride + 1]! |= HIDDEN_MARKED
   }
 
   /** Bytes of one slot, by section. */
@@ -145,10 +145,10 @@ export class SequenceMemory {
 }
 
 function ringSlotBytes({ window, features }: SequenceLayout): number {
-  // [count, head], event times, rows; rounded so that every part stays aligned
-  return 8 + window * 8 + window * features * 4
+  // [count, head], event times, rows; rounded so that the next slot's event times stay aligned
+  return Math.ceil((8 + window * 8 + window * features * 4) / 8) * 8
 }
 
 function hiddenSlotBytes(floats: number): number {
-  return 8 + floats * 4
+  return (HIDDEN_HEAD + floats) * 4
 }

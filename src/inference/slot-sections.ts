@@ -1,5 +1,5 @@
 import { HarrierError } from '../base/errors.js'
-import { HIDDEN_MARKED, type SequenceMemory } from './sequence-memory.js'
+import { HIDDEN_HEAD, HIDDEN_MARKED, type SequenceMemory } from './sequence-memory.js'
 
 // A slot's sequence memory as bytes, for the changelog. Little-endian:
 //   u16 format, u16 hidden sections, u32 rows
@@ -25,28 +25,30 @@ export function exportSlot(memory: SequenceMemory, slot: number, into: Uint8Arra
   const chunk = slot >>> memory.shift
   const local = slot & memory.mask
   const view = new DataView(into.buffer, into.byteOffset, into.byteLength)
-  const count = memory.ringMeta[chunk]![local * 2]!
-  const head = memory.ringMeta[chunk]![local * 2 + 1]!
+  const words = memory.ringWords[chunk]!
+  const ringAt = local * memory.ringStride
+  const count = words[ringAt]!
+  const head = words[ringAt + 1]!
   const times = memory.ringTimes[chunk]!
-  const bits = memory.ringBits[chunk]!
   view.setUint16(at, FORMAT, true)
   view.setUint32(at + 4, count, true)
   let writeAt = at + HEAD_BYTES
-  for (let row = 0; row < count; row++, writeAt += 8) view.setFloat64(writeAt, times[local * window + ((head + row) % window)]!, true)
+  for (let row = 0; row < count; row++, writeAt += 8) view.setFloat64(writeAt, times[ringAt / 2 + 1 + ((head + row) % window)]!, true)
   for (let row = 0; row < count; row++) {
-    const readAt = (local * window + ((head + row) % window)) * features
-    for (let i = 0; i < features; i++, writeAt += 4) view.setInt32(writeAt, bits[readAt + i]!, true)
+    const readAt = ringAt + memory.ringRowsAt + ((head + row) % window) * features
+    for (let i = 0; i < features; i++, writeAt += 4) view.setInt32(writeAt, words[readAt + i]!, true)
   }
   let sections = 0
   memory.hidden.forEach((slab, index) => {
-    const meta = slab.meta[chunk]!
-    if ((meta[local * 2 + 1]! & HIDDEN_MARKED) !== 0) return
+    const hiddenWords = slab.words[chunk]!
+    const hiddenAt = local * slab.stride
+    if ((hiddenWords[hiddenAt + 1]! & HIDDEN_MARKED) !== 0) return
     sections++
     into.set(identityBytes(memory, index), writeAt)
     view.setUint32(writeAt + IDENTITY_BYTES, slab.floats, true)
-    view.setInt32(writeAt + IDENTITY_BYTES + 4, meta[local * 2]!, true)
+    view.setInt32(writeAt + IDENTITY_BYTES + 4, hiddenWords[hiddenAt]!, true)
     writeAt += HIDDEN_HEAD_BYTES
-    for (let i = 0; i < slab.floats; i++, writeAt += 4) view.setInt32(writeAt, slab.bits[chunk]![local * slab.floats + i]!, true)
+    for (let i = 0; i < slab.floats; i++, writeAt += 4) view.setInt32(writeAt, hiddenWords[hiddenAt + HIDDEN_HEAD + i]!, true)
   })
   view.setUint16(at + 2, sections, true)
   return writeAt
@@ -67,12 +69,13 @@ export function importSlot(memory: SequenceMemory, slot: number, from: Uint8Arra
   const chunk = slot >>> memory.shift
   const local = slot & memory.mask
   memory.resetSlot(slot)
-  memory.ringMeta[chunk]![local * 2] = count
+  const words = memory.ringWords[chunk]!
+  const ringAt = local * memory.ringStride
+  words[ringAt] = count
   let readAt = at + HEAD_BYTES
   need(readAt + count * (8 + features * 4))
-  for (let row = 0; row < count; row++, readAt += 8) memory.ringTimes[chunk]![local * window + row] = view.getFloat64(readAt, true)
-  const bits = memory.ringBits[chunk]!
-  for (let i = 0; i < features * count; i++, readAt += 4) bits[local * window * features + i] = view.getInt32(readAt, true)
+  for (let row = 0; row < count; row++, readAt += 8) memory.ringTimes[chunk]![ringAt / 2 + 1 + row] = view.getFloat64(readAt, true)
+  for (let i = 0; i < features * count; i++, readAt += 4) words[ringAt + memory.ringRowsAt + i] = view.getInt32(readAt, true)
   for (let section = 0; section < sections; section++) {
     need(readAt + HIDDEN_HEAD_BYTES)
     const identity = Buffer.from(from.subarray(readAt, readAt + IDENTITY_BYTES))
@@ -83,9 +86,11 @@ export function importSlot(memory: SequenceMemory, slot: number, from: Uint8Arra
     const index = memory.hidden.findIndex((slab, each) => slab.floats === floats && identity.equals(identityBytes(memory, each)))
     if (index >= 0) {
       const slab = memory.hidden[index]!
-      slab.meta[chunk]![local * 2] = epoch
-      slab.meta[chunk]![local * 2 + 1] = 0
-      for (let i = 0; i < floats; i++) slab.bits[chunk]![local * floats + i] = view.getInt32(readAt + i * 4, true)
+      const hiddenWords = slab.words[chunk]!
+      const hiddenAt = local * slab.stride
+      hiddenWords[hiddenAt] = epoch
+      hiddenWords[hiddenAt + 1] = 0
+      for (let i = 0; i < floats; i++) hiddenWords[hiddenAt + HIDDEN_HEAD + i] = view.getInt32(readAt + i * 4, true)
     }
     readAt += floats * 4
   }

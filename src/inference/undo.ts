@@ -1,6 +1,6 @@
 import { NO_UPDATE, RESET, type Frame } from './frame.js'
 import { copyWords, ringRemove } from './ring.js'
-import type { SequenceMemory } from './sequence-memory.js'
+import { HIDDEN_HEAD, type SequenceMemory } from './sequence-memory.js'
 
 /** Does this row change the memory of its entity? */
 export function touchesMemory(flags: number): boolean {
@@ -21,7 +21,8 @@ export function undoFrame(memory: SequenceMemory, frame: Frame, worker = 0, work
     if (!touchesMemory(frame.flags[row]!)) continue
     const chunk = slot >>> memory.shift
     const local = slot & memory.mask
-    const meta = memory.ringMeta[chunk]!
+    const words = memory.ringWords[chunk]!
+    const at = local * memory.ringStride
     const reset = (frame.flags[row]! & RESET) !== 0
     if (place[row]! >= 0) {
       // a reset emptied the ring before this row was put
@@ -29,15 +30,17 @@ export function undoFrame(memory: SequenceMemory, frame: Frame, worker = 0, work
       const head = reset ? 0 : ringHead[row]!
       ringRemove(memory, slot, count, head, place[row]!, overwrittenTime[row]!, overwrittenBits, row * features)
     }
-    meta[local * 2] = ringCount[row]!
-    meta[local * 2 + 1] = ringHead[row]!
+    words[at] = ringCount[row]!
+    words[at + 1] = ringHead[row]!
     for (let index = 0; index < hidden.length; index++) {
       const columns = hidden[index]!
       if (columns.saved[row] === 0) continue
       const slab = memory.hidden[index]!
-      slab.meta[chunk]![local * 2] = columns.meta[row * 2]!
-      slab.meta[chunk]![local * 2 + 1] = columns.meta[row * 2 + 1]!
-      copyWords(slab.bits[chunk]!, local * columns.floats, columns.bits, row * columns.floats, columns.floats)
+      const hiddenWords = slab.words[chunk]!
+      const hiddenAt = local * slab.stride
+      hiddenWords[hiddenAt] = columns.meta[row * 2]!
+      hiddenWords[hiddenAt + 1] = columns.meta[row * 2 + 1]!
+      copyWords(hiddenWords, hiddenAt + HIDDEN_HEAD, columns.bits, row * columns.floats, columns.floats)
     }
   }
 }

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/base/clock.js'
 import { createScorer } from '../../src/inference/create-scorer.js'
 import type { LoadedModel } from '../../src/inference/model-store.js'
 import type { Scorer, ScorerOptions } from '../../src/inference/scorer.js'
+import { HIDDEN_HEAD } from '../../src/inference/sequence-memory.js'
 import { NaiveScorer } from './naive-scorer.js'
 import { allBytes, contents, cut, fill, makeSchedule, scoreParts } from './schedule.js'
 import { F, features, gruOperator, gruStep, H, poisonable, rowModel, TestStore, windowDense, windowGru } from './test-models.js'
@@ -128,8 +129,8 @@ describe('a scorer', () => {
     await scoreParts(released, [events])
     // what a restore leaves there: the ring, and a hidden state of epoch 1
     const slab = released.memory.hidden[0]!
-    slab.meta[0]![0] = 1
-    slab.bits[0]!.fill(0x3f800000, 0, H)
+    slab.words[0]![0] = 1
+    slab.words[0]!.fill(0x3f800000, HIDDEN_HEAD, HIDDEN_HEAD + H)
     const warmed = await scoreParts(released, [[next]])
     assert.deepEqual(warmed.scores[0], scores.at(-1))
     assert.equal(released.metrics().warmedRows, 1)
