@@ -39,18 +39,26 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
     return { source, constants: this.#constants, textBytesMax: this.#textBytesMax }
   }
 
-  /** Reads a value into the fields at and below `node`. Throws an Error when the type can never give them. */
-  emitValue(type: AvroType, node: PathNode): void {
+  /** Reads the root value. Throws an Error when its type can never give all fields. */
+  emitRoot(type: AvroType, node: PathNode): void {
     const refusal = this.#refusal(type, node)
     if (refusal !== undefined) throw new Error(refusal)
-    if (type.kind === 'record') return this.#emitRecord(type, node)
+    this.#emitValue(type, node)
+  }
+
+  /** What a branch of a union cannot give is a fault of the records that use it, not of the schema. */
+  #emitValue(type: AvroType, node: PathNode): void {
     if (type.kind === 'null') return this.#emitNull(node)
-    if (type.kind !== 'union') return this.#emitScalar(type, node)
-    this.emitUnion(type.branches, (branch) => {
-      // A branch that cannot give the field is a fault of the records that use it, not of the schema.
-      if (branch.kind === 'null' || this.#refusal(branch, node) === undefined) this.emitValue(branch, node)
-      else this.emit(`return ${packFault(Fault.wrongType, fieldsBelow(node)[0])}`)
-    })
+    if (type.kind === 'union') return this.emitUnion(type.branches, (branch) => this.#emitValue(branch, node))
+    const isRecord = type.kind === 'record'
+    const unfit = isRecord ? node.fields[0] : (fieldsBelow(node).find((index) => !node.fields.includes(index)) ?? this.#unfit(type, node))
+    if (unfit !== undefined) this.emit(`return ${packFault(Fault.wrongType, unfit)}`)
+    else if (isRecord) this.#emitRecord(type, node)
+    else this.#emitScalar(type, node)
+  }
+
+  #unfit(type: AvroType, node: PathNode): number | undefined {
+    return node.fields.find((index) => !accepts(this.#fields[index]!, type))
   }
 
   /** Why no value of a type can fill the fields of a node; undefined when some can. */
@@ -86,7 +94,7 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
   #emitRecord(type: RecordType, node: PathNode): void {
     for (const field of type.fields) {
       const child = node.children.find((candidate) => fieldOf(type, candidate) === field)
-      if (child) this.emitValue(field.type, child)
+      if (child) this.#emitValue(field.type, child)
       else this.emitSkip(field.type)
     }
     for (const child of node.children) if (!fieldOf(type, child)) this.#emitStandIns(child)
@@ -106,7 +114,8 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
   #emitStandIns(node: PathNode): void {
     for (const index of fieldsBelow(node)) {
       const standIn = standInFor(node, this.#fields[index]!)
-      if (standIn.kind !== 'value') this.#emitNullField(index)
+      if (standIn.kind === 'missing') this.emit(`return ${packFault(Fault.missingField, index)}`)
+      else if (standIn.kind === 'null') this.#emitNullField(index)
       else if (typeof standIn.value === 'number') this.emit(`N[${index}][row]=${literal(standIn.value)}`)
       else {
         const text = Buffer.from(standIn.value)

@@ -40,7 +40,7 @@ export function compileAvroDecoder(writer: AvroType, fields: readonly FieldSpec[
   const tree: PathNode = buildPathTree(fields, reader)
   if (writer.kind !== 'record' && writer.kind !== 'union') throw new Error(fieldRefusal(fields[0]!, `the schema is a ${writer.kind}, not a record`))
   const emitter = new AvroColumnEmitter(fields)
-  emitter.emitValue(writer, tree)
+  emitter.emitRoot(writer, tree)
   const { source, constants, textBytesMax } = emitter.finish()
   // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the point of this file; see above for what the code holds
   const make = new Function('H', 'C', source) as (helpers: typeof decoderHelpers, constants: readonly Uint8Array[]) => RowDecoder

@@ -66,6 +66,7 @@ const shape: EventShape = {
 }
 
 const text = fc.string({ unit: 'grapheme', maxLength: 60 }).filter((value) => Buffer.from(value).toString() === value)
+const score = fc.float({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0)
 const rows = fc.array(
   fc.record({
     event: fc.record(
@@ -80,8 +81,8 @@ const rows = fc.array(
       },
       { noNullPrototype: true },
     ),
-    score: fc.float({ noNaN: true, min: 0, max: 1 }),
-    scores: fc.array(fc.option(fc.float({ noNaN: true }), { nil: NaN }), { minLength: 3, maxLength: 3 }),
+    score,
+    scores: fc.array(fc.option(score, { nil: NaN }), { minLength: 3, maxLength: 3 }),
     decision: fc.integer({ min: 0, max: 2 }),
     decider: fc.integer({ min: 0, max: 2 }),
     fallback: fc.boolean(),
