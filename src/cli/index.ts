@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { register as bench } from './bench.js'
 import { register as doctor } from './doctor.js'
 import { register as features } from './features.js'
+import { register as models } from './models.js'
 import { register as simulate } from './simulate.js'
 import { register as stack } from './stack.js'
 import { register as run } from './run.js'
@@ -12,6 +13,7 @@ export const commands: ((program: Command) => void)[] = [
   run,
   topology,
   features,
+  models,
   simulate,
   stack,
   bench,
