@@ -50,8 +50,12 @@ export class ManualClock implements Clock {
   sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve()
-      this.#sleepers.push({ atMs: this.#nowMs + durationMs, wake: resolve })
-      signal?.addEventListener('abort', () => resolve(), { once: true })
+      const done = (): void => {
+        signal?.removeEventListener('abort', done)
+        resolve()
+      }
+      this.#sleepers.push({ atMs: this.#nowMs + durationMs, wake: done })
+      signal?.addEventListener('abort', done, { once: true })
     })
   }
 

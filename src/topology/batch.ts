@@ -39,6 +39,8 @@ export class Batch {
   readonly swept = new IntStack()
   /** Partitions with records in the batch. */
   readonly partitions = new Set<number>()
+  /** While a restore folds several batches as one: the sequence of each row's batch. */
+  readonly sequences: Float64Array | null
   frame: Frame | null = null
   /** Record row of each frame row. */
   readonly recordRow: Int32Array
@@ -56,8 +58,9 @@ export class Batch {
   polledAtMs = 0
   readonly #partOfPartition = new Map<number, TaskPart>()
 
-  constructor(options: { recordsMax: number; bytesMax: number; fields: readonly FieldSpec[]; models: number }) {
+  constructor(options: { recordsMax: number; bytesMax: number; fields: readonly FieldSpec[]; models: number; restoring?: boolean }) {
     const { recordsMax, bytesMax, fields, models } = options
+    this.sequences = options.restoring ? new Float64Array(recordsMax) : null
     this.records = new RecordColumns(recordsMax, new Arena(1 << 20, bytesMax))
     this.events = new EventColumns(fields, recordsMax)
     this.outcome = new OutcomeColumns(recordsMax, models)

@@ -335,7 +335,7 @@ export class Engine {
         if (!this.#loadingStopper.signal.aborted && !(error instanceof HarrierError && error.code === 'REGISTRY_UNAVAILABLE')) this.#fail(error)
       },
     )
-    const scrap = this.#parts.stage.makeBatch(1).records
+    const scrap = this.#parts.stage.makeBatch({ recordsMax: 1 }).records
     while ((outcome as string) === 'pending') {
       scrap.reset()
       const stray = await this.#consumer.poll(scrap, { recordsMax: 1, delayMsMax: 20 })

@@ -135,14 +135,14 @@ class RowWriter {
 
 async function foldTable(stage: Stage, table: TableSource, writer: RowWriter, { onProgress }: ExportOptions): Promise<void> {
   stage.addTask(0)
-  const batch = stage.makeBatch()
+  const batch = stage.makeBatch({ restoring: true })
   let offset = 0
   for await (const chunk of table.chunks()) {
     for (let from = 0; from < chunk.documents.length; from += batch.records.recordsMax) {
       const to = Math.min(chunk.documents.length, from + batch.records.recordsMax)
       batch.reset()
       for (let i = from; i < to; i++) batch.records.append(0, 0, offset++, 0, Buffer.from(chunk.keys[i]!), Buffer.from(chunk.documents[i]!))
-      stage.fold(batch, { undo: false })
+      stage.fold(batch)
       writer.write(batch, { isFraud: chunk.isFraud.slice(from, to), scenario: chunk.scenario.slice(from, to) })
       stage.finishRestored(batch)
     }
@@ -154,7 +154,7 @@ async function foldTopic(stage: Stage, writer: RowWriter, { from, connections, c
   if (!connections) throw new HarrierError('USAGE', `"${from}" is a topic, and no brokers are known`, { remedy: 'give --brokers and --registry, or a .csv or .parquet file' })
   const reader = new RangeReader({ brokers: connections.brokers, clock, logger })
   await reader.start()
-  const batch = stage.makeBatch()
+  const batch = stage.makeBatch({ restoring: true })
   try {
     const partitions = await partitionsOf(from, connections.brokers, clock)
     let done = 0
@@ -165,7 +165,7 @@ async function foldTopic(stage: Stage, writer: RowWriter, { from, connections, c
         for (let row = 0; row < columns.count; row++) batch.records.copyRow(columns, row)
         const loading = stage.decoder.prepare(batch.records)
         if (loading) await loading
-        stage.fold(batch, { undo: false })
+        stage.fold(batch)
         writer.write(batch)
         stage.finishRestored(batch)
         done += columns.count

@@ -9,8 +9,8 @@ import type { Topology } from './load-topology.js'
 
 export const modelsFolder = fileURLToPath(new URL('../../../models', import.meta.url))
 
-/** Frames beyond those of the batches in flight: one for the batch being polled, one for a restore. */
-const spareFrames = 3
+/** Frames beyond those of the batches ahead: the batch that commits, the batch being folded, two of a restore. */
+const spareFrames = 4
 
 export interface ScorerChoice {
   readonly topology: Topology

@@ -52,7 +52,7 @@ export interface RestoreResult {
  */
 export class TaskRestorer {
   readonly #options: TaskRestorerOptions
-  #batch: Batch | undefined
+  #batches: [Batch, Batch] | undefined
 
   constructor(options: TaskRestorerOptions) {
     this.#options = options
@@ -169,11 +169,14 @@ export class TaskRestorer {
     const first = tail[0]
     task.streamTimeMs = first ? first.stream_time_before : last.stream_time_after
     if (!first) return 0
-    const batch = (this.#batch ??= stage.makeBatch())
     const references = stage.scorer.models.map((model) => model.reference)
+    const skips = tail.map(({ models }) => models.filter((model) => model.failure !== null).map((model) => references.indexOf(model.model)).filter((index) => index >= 0))
     const progress = this.#progress(task, 'input')
     const from = first.inputs[0]!.from
     const to = last.inputs[0]!.to
+    // Two batches take turns: one is folded while the other is scored.
+    let [batch, other] = (this.#batches ??= [stage.makeBatch({ restoring: true }), stage.makeBatch({ restoring: true })])
+    let otherScored: Promise<void> = Promise.resolve()
     let at = 0
     let folded = 0
     let scored = 0
@@ -181,36 +184,46 @@ export class TaskRestorer {
       if (batch.records.count === 0) return
       const loading = stage.decoder.prepare(batch.records)
       if (loading) await loading
-      const { sequence, models } = tail[at]!
-      task.nextSequence = sequence
-      stage.fold(batch, { undo: false })
-      const skip = models.filter((model) => model.failure !== null).map((model) => references.indexOf(model.model)).filter((index) => index >= 0)
-      await stage.score(batch, { stateOnly: true, skip })
+      stage.fold(batch)
       folded += batch.records.count
       scored += batch.parts[0]!.scored
-      stage.finishRestored(batch)
-      batch.reset()
+      const done = stage.score(batch, { stateOnly: true, skip: skips[at]! })
+      await otherScored
+      stage.finishRestored(other)
+      other.reset()
+      otherScored = done
+      ;[batch, other] = [other, batch]
     }
     const take = async (columns: RecordColumns): Promise<void> => {
       for (let row = 0; row < columns.count && !cancelled(); row++) {
         const offset = columns.offset[row]!
-        if (offset >= tail[at]!.inputs[0]!.to || batch.records.count === batch.records.recordsMax) await flush()
-        while (offset >= tail[at]!.inputs[0]!.to) at++
-        batch.records.copyRow(columns, row)
+        let next = at
+        while (offset >= tail[next]!.inputs[0]!.to) next++
+        // Batches that were folded under the same conditions are folded as one.
+        const sameSkip = skips[next]!.length === 0 && skips[at]!.length === 0
+        if ((next !== at && !sameSkip) || batch.records.count === batch.records.recordsMax) await flush()
+        at = next
+        batch.sequences![batch.records.copyRow(columns, row)] = tail[at]!.sequence
       }
     }
     batch.reset()
+    other.reset()
     const stopper = new AbortController()
-    await reader.readRange(
-      { topic: names.input, partition: task.partition, from, to },
-      (columns) => {
-        if (cancelled()) return stopper.abort()
-        return take(columns)
-      },
-      { signal: stopper.signal, onProgress: ({ position, records }) => progress(records, position - from, to - from, task.index.size) },
-    )
+    try {
+      await reader.readRange(
+        { topic: names.input, partition: task.partition, from, to },
+        (columns) => {
+          if (cancelled()) return stopper.abort()
+          return take(columns)
+        },
+        { signal: stopper.signal, onProgress: ({ position, records }) => progress(records, position - from, to - from, task.index.size) },
+      )
+      if (!cancelled()) await flush()
+    } finally {
+      await otherScored
+      stage.finishRestored(other)
+    }
     if (cancelled()) return folded
-    await flush()
     const expected = tail.reduce((sum, record) => sum + record.counts.scored, 0)
     if (scored !== expected) {
       throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again gave ${scored} scored events, its lineage says ${expected}`, { remedy: missingInputRemedy })

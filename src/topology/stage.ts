@@ -66,8 +66,8 @@ export class Stage {
     this.#timeColumn = column(eventTimeField)
   }
 
-  makeBatch(recordsMax = this.topology.spec.limits.batchRecordsMax): Batch {
-    return new Batch({ recordsMax, bytesMax: this.topology.spec.limits.batchBytesMax, fields: this.topology.fields, models: this.scorer.models.length })
+  makeBatch({ recordsMax = this.topology.spec.limits.batchRecordsMax, restoring = false } = {}): Batch {
+    return new Batch({ recordsMax, restoring, bytesMax: this.topology.spec.limits.batchBytesMax, fields: this.topology.fields, models: this.scorer.models.length })
   }
 
   addTask(partition: number): Task {
@@ -87,16 +87,16 @@ export class Stage {
 
   /**
    * Steps 2 to 4 of the batch cycle: decoded events change their entities and leave one feature row [F] each in the
-   * batch's frame. `undo: false` is for a restore, which is never rolled back; there an event is passed over, but for its
-   * stream time, when the entity's changelog record reflects its batch already.
+   * batch's frame. A batch of a restore is never rolled back; there an event is passed over, but for its stream time,
+   * when the entity's changelog record reflects its batch already.
    */
-  fold(batch: Batch, options: { undo: boolean } = { undo: true }): void {
+  fold(batch: Batch): void {
     const frame = this.scorer.acquireFrame()
     assert(frame, 'a batch in flight has a frame')
     batch.frame = frame
     this.decoder.decode(batch.records, batch.events)
-    const undo = options.undo ? batch.undo : null
-    const { records, events } = batch
+    const { records, events, sequences } = batch
+    const undo = sequences ? null : batch.undo
     const { stage } = this.topology
     const { values, summed } = this.#program
     const columns = this.#fieldColumns
@@ -135,7 +135,8 @@ export class Stage {
       const bytes = records.arena.bytes
       const hash = hashKey(bytes, keyAt[row]!, keyBytes[row]!)
       let slot = task!.index.find(bytes, keyAt[row]!, keyBytes[row]!, hash)
-      if (undo === null && slot > 0 && part!.sequence <= this.store.asOf(slot)) {
+      const sequence = sequences ? sequences[row]! : part!.sequence
+      if (sequences && slot > 0 && sequence <= this.store.asOf(slot)) {
         part!.scored++
         continue
       }
@@ -154,7 +155,7 @@ export class Stage {
           batch.createdIn.push(task!.partition)
         }
         frame.flags[count] = this.store.fold(slot, timeMs, summed, streamTimeMs, undo) ? RESET : 0
-        if (this.store.markDirty(slot, part!.sequence)) {
+        if (this.store.markDirty(slot, sequence)) {
           task!.dirty.push(slot)
           part!.dirtied++
         }
