@@ -32,9 +32,9 @@ class Settings:
 
 SETTINGS = {
     'card-gru': Settings(epochs=10),
-    'card-attention': Settings(epochs=12),
-    'card-cnn': Settings(epochs=12),
-    'card-row': Settings(epochs=12),
+    'card-attention': Settings(epochs=16),
+    'card-cnn': Settings(epochs=40),
+    'card-row': Settings(epochs=30),
 }
 
 

@@ -117,24 +117,28 @@ class AttentionModel(nn.Module):
 
 
 class CnnModel(nn.Module):
-    """x [B, W, F] -> logit [B]: three causal convolutions over the window, ending on the newest row."""
+    """x [B, W, F] -> logit [B]: three convolutions over the window, aligned to end on the newest row.
+
+    Each stride equals its kernel, so a convolution is a matrix product over reshaped rows: the same numbers as Conv1d, without
+    onnxruntime's per-image unfolding, which took two thirds of the time. The head also sees the newest row itself.
+    """
 
     kind = 'window'
 
     def __init__(self, normalise: Normalise, features: int, width: int = 32):
         super().__init__()
         self.normalise = normalise
-        self.conv1 = nn.Conv1d(features, width, kernel_size=4, stride=2)  # 32 rows -> 15
-        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2)     # 15 -> 7
-        self.conv3 = nn.Conv1d(width, width, kernel_size=3, stride=2)     # 7 -> 3
-        self.head = nn.Sequential(nn.Linear(3 * width + features, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.conv1 = nn.Linear(4 * features, width)  # kernel 4: 32 rows -> 8
+        self.conv2 = nn.Linear(2 * width, width)     # kernel 2: 8 -> 4
+        self.conv3 = nn.Linear(4 * width, width)     # kernel 4: 4 -> 1
+        self.head = nn.Sequential(nn.Linear(width + features, 32), nn.ReLU(), nn.Linear(32, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.normalise(x) * real_rows(x)
-        y = z.transpose(1, 2)
-        for conv in (self.conv1, self.conv2, self.conv3):
-            y = torch.relu(conv(y))
-        return self.head(torch.cat([y.flatten(1), z[:, -1]], dim=1)).squeeze(1)
+        y = torch.relu(self.conv1(z.reshape(-1, 8, self.conv1.in_features)))
+        y = torch.relu(self.conv2(y.reshape(-1, 4, self.conv2.in_features)))
+        y = torch.relu(self.conv3(y.reshape(-1, self.conv3.in_features)))
+        return self.head(torch.cat([y, z[:, -1]], dim=1)).squeeze(1)
 
 
 MODELS = {'card-gru': GruModel, 'card-attention': AttentionModel, 'card-cnn': CnnModel, 'card-row': RowModel}
