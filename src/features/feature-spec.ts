@@ -1,26 +1,34 @@
 import { z } from 'zod'
 import { durationSchema } from '../base/durations.js'
 
-const field = z.string().min(1)
-const scale = z.number().positive().default(1)
-const windowMs = durationSchema.refine((ms) => ms > 0, 'a window is longer than nothing')
+const name = z.string().min(1).describe('Name of the column; models ask for it by this name.')
+const field = z.string().min(1).describe('A number field of the source; with a window, an integer field.')
+const scale = z.number().positive().default(1).describe('Factor on the result: 0.01 turns cents into units.')
+const windowMs = durationSchema.refine((ms) => ms > 0, 'a window is longer than nothing').describe('Length w of the window (t - w, t] in event time; more than 0.')
 
 /**
  * The feature vocabulary. Each kind is defined once, in feature-program.ts, and used by the stream, by
  * `harrier features` and by tests alike.
  */
 export const featureSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ name: field, kind: z.literal('value'), field, scale }),
-  z.strictObject({ name: field, kind: z.literal('log1p'), field, scale }),
-  z.strictObject({ name: field, kind: z.literal('hourSin') }),
-  z.strictObject({ name: field, kind: z.literal('hourCos') }),
-  z.strictObject({ name: field, kind: z.literal('weekend') }),
-  z.strictObject({ name: field, kind: z.literal('night') }),
-  z.strictObject({ name: field, kind: z.literal('count'), window: windowMs }),
-  z.strictObject({ name: field, kind: z.literal('sum'), field, window: windowMs, scale }),
-  z.strictObject({ name: field, kind: z.literal('mean'), field, window: windowMs, scale }),
-  z.strictObject({ name: field, kind: z.literal('ratio'), field, window: windowMs }),
-  z.strictObject({ name: field, kind: z.literal('timeSince'), unit: durationSchema.default(1000), log1p: z.boolean().default(false) }),
+  z.strictObject({ name, kind: z.literal('value'), field, scale }).describe('field × scale'),
+  z.strictObject({ name, kind: z.literal('log1p'), field, scale }).describe('ln(1 + field × scale)'),
+  z.strictObject({ name, kind: z.literal('hourSin') }).describe('sin(2π h / 24), h the whole UTC hour of t'),
+  z.strictObject({ name, kind: z.literal('hourCos') }).describe('cos(2π h / 24)'),
+  z.strictObject({ name, kind: z.literal('weekend') }).describe('1 on Saturday and Sunday (UTC), else 0'),
+  z.strictObject({ name, kind: z.literal('night') }).describe('1 from 00:00 to 06:59 (UTC), else 0'),
+  z.strictObject({ name, kind: z.literal('count'), window: windowMs }).describe('number of events in W(w)'),
+  z.strictObject({ name, kind: z.literal('sum'), field, window: windowMs, scale }).describe('sum of field over W(w), × scale'),
+  z.strictObject({ name, kind: z.literal('mean'), field, window: windowMs, scale }).describe('sum of field over W(w) / number of events in W(w), × scale'),
+  z.strictObject({ name, kind: z.literal('ratio'), field, window: windowMs }).describe('field / mean of field over W(w); 1 where that mean is 0'),
+  z
+    .strictObject({
+      name,
+      kind: z.literal('timeSince'),
+      unit: durationSchema.default(1000).describe('What one is: `1s`, `1h`.'),
+      log1p: z.boolean().default(false).describe('ln(1 + result) instead.'),
+    })
+    .describe('(t - time of the previous event of the entity) / unit; 0 for its first'),
 ])
 
 export type FeatureSpec = z.infer<typeof featureSchema>

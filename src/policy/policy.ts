@@ -1,32 +1,27 @@
 import { z } from 'zod'
 import { Decision, type DecisionCode } from '../codec/outcome-columns.js'
 
-
 const threshold = z.number().min(0).max(1)
 
 /** What decides when the champion gives no score: another model of the stage, a rule on one field, or a person. */
 const fallbackSchema = z.union([
   z.literal('review'),
-  z.strictObject({ model: z.string().regex(/^[^@]+@[^@]+$/, 'a model is named name@version') }),
+  z.strictObject({ model: z.string().regex(/^[^@]+@[^@]+$/, 'a model is named name@version').describe('Another model of the stage: it scores every batch, and decides where the champion gave no score.') }),
   z.strictObject({
     rule: z.strictObject({
-      field: z.string(),
-      /** At or above: this decision; below: APPROVE. In the field's own unit. */
-      declineFrom: z.number().optional(),
-      reviewFrom: z.number().optional(),
+      field: z.string().describe('A number field of the source.'),
+      declineFrom: z.number().optional().describe('From here on: DECLINE. In the unit of the column.'),
+      reviewFrom: z.number().optional().describe('From here on, below `declineFrom`: REVIEW; below both: APPROVE.'),
     }),
   }),
 ])
 
 export const policySchema = z
   .strictObject({
-    /** Scores from here on are declined. */
-    decline: threshold,
-    /** Scores from here on, below `decline`, are reviewed. */
-    review: threshold,
-    fallback: fallbackSchema.default('review'),
-    /** Fields of the event that scored events and alerts carry. */
-    attributes: z.array(z.string()).default([]),
+    decline: threshold.describe('Scores from here on are declined.'),
+    review: threshold.describe('Scores from here on, below `decline`, are reviewed. Not above `decline`.'),
+    fallback: fallbackSchema.default('review').describe('What decides where the champion gives no score: `review`, `{ model: name@version }` or `{ rule: … }`.'),
+    attributes: z.array(z.string()).default([]).describe('Fields of the event that scored events and alerts carry.'),
   })
   .refine((policy) => policy.review <= policy.decline, { message: 'review must not be above decline', path: ['review'] })
 

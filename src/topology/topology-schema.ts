@@ -12,70 +12,70 @@ const modelReference = z.string().regex(/^[a-z][a-z0-9_-]*@[0-9]+$/i, 'a model i
 export const eventIdField = 'event_id'
 export const eventTimeField = 'event_time'
 
+// The descriptions are printed into docs/topology.md by scripts/docs.js.
 const fieldSchema = z.strictObject({
-  path: z.string().min(1),
-  type: z.enum(fieldTypes),
-  min: z.number().optional(),
-  max: z.number().optional(),
-  optional: z.boolean().optional(),
-  default: z.union([z.number(), z.string(), z.boolean()]).optional(),
-  scale: z.number().int().optional(),
+  path: z.string().min(1).describe('Where the value stands in the record; dotted into nested records: `payment.amount`.'),
+  type: z.enum(fieldTypes).describe('How it is read; see "Field types".'),
+  min: z.number().optional().describe('Smaller values make the record a dead letter. In the unit of the column: minor units with `scale`, ms for times.'),
+  max: z.number().optional().describe('Larger values make the record a dead letter. Same unit as `min`.'),
+  optional: z.boolean().optional().describe('Null and absent are accepted. A feature cannot read an optional field.'),
+  default: z.union([z.number(), z.string(), z.boolean()]).optional().describe('Stands in for an absent value, never for a null. In the unit of the column.'),
+  scale: z.number().int().optional().describe('Only for `integer`, 0 to 15: the value times 10^scale, exactly. The decimal 12.34 with scale 2 is 1234; 12.345 is a dead letter.'),
 })
 
 const sourceSchema = z.strictObject({
-  topic,
-  format: z.enum(['avro', 'json']),
-  /** An .avsc file, relative to the topology: defaults and aliases for what a writer lacks. */
-  schema: z.string().optional(),
-  fields: z.record(identifier, fieldSchema),
+  topic: topic.describe('The input topic. A `--namespace` goes before it, with a dot.'),
+  format: z.enum(['avro', 'json']).describe('`avro`: magic byte 0, four bytes of schema id, the value. `json`: one object for each record.'),
+  schema: z
+    .string()
+    .optional()
+    .describe('An .avsc file, relative to the topology: its defaults and aliases fill what a writer lacks. It is registered as `<topic>-value` when the engine starts; leave it out and nothing is registered for the input.'),
+  fields: z.record(identifier, fieldSchema).describe('What the engine reads, under names of its own. `event_id` (text) and `event_time` (a time) are required; at most 200.'),
 })
 
 const stageSchema = z.strictObject({
-  /** The text field whose value names the entity. */
-  key: identifier,
-  /** Longest key in bytes; longer ones are dead letters. */
-  keyBytesMax: z.number().int().min(1).max(255).default(47),
-  grace: durationSchema.default(0),
-  ttl: durationSchema,
-  late: z.enum(['score', 'dead-letter']).default('score'),
-  ring: z.number().int().min(1).max(512).default(32),
-  features: z.array(featureSchema).min(1).max(256),
-  models: z.strictObject({
-    champion: modelReference,
-    shadows: z.array(modelReference).max(8).default([]),
-    device: z.enum(['cpu', 'webgpu', 'cuda', 'auto']).default('cpu'),
-  }),
-  policy: policySchema,
+  key: identifier.describe('The text field whose value names the entity. The topic must be partitioned by it: an entity lives in one partition.'),
+  keyBytesMax: z.number().int().min(1).max(255).default(47).describe('Longest key in bytes, part of every slot; a longer one makes the record a dead letter.'),
+  grace: durationSchema.default(0).describe('How far an event may lie behind stream time and still change state.'),
+  ttl: durationSchema.describe('An entity whose last event lies further back than this, in event time, starts anew. At least the longest window plus `grace`.'),
+  late: z.enum(['score', 'dead-letter']).default('score').describe('What happens to an event after the grace period: it is scored and changes nothing, or it becomes a dead letter.'),
+  ring: z.number().int().min(1).max(512).default(32).describe('Feature rows kept of each entity: input of window models, and what a recurrent model is warmed from.'),
+  features: z.array(featureSchema).min(1).max(256).describe('The feature row, in this order; see "Features".'),
+  models: z
+    .strictObject({
+      champion: modelReference.describe('The model that decides, as `name@version`.'),
+      shadows: z.array(modelReference).max(8).default([]).describe('Models that score the same rows and decide nothing.'),
+      device: z
+        .enum(['cpu', 'webgpu', 'cuda', 'auto'])
+        .default('cpu')
+        .describe('Where models run. A named device runs the whole model or the engine does not start; `auto` tries cuda, then webgpu, then takes the CPU and says why.'),
+    })
+    .describe('Model versions, from `models/` or the folder given by `--models`.'),
+  policy: policySchema.describe('From a score to a decision; see "Policy".'),
 })
 
 /** Every limit of a running topology: name, default, range. */
 export const limitsSchema = z.strictObject({
-  /** Records of one batch, which is one transaction. */
-  batchRecordsMax: z.number().int().min(1).max(16_384).default(2000),
-  /** How long a batch waits for more records. */
-  batchDelayMsMax: z.number().min(0).max(1000).default(5),
-  /** Batches folded but not committed, besides the one that is committing. */
-  batchesAheadMax: z.number().int().min(1).max(4).default(2),
-  recordBytesMax: z.number().int().min(1).default(1 << 20),
-  /** Records and outputs of one batch, in bytes. */
-  batchBytesMax: z.number().int().min(1 << 20).default(256 << 20),
-  /** Window log entries of one entity; a power of two. Past it the windows of the entity are tiled. */
-  windowEntriesMax: z.number().int().min(64).max(1 << 20).default(4096),
-  /** No change of an entity stays off the changelog longer than this, unless `checkpointBytesMax` forbids it. */
-  checkpointIntervalMs: durationSchema.refine((ms) => ms >= 100, 'at least 100ms').default(10_000),
-  /** Changelog bytes of one transaction. */
-  checkpointBytesMax: z.number().int().min(1024).default(1 << 20),
-  /** Threads that run models. */
-  workers: z.number().int().min(1).max(64).default(1),
-  /** Aborted transactions in a row before the engine gives up. */
-  abortsInARowMax: z.number().int().min(1).default(20),
+  batchRecordsMax: z.number().int().min(1).max(16_384).default(2000).describe('Records of one batch, which is one transaction.'),
+  batchDelayMsMax: z.number().min(0).max(1000).default(5).describe('How long a batch that has a record waits for more, in ms.'),
+  batchesAheadMax: z.number().int().min(1).max(4).default(2).describe('Batches folded but not committed, besides the one that is committing.'),
+  recordBytesMax: z.number().int().min(1).default(1 << 20).describe('Largest value of an input record in bytes; a larger one is a dead letter.'),
+  batchBytesMax: z.number().int().min(1 << 20).default(256 << 20).describe('Records of one batch in bytes, and its outputs in bytes.'),
+  windowEntriesMax: z.number().int().min(64).max(1 << 20).default(4096).describe('Entries in the window log of one entity; a power of two. Past it the windows of that entity are tiled.'),
+  checkpointIntervalMs: durationSchema
+    .refine((ms) => ms >= 100, 'at least 100ms')
+    .default(10_000)
+    .describe('No change of an entity stays off the changelog longer than this, unless `checkpointBytesMax` forbids it. At least 100ms.'),
+  checkpointBytesMax: z.number().int().min(1024).default(1 << 20).describe('Changelog bytes of one transaction.'),
+  workers: z.number().int().min(1).max(64).default(1).describe('Threads that run models.'),
+  abortsInARowMax: z.number().int().min(1).default(20).describe('Aborted transactions in a row before the engine gives up.'),
 })
 
 export const topologySchema = z
   .strictObject({
-    name: identifier,
+    name: identifier.describe('Goes into every topic, group and id that the topology owns.'),
     source: sourceSchema,
-    stages: z.record(identifier, stageSchema),
+    stages: z.record(identifier, stageSchema).describe('Exactly one, under a name of your own.'),
     limits: limitsSchema.prefault({}),
   })
   .superRefine((topology, context) => {
