@@ -1,0 +1,317 @@
+import type { Clock } from '../../base/clock.js'
+import { HarrierError } from '../../base/errors.js'
+import type { Logger } from '../../base/logger.js'
+import { GenericDecoder } from '../../codec/generic-decoder.js'
+import { RegistryClient } from '../../codec/registry-client.js'
+import { KafkaAdmin } from '../../consumer/admin.js'
+import type { RdkafkaMessage } from '../../consumer/message-columns.js'
+import { KafkaSink } from '../../simulator/kafka-sink.js'
+import { LiveSimulator } from '../../simulator/live-simulator.js'
+import { secondsPerDay } from '../../simulator/parameters.js'
+import type { TransactionTable } from '../../simulator/transaction-table.js'
+import type { Connections } from '../../stack/connections.js'
+import type { Topology } from '../../topology/load-topology.js'
+import { topologyNames, type TopologyNames } from '../../topology/names.js'
+import { outputTopics } from '../../topology/open-engine.js'
+import { DemoCounts } from './demo-counts.js'
+import type { DemoPhase, DemoState } from './demo-state.js'
+import { EngineProcess } from './engine-process.js'
+import { HeldSink } from './held-sink.js'
+import { idOfOutput, idOfTransaction } from './output-ids.js'
+import { TopicFollower } from './topic-follower.js'
+
+export const demoLimits = {
+  partitions: 4,
+  /** Without a single new result for so long the rest counts as missing. Longer than a restore and an aborted transaction. */
+  resultMsMax: 60_000,
+  /** The same when the person wants to leave. */
+  leaveDrainMsMax: 1_000,
+  leaveFlushMsMax: 1_000,
+  leaveEngineMsMax: 1_800,
+  /** At an end of its own there is time for an orderly stop. */
+  endEngineMsMax: 5_000,
+  /** Reading what the last transactions committed. */
+  lastReadMsMax: 2_000,
+  leaveReadMsMax: 400,
+  pollMs: 20,
+  /** When day 0 begins: the published data set's own date. */
+  epochMs: Date.UTC(2018, 3, 1),
+  labelDelayMs: 7 * secondsPerDay * 1000,
+} as const
+
+export interface DemoOptions {
+  readonly connections: Connections
+  readonly topology: Topology
+  readonly namespace: string
+  readonly table: TransactionTable
+  /** Transactions in all; undefined: all that there are. */
+  readonly eventsMax: number | undefined
+  readonly historyDays: number
+  readonly perSecond: number
+  readonly killAfter: number | undefined
+  /** More options of `harrier run`. */
+  readonly engineArgs: readonly string[]
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** What happened, once everything has stopped. */
+export interface DemoResult {
+  readonly state: DemoState
+  /** All transactions that were wanted came out. */
+  readonly complete: boolean
+  readonly seconds: number
+  /** Results by the seconds from the first transaction to the last result. */
+  readonly eventsPerSecond: number
+  /** Of the transactions that came at a pace. */
+  readonly delayMs: { readonly p50: number; readonly p99: number }
+  /** The engine ended by itself: how, and its last lines. */
+  readonly death: { readonly how: string; readonly lastLines: readonly string[] } | undefined
+}
+
+/**
+ * The demonstration: simulator and verifier in this process, the engine as a child, on topics of a namespace of its own.
+ *
+ * Owns: the simulator with its producer, the follower, the engine's process. The broker stays when it ends.
+ */
+export class Demo {
+  readonly names: TopologyNames
+  readonly engine: EngineProcess
+  readonly #options: DemoOptions
+  readonly #historyEvents: number
+  readonly #pacedSeconds: number
+  /** The last transaction of history: it waits until the engine has caught up. */
+  readonly #holdAt: number
+  readonly #counts: DemoCounts
+  readonly #decoder: GenericDecoder
+  readonly #follower: TopicFollower
+  readonly #leaving = new AbortController()
+  #failure: unknown
+  #death: DemoResult['death']
+  #sink: HeldSink | undefined
+  #simulator: LiveSimulator | undefined
+  #phase: DemoPhase = 'history'
+  #startedMs = 0
+  #endedMs: number | undefined
+
+  constructor(options: DemoOptions) {
+    const { table, clock, connections, namespace, topology } = options
+    this.#options = options
+    this.names = topologyNames(topology, namespace)
+    const eventsMax = Math.min(options.eventsMax ?? table.rows, table.rows)
+    // With a number of events at most half of them are history.
+    const historyMax = options.eventsMax === undefined ? Infinity : Math.floor(eventsMax / 2)
+    const pacedFrom = Math.min(table.firstRowOfDay(options.historyDays), historyMax, table.rows)
+    this.#pacedSeconds = pacedFrom < table.rows ? table.seconds[pacedFrom]! : table.parameters.days * secondsPerDay
+    // The simulator parts history from the rest by the second.
+    this.#historyEvents = table.firstRowOfDay(this.#pacedSeconds / secondsPerDay)
+    this.#holdAt = Math.max(0, this.#historyEvents - 1)
+    this.#counts = new DemoCounts({ truth: { isFraud: (id) => table.isFraud[id] === 1 }, clock, idsMax: eventsMax, partitions: demoLimits.partitions, pacedFrom: this.#historyEvents })
+    this.#decoder = new GenericDecoder(new RegistryClient(connections.registryUrl, { clock, logger: options.logger }))
+    this.#follower = new TopicFollower(connections.brokers, clock)
+    const engineArgs = ['--topology', topology.file, '--namespace', namespace, '--instance-id', 'demo']
+    this.engine = new EngineProcess({
+      args: [...engineArgs, '--brokers', connections.brokers, '--registry', connections.registryUrl, ...options.engineArgs],
+      clock,
+      onDeath: (how, lastLines) => {
+        this.#death = { how, lastLines }
+        this.leave()
+      },
+    })
+  }
+
+  /** Topics, engine, reader and simulator. */
+  async #start(onStep: (text: string) => void): Promise<void> {
+    const { connections, clock, logger, table, namespace } = this.#options
+    onStep(`creating topics ${namespace}.*`)
+    const admin = new KafkaAdmin({ brokers: connections.brokers, clock })
+    await admin.start()
+    try {
+      const { partitions } = demoLimits
+      const inputs = [this.names.input, `${namespace}.labels`].map((topic) => ({ topic, partitions, config: { 'retention.ms': '-1' } }))
+      await admin.ensureTopics([...inputs, ...outputTopics(this.names, partitions)], { create: true })
+    } finally {
+      await admin.close()
+    }
+    if (this.#leaving.signal.aborted) return
+    onStep('starting the engine')
+    this.engine.start()
+    await this.#follower.connect()
+    const { scored, deadLetters, alerts } = this.names
+    const topics = [scored, deadLetters, alerts]
+    const from = topics.flatMap((topic) => Array.from({ length: demoLimits.partitions }, (_, partition) => ({ topic, partition, offset: 'earliest' as const })))
+    this.#follower.follow(from, (message) => this.#read(message)).catch((error: unknown) => this.#fail(error))
+    const { epochMs, labelDelayMs } = demoLimits
+    const sink = await KafkaSink.open(
+      { brokers: connections.brokers, registryUrl: connections.registryUrl, format: 'avro', transactionsTopic: this.names.input, labelsTopic: `${namespace}.labels`, clock, epochMs, labelDelayMs },
+      this.#leaving.signal,
+    )
+    this.#sink = new HeldSink(sink, this.#holdAt)
+    this.#startedMs = clock.monotonicMs()
+    this.#simulator = new LiveSimulator({
+      source: table,
+      sink: this.#sink,
+      clock,
+      epochMs,
+      labels: 'all',
+      labelDelayMs,
+      pace: { kind: 'rate', perSecond: this.#options.perSecond },
+      fastForwardDays: this.#pacedSeconds / secondsPerDay,
+      ...(this.#options.eventsMax === undefined ? {} : { eventsMax: this.#options.eventsMax }),
+    })
+    this.#simulator.done.catch((error: unknown) => this.#fail(error))
+  }
+
+  /**
+   * Starts everything, runs until all events came out or until `leave`, and stops everything, whatever went wrong.
+   * Throws what the start, the simulator or the reader threw.
+   */
+  async run(onStep: (text: string) => void, onStarted: () => void): Promise<DemoResult> {
+    const stopTicks = this.#options.clock.every(1000, () => this.#counts.tick())
+    let complete = false
+    try {
+      await this.#start(onStep)
+      if (this.#simulator && !this.#leaving.signal.aborted) onStarted()
+      complete = await this.#play()
+    } catch (error) {
+      this.#fail(error)
+    } finally {
+      await this.#stop()
+      stopTicks()
+    }
+    if (this.#failure !== undefined) throw this.#failure
+    const seconds = ((this.#endedMs ?? this.#options.clock.monotonicMs()) - this.#startedMs) / 1000
+    const { delay, verifier, lastResultMs } = this.#counts
+    const eventsPerSecond = Math.round(verifier.seen / Math.max(0.001, (lastResultMs - this.#startedMs) / 1000))
+    const delayMs = { p50: delay.quantile(0.5), p99: delay.quantile(0.99) }
+    return { state: this.state(), complete, seconds, eventsPerSecond, delayMs, death: this.#death }
+  }
+
+  /** Ends it, soon and in order. */
+  leave(): void {
+    this.#leaving.abort()
+  }
+
+  /** SIGKILL to the engine; a new one takes over. */
+  kill(): void {
+    this.engine.kill()
+  }
+
+  state(): DemoState {
+    const { verifier, frauds, fraudsCaught, fraudsDeclined, falseAlerts, perSecond, alertRows } = this.#counts
+    const { seen, scored, deadLetters, duplicates, unexpected, alerts } = verifier
+    const simulated = this.#simulator?.counters
+    const produced = simulated?.sent ?? 0
+    const { stats } = this.engine
+    return {
+      phase: this.#phase,
+      namespace: this.#options.namespace,
+      topology: this.#options.topology.name,
+      elapsedMs: (this.#endedMs ?? this.#options.clock.monotonicMs()) - this.#startedMs,
+      historyEvents: this.#historyEvents,
+      historyDays: this.#pacedSeconds / secondsPerDay,
+      eventTimeMs: simulated?.eventTimeMs ?? demoLimits.epochMs,
+      produced,
+      scored,
+      deadLetters,
+      waiting: Math.max(0, produced - seen),
+      missing: this.#phase === 'ended' && !this.#leaving.signal.aborted ? verifier.missingAtEnd(produced) : verifier.missing(),
+      duplicates,
+      unexpected,
+      perSecond,
+      delayMs: this.#counts.recentDelay(),
+      kills: this.engine.kills,
+      engine: { state: this.engine.state, upMs: this.engine.upMs },
+      models: stats?.models ?? [],
+      tasks: stats?.tasks ?? [],
+      frauds,
+      fraudsCaught,
+      fraudsDeclined,
+      alerts,
+      falseAlerts,
+      alertRows,
+    }
+  }
+
+  /** True when all that was produced has a result. */
+  async #play(): Promise<boolean> {
+    const { clock, killAfter } = this.#options
+    const simulator = this.#simulator
+    const { signal } = this.#leaving
+    let killed = killAfter === undefined
+    while (simulator && !signal.aborted) {
+      const { seen } = this.#counts.verifier
+      const { sent, phase } = simulator.counters
+      if (!killed && seen >= killAfter!) {
+        killed = true
+        this.kill()
+      }
+      if (this.#phase === 'history' && this.#sink!.holding) this.#phase = 'catching-up'
+      // Also where history is all that there is, nothing is held and the phase goes on.
+      if (phase === 'paced') this.#phase = 'live'
+      if (phase === 'ended') this.#phase = 'draining'
+      if (this.#phase === 'catching-up' && seen >= this.#holdAt) this.#sink!.release()
+      if (this.#phase === 'draining' && seen >= sent) return true
+      const sinceResultMs = clock.monotonicMs() - Math.max(this.#counts.lastResultMs, this.#startedMs)
+      if (this.#phase !== 'history' && seen < sent && sinceResultMs > demoLimits.resultMsMax) return false
+      await clock.sleep(demoLimits.pollMs, signal)
+    }
+    return false
+  }
+
+  async #stop(): Promise<void> {
+    const { clock } = this.#options
+    const leaving = this.#leaving.signal.aborted
+    const { verifier } = this.#counts
+    if (this.#simulator) {
+      this.#sink?.release()
+      const stopped = this.#simulator.stop().catch(() => undefined)
+      await Promise.race([stopped, clock.sleep(demoLimits.leaveFlushMsMax)])
+    }
+    if (leaving && this.#death === undefined && this.#failure === undefined) {
+      const endMs = clock.monotonicMs() + demoLimits.leaveDrainMsMax
+      const produced = this.#simulator?.counters.sent ?? 0
+      while (verifier.seen < produced && clock.monotonicMs() < endMs) await clock.sleep(demoLimits.pollMs)
+    }
+    await this.engine.stop(leaving ? demoLimits.leaveEngineMsMax : demoLimits.endEngineMsMax)
+    // A reader that failed cannot be asked how far it is.
+    await this.#follower.caughtUp(leaving ? demoLimits.leaveReadMsMax : demoLimits.lastReadMsMax).catch(() => false)
+    this.#phase = 'ended'
+    this.#endedMs = clock.monotonicMs()
+    await this.#follower.close()
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error instanceof Error ? error : new HarrierError('BROKER_UNAVAILABLE', String(error))
+    this.leave()
+  }
+
+  #read(message: RdkafkaMessage): void | Promise<void> {
+    const { topic, partition, value, timestamp } = message
+    if (topic === this.names.scored) return this.#counts.scored(partition, idOfOutput(value), timestamp)
+    if (topic === this.names.deadLetters) return this.#counts.deadLetter(partition, idOfTransaction(value))
+    return this.#readAlert(value)
+  }
+
+  async #readAlert(value: Buffer | null): Promise<void> {
+    const decoded = (await this.#decoder.decode(value, this.#leaving.signal)).value as AlertValue
+    this.#counts.alert(idOfOutput(value), {
+      eventTimeMs: Date.parse(decoded.event_time),
+      card: decoded.entity,
+      amountMinor: Number(decoded.attributes['amount'] ?? NaN),
+      score: decoded.score,
+      decision: decoded.decision,
+      model: decoded.model,
+    })
+  }
+}
+
+/** schemas/alert.avsc as the generic decoder gives it. */
+interface AlertValue {
+  readonly event_time: string
+  readonly entity: string
+  readonly score: number
+  readonly decision: string
+  readonly model: string
+  readonly attributes: Readonly<Record<string, unknown>>
+}
