@@ -35,7 +35,8 @@ export class DemoCounts {
   #before = new LatencyHistogram()
   #recentSinceMs: number
   #seenBefore = 0
-  /** When the newest new result was read. */
+  /** When the first and the newest result were read. */
+  firstResultMs: number | undefined
   lastResultMs: number
 
   constructor(options: { truth: Truth; clock: Clock; idsMax: number; partitions: number; pacedFrom: number }) {
@@ -49,7 +50,7 @@ export class DemoCounts {
   /** `timestampMs`: of the record, which is the one of its transaction's record. */
   scored(partition: number, id: number, timestampMs: number): void {
     if (!this.verifier.addScored(partition, id)) return
-    this.lastResultMs = this.#clock.monotonicMs()
+    this.#result()
     if (this.#truth.isFraud(id)) this.frauds++
     if (id < this.#pacedFrom) return
     const delayMs = this.#clock.nowMs() - timestampMs
@@ -58,7 +59,7 @@ export class DemoCounts {
   }
 
   deadLetter(partition: number, id: number): void {
-    if (this.verifier.addDeadLetter(partition, id)) this.lastResultMs = this.#clock.monotonicMs()
+    if (this.verifier.addDeadLetter(partition, id)) this.#result()
   }
 
   alert(id: number, alert: Omit<AlertRow, 'isFraud'>): void {
@@ -83,6 +84,17 @@ export class DemoCounts {
     this.#recentSinceMs = this.#clock.monotonicMs()
     this.#before = this.#recent
     this.#recent = new LatencyHistogram()
+  }
+
+  /** Results by the seconds from the first to the last, time without an engine included. */
+  get eventsPerSecond(): number {
+    const spanMs = this.lastResultMs - (this.firstResultMs ?? this.lastResultMs)
+    return spanMs > 0 ? Math.round((this.verifier.seen * 1000) / spanMs) : 0
+  }
+
+  #result(): void {
+    this.lastResultMs = this.#clock.monotonicMs()
+    this.firstResultMs ??= this.lastResultMs
   }
 
   recentDelay(): { p50: number; p99: number } {

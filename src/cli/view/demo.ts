@@ -61,7 +61,7 @@ export interface DemoResult {
   /** All transactions that were wanted came out. */
   readonly complete: boolean
   readonly seconds: number
-  /** Results by the seconds from the first transaction to the last result. */
+  /** Results by the seconds from the first to the last, time without an engine included. */
   readonly eventsPerSecond: number
   /** Of the transactions that came at a pace. */
   readonly delayMs: { readonly p50: number; readonly p99: number }
@@ -181,8 +181,7 @@ export class Demo {
     }
     if (this.#failure !== undefined) throw this.#failure
     const seconds = ((this.#endedMs ?? this.#options.clock.monotonicMs()) - this.#startedMs) / 1000
-    const { delay, verifier, lastResultMs } = this.#counts
-    const eventsPerSecond = Math.round(verifier.seen / Math.max(0.001, (lastResultMs - this.#startedMs) / 1000))
+    const { delay, eventsPerSecond } = this.#counts
     const delayMs = { p50: delay.quantile(0.5), p99: delay.quantile(0.99) }
     return { state: this.state(), complete, seconds, eventsPerSecond, delayMs, death: this.#death }
   }
