@@ -3,7 +3,7 @@
 Choices that come from the engine and not from taste:
 - Normalisation is part of the graph, so that a model file cannot meet rows that were scaled otherwise.
 - Only Gemm, MatMul, Conv and element-wise operators: the GRU operator is refused by onnxruntime's WebGPU provider.
-- Constant weights on the right of every Gemm and MatMul, no Log: their bits do not depend on the batch size (see README).
+- What stands right in a Gemm or MatMul is constant or belongs to one row, and there is no Log: so bits do not depend on the batch size (see README).
 """
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MASKED = -1e4  # added to attention logits of padding; far below any real one, s
 class Normalise(nn.Module):
     """z = clamp((x - mean) / sd), with the training rows' mean and standard deviation of each feature.
 
-    Skewed values come as logarithms already (`log_amount`, `log_since`); a logarithm in the graph would cost the equality of
-    bits across batch sizes where a vector register and its scalar tail round differently.
+    Skewed values come as logarithms already (`log_amount`, `log_since`). A logarithm in the graph would cost the equality of
+    bits across batch sizes: onnxruntime's Log rounds differently in a vector register and in the scalar tail.
     """
 
     def __init__(self, x: np.ndarray):
