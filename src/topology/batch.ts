@@ -90,10 +90,12 @@ export class Batch {
   partFor(task: Task, offset: number): TaskPart {
     const known = this.#partOfPartition.get(task.partition)
     if (known) return known
+    // The start of a partition without history: an abort goes back to it.
+    if (task.position < 0) task.position = offset
     const part: TaskPart = {
       task,
       sequence: task.nextSequence++,
-      from: task.position < 0 ? offset : task.position,
+      from: task.position,
       to: offset,
       positionBefore: task.position,
       streamTimeBefore: task.streamTimeMs,

@@ -17,6 +17,9 @@ const backoffMsMin = 10
 const backoffMsMax = 2000
 /** An idle poll returns after so long, so that stopping is quick. */
 const idlePollMsMax = 100
+/** A folder that has waited so long for a free batch pauses its partitions and goes on polling. */
+const parkedMsMax = 500
+const heldPollMsMax = 20
 
 export interface EngineParts {
   readonly stage: Stage
@@ -58,6 +61,8 @@ export class Engine {
   readonly #consumer: GroupConsumer
   readonly #free: Batch[]
   readonly #folded: FoldedBatch[] = []
+  /** Takes what an empty poll should not have given. */
+  readonly #scrap: Batch
   readonly #changed = new Condition()
   readonly #restoring = new Map<number, { cancelled: boolean; done: Promise<void> }>()
   #restoreTurn: Promise<void> = Promise.resolve()
@@ -75,6 +80,7 @@ export class Engine {
     this.#parts = parts
     const { limits } = parts.stage.topology.spec
     this.#free = Array.from({ length: limits.batchesAheadMax + 2 }, () => parts.stage.makeBatch())
+    this.#scrap = parts.stage.makeBatch({ recordsMax: 1 })
     this.#consumer = parts.makeConsumer({
       onAssigned: (partitions) => this.#onAssigned(partitions),
       onRevoked: (partitions) => this.#release(partitions, 'revoked'),
@@ -131,8 +137,7 @@ export class Engine {
       batch.polledAtMs = clock.monotonicMs()
       const loading = stage.decoder.prepare(batch.records, 0, this.#loadingStopper.signal)
       if (loading && !(await this.#loadWhilePolling(loading))) {
-        await this.#seekToPositions()
-        this.#free.push(batch)
+        await this.#unpoll(batch)
         continue
       }
       await this.#checkpoint(batch)
@@ -247,6 +252,17 @@ export class Engine {
     })
   }
 
+  /** A batch that was polled and not folded: its records come again. */
+  async #unpoll(batch: Batch): Promise<void> {
+    const { records } = batch
+    for (let row = 0; row < records.count; row++) {
+      const task = this.#parts.stage.tasks[records.partition[row]!]
+      if (task && task.position < 0) task.position = records.offset[row]!
+    }
+    await this.#seekToPositions()
+    this.#free.push(batch)
+  }
+
   async #seekToPositions(): Promise<void> {
     const { stage, names } = this.#parts
     for (const { partition } of this.#consumer.assignment()) {
@@ -310,9 +326,18 @@ export class Engine {
   }
 
   async #park(until: () => boolean): Promise<void> {
+    const { clock } = this.#parts
     this.#folderParked = true
     this.#changed.notify()
-    await this.#changed.until(until)
+    const waiting = new AbortController()
+    let long = false
+    void clock.sleep(parkedMsMax, waiting.signal).then(() => {
+      long = true
+      this.#changed.notify()
+    })
+    await this.#changed.until(() => until() || long)
+    waiting.abort()
+    if (!until()) await this.#holdBack(until)
     this.#folderParked = false
   }
 
@@ -320,13 +345,8 @@ export class Engine {
     return this.#stopping && this.#folderParked
   }
 
-  /**
-   * Waits for schemas while the group is kept alive by empty polls of paused partitions. False when a rebalance or a
-   * stop came first.
-   */
+  /** Waits for schemas. False when a rebalance or a stop came first. */
   async #loadWhilePolling(loading: Promise<void>): Promise<boolean> {
-    const partitions = this.#consumer.assignment()
-    this.#consumer.pause(partitions)
     let outcome: 'pending' | 'loaded' | 'stopped' = 'pending'
     loading.then(
       () => (outcome = 'loaded'),
@@ -335,14 +355,25 @@ export class Engine {
         if (!this.#loadingStopper.signal.aborted && !(error instanceof HarrierError && error.code === 'REGISTRY_UNAVAILABLE')) this.#fail(error)
       },
     )
-    const scrap = this.#parts.stage.makeBatch({ recordsMax: 1 }).records
-    while ((outcome as string) === 'pending') {
-      scrap.reset()
-      const stray = await this.#consumer.poll(scrap, { recordsMax: 1, delayMsMax: 20 })
-      assert(stray === 0, 'a paused partition gives no records')
-    }
-    await this.#consumer.resume(this.#consumer.assignment().filter(({ partition }) => !this.#restoring.has(partition)))
+    await this.#holdBack(() => (outcome as string) !== 'pending')
     return (outcome as string) === 'loaded'
+  }
+
+  /** Back pressure: partitions are paused, and empty polls keep the membership alive, until the condition holds. */
+  async #holdBack(until: () => boolean): Promise<void> {
+    const { names } = this.#parts
+    this.#consumer.pause(this.#consumer.assignment())
+    while (!until() && !this.#fatal) {
+      const scrap = this.#scrap.records
+      scrap.reset()
+      const strays = await this.#consumer.poll(scrap, { recordsMax: 1, delayMsMax: heldPollMsMax })
+      if (strays === 0) continue
+      // A restored partition was opened meanwhile: its record is read again later.
+      const stray = { topic: names.input, partition: scrap.partition[0]! }
+      this.#consumer.pause([stray])
+      await this.#consumer.seek(stray, scrap.offset[0]!)
+    }
+    if (!this.#fatal) await this.#consumer.resume(this.#consumer.assignment().filter(({ partition }) => !this.#restoring.has(partition)))
   }
 
   #fail(error: unknown): void {
