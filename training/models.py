@@ -2,7 +2,7 @@
 
 Choices that come from the engine and not from taste:
 - Normalisation is part of the graph, so that a model file cannot meet rows that were scaled otherwise.
-- Only Gemm, MatMul, Conv and element-wise operators: the GRU operator is refused by onnxruntime's WebGPU provider.
+- Only Gemm, MatMul, Softmax and element-wise operators: the GRU operator is refused by onnxruntime's WebGPU provider.
 - What stands right in a Gemm or MatMul is constant or belongs to one row, and there is no Log: so bits do not depend on the batch size (see README).
 """
 from __future__ import annotations
@@ -119,8 +119,8 @@ class AttentionModel(nn.Module):
 class CnnModel(nn.Module):
     """x [B, W, F] -> logit [B]: three convolutions over the window, aligned to end on the newest row.
 
-    Each stride equals its kernel, so a convolution is a matrix product over reshaped rows: the same numbers as Conv1d, without
-    onnxruntime's per-image unfolding, which took two thirds of the time. The head also sees the newest row itself.
+    Each stride equals its kernel, so a convolution is a matrix product over reshaped rows: what Conv1d computes, without
+    unfolding each window first, which costs more than the product. The head also sees the newest row itself.
     """
 
     kind = 'window'
