@@ -3,21 +3,27 @@ import { register as bench } from './bench.js'
 import { register as doctor } from './doctor.js'
 import { register as features } from './features.js'
 import { register as models } from './models.js'
+import { register as forget } from './forget.js'
 import { register as simulate } from './simulate.js'
+import { register as soak } from './soak.js'
 import { register as stack } from './stack.js'
 import { register as start } from './start.js'
 import { register as run } from './run.js'
+import { register as tail } from './tail.js'
 import { register as topology } from './topology.js'
 
 /** Each file of this folder adds one command (or group of commands). One line each, in the order of `harrier --help`. */
 export const commands: ((program: Command) => void)[] = [
   start,
   run,
+  tail,
   topology,
   features,
+  forget,
   models,
   simulate,
   stack,
+  soak,
   bench,
   doctor,
 ]

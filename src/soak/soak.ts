@@ -1,0 +1,183 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../base/clock.js'
+import { silentLogger } from '../base/logger.js'
+import { uniqueSuffix } from '../base/prng.js'
+import { loadOwnSchema } from '../codec/schema-files.js'
+import { RegistryClient } from '../codec/registry-client.js'
+import { KafkaAdmin } from '../consumer/admin.js'
+import { RangeReader } from '../consumer/range-reader.js'
+import { loadTopology } from '../topology/load-topology.js'
+import { topologyNames, type TopologyNames } from '../topology/names.js'
+import { outputTopics } from '../topology/open-engine.js'
+import { Feeder } from './feeder.js'
+import { readRun } from './run-records.js'
+import { makeSchedule, type Step } from './schedule.js'
+import { SoakGroup, type GroupOutcome } from './soak-group.js'
+import { soakRecords, type SoakRecord } from './soak-input.js'
+import { writeSoakTopology } from './soak-topology.js'
+import { referenceOf, verifyRun, type Findings, type Reference } from './verify.js'
+
+export interface SoakOptions {
+  readonly brokers: string
+  readonly registryUrl: string
+  /** SIGKILLs in all groups together. */
+  readonly kills: number
+  readonly seed: number
+  /** Records of each group. */
+  readonly events: number
+  readonly groups: number
+  readonly instances: number
+  readonly partitions: number
+  readonly workers: number
+  /** Leave the topics for a look afterwards. */
+  readonly keep: boolean
+  /** Only for a broker that is the soak's own. */
+  readonly restartBroker: (() => Promise<void>) | undefined
+  readonly signal: AbortSignal
+  readonly onProgress: (text: string) => void
+}
+
+export interface SoakGroupResult extends Findings {
+  readonly name: string
+  readonly outcome: GroupOutcome
+}
+
+export interface SoakResult {
+  readonly kills: number
+  readonly events: number
+  readonly lost: number
+  readonly doubled: number
+  readonly changed: number
+  readonly unproved: number
+  readonly disorder: number
+  /** Processes that ended by themselves, and groups that stopped for good. */
+  readonly deaths: number
+  readonly stalled: number
+  readonly restores: number
+  readonly restoredRecords: number
+  readonly inTransaction: number
+  readonly killsByKind: Readonly<Record<string, number>>
+  readonly seconds: number
+  readonly seed: number
+  readonly groups: readonly SoakGroupResult[]
+}
+
+const cards = 60
+
+/**
+ * One uninterrupted run for the reference, then groups that live through seeded kills on the same records; afterwards
+ * what committed readers see is compared record by record.
+ */
+export async function soak(options: SoakOptions): Promise<SoakResult> {
+  const { seed, groups, onProgress, signal } = options
+  const clock = systemClock
+  const startedMs = clock.monotonicMs()
+  const folder = mkdtempSync(join(tmpdir(), 'harrier-soak-'))
+  const file = writeSoakTopology(folder)
+  const topology = loadTopology(file)
+  const run = uniqueSuffix()
+  const namespaces = ['reference', ...Array.from({ length: groups }, (_, group) => `group${group}`)].map((name) => `soak-${run}.${name}`)
+  const names = namespaces.map((namespace) => topologyNames(topology, namespace))
+  const admin = new KafkaAdmin({ brokers: options.brokers, clock })
+  const reader = new RangeReader({ brokers: options.brokers, clock, logger: silentLogger })
+  try {
+    await admin.start()
+    await reader.start()
+    const registry = new RegistryClient(options.registryUrl, { clock, logger: silentLogger })
+    const schemaId = await registry.register(`${names[0]!.input}-value`, loadOwnSchema('transaction'), signal)
+    const records = soakRecords({ events: options.events, partitions: options.partitions, cards, seed, schemaId })
+    const inputs = byPartition(records, options.partitions)
+    const soakRun = (name: string, index: number, steps: readonly Step[], instances: number): Promise<GroupOutcome> =>
+      liveThrough({ ...options, name, steps, instances, records, names: names[index]!, namespace: namespaces[index]!, file, admin, reader })
+
+    onProgress(`reference: ${records.length} records, 1 process, uninterrupted`)
+    const uninterrupted = await soakRun('reference', 0, [], 1)
+    const left = await readRun(options.brokers, names[0]!)
+    const reference = referenceOf(inputs, left)
+    const referenceResult = judge('reference', uninterrupted, inputs, left, reference)
+    const outcomes = await Promise.all(
+      Array.from({ length: groups }, (_, group) => {
+        const kills = Math.floor(((group + 1) * options.kills) / groups) - Math.floor((group * options.kills) / groups)
+        // One group breaks the broker, for all.
+        const broker = options.restartBroker !== undefined && group === 0
+        return soakRun(`group ${group}`, group + 1, makeSchedule({ kills, seed: seed + group, instances: options.instances, broker }), options.instances)
+      }),
+    )
+    const results = [referenceResult]
+    for (const [group, outcome] of outcomes.entries()) {
+      if (signal.aborted) break
+      onProgress(`group ${group}: reading back`)
+      results.push(judge(`group ${group}`, outcome, inputs, await readRun(options.brokers, names[group + 1]!), reference))
+    }
+    return summary(results, options, records.length, (clock.monotonicMs() - startedMs) / 1000)
+  } finally {
+    await reader.close()
+    if (options.keep) onProgress(`kept: topics soak-${run}.*`)
+    else for (const each of names) await removeTopics(admin, each)
+    await admin.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+interface GroupRun extends SoakOptions {
+  readonly name: string
+  readonly steps: readonly Step[]
+  readonly records: readonly SoakRecord[]
+  readonly names: TopologyNames
+  readonly namespace: string
+  readonly file: string
+  readonly admin: KafkaAdmin
+  readonly reader: RangeReader
+}
+
+async function liveThrough(run: GroupRun): Promise<GroupOutcome> {
+  const { brokers, registryUrl, names, partitions, admin } = run
+  await admin.ensureTopics([{ topic: names.input, partitions, config: { 'retention.ms': '-1' } }, ...outputTopics(names, partitions)], { create: true })
+  const feeder = new Feeder({ brokers, topic: names.input, records: run.records, clock: systemClock })
+  await feeder.start()
+  const args = ['--topology', run.file, '--namespace', run.namespace, '--brokers', brokers, '--registry', registryUrl, '--workers', String(run.workers)]
+  const { name, instances, steps, reader, restartBroker, signal, onProgress } = run
+  return new SoakGroup({ name, brokers, names, partitions, instances, steps, events: run.records.length, feeder, args, reader, restartBroker, clock: systemClock, signal, onProgress }).run()
+}
+
+function judge(name: string, outcome: GroupOutcome, inputs: readonly (readonly SoakRecord[])[], records: Awaited<ReturnType<typeof readRun>>, reference: Reference): SoakGroupResult {
+  return { name, outcome, ...verifyRun(inputs, records, reference) }
+}
+
+function byPartition(records: readonly SoakRecord[], partitions: number): SoakRecord[][] {
+  const inputs: SoakRecord[][] = Array.from({ length: partitions }, () => [])
+  for (const record of records) inputs[record.partition]!.push(record)
+  return inputs
+}
+
+function summary(groups: readonly SoakGroupResult[], options: SoakOptions, records: number, seconds: number): SoakResult {
+  const sum = (of: (group: SoakGroupResult) => number): number => groups.reduce((total, group) => total + of(group), 0)
+  const killsByKind: Record<string, number> = {}
+  for (const { outcome } of groups) for (const [kind, kills] of Object.entries(outcome.killsByKind)) killsByKind[kind] = (killsByKind[kind] ?? 0) + kills
+  return {
+    kills: sum(({ outcome }) => outcome.kills),
+    events: records * (groups.length - 1),
+    lost: sum(({ lost }) => lost),
+    doubled: sum(({ doubled }) => doubled),
+    changed: sum(({ changed }) => changed),
+    unproved: sum(({ unproved }) => unproved),
+    disorder: sum(({ disorder }) => disorder),
+    deaths: sum(({ outcome }) => outcome.deaths.length),
+    stalled: sum(({ outcome }) => (outcome.stalled === undefined ? 0 : 1)),
+    restores: sum(({ outcome }) => outcome.restores),
+    restoredRecords: sum(({ outcome }) => outcome.restoredRecords),
+    inTransaction: sum(({ outcome }) => outcome.inTransaction),
+    killsByKind,
+    seconds: Math.round(seconds * 10) / 10,
+    seed: options.seed,
+    groups,
+  }
+}
+
+async function removeTopics(admin: KafkaAdmin, { input, sinks, group }: TopologyNames): Promise<void> {
+  await admin.deleteTopics([input, ...sinks])
+  // A group whose members' sessions still run cannot be deleted; it is forgotten when its offsets expire.
+  await admin.deleteGroup(group).catch(() => undefined)
+}
