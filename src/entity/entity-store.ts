@@ -102,6 +102,21 @@ export class EntityStore {
     return fresh
   }
 
+  /** The entity is erased on request: its slot is as if it had never been used. */
+  forget(slot: number, undo: UndoLog | null): void {
+    const core = this.slots.coreOf(slot)
+    const word = this.slots.wordOf(slot)
+    undo?.steps.push(slot)
+    undo?.words.append(core, word, this.slots.coreWords)
+    this.#clear(core, word, undo)
+    this.log.noEntry(undo)
+  }
+
+  /** True when the slot holds nothing: never used, cleared or forgotten. */
+  isEmpty(slot: number): boolean {
+    return this.slots.coreOf(slot)[this.slots.wordOf(slot) + eventsWord] === 0
+  }
+
   /** The windows as they would be with this event, leaving the state as it is (late events). Slot 0: no entity. */
   peek(slot: number, timeMs: number, values: Float64Array, streamTimeMs: number): void {
     const core = this.slots.coreOf(slot)

@@ -9,7 +9,7 @@ import type { Frame } from '../inference/frame.js'
 import type { Task, TaskPart } from './task.js'
 
 /** What became of a record. */
-export const Disposition = { scored: 0, deadLetter: 1 } as const
+export const Disposition = { scored: 0, deadLetter: 1, control: 2 } as const
 
 /** Rows of outputs beyond two for each record (scored event or dead letter, and alert): lineage records of the tasks. */
 export const partitionsMax = 4096
@@ -19,6 +19,13 @@ export const checkpointRowsMax = 4096
 export interface DeadLetterCause {
   readonly code: string
   readonly message: string
+}
+
+/** An entity that is gone; its deletion record keeps `asOf` until no restore can need it. */
+export interface DeletedEntity {
+  readonly key: Uint8Array
+  readonly partition: number
+  readonly asOf: number
 }
 
 /** Everything that one batch needs on its way from poll to commit, allocated once and used again. */
@@ -37,6 +44,9 @@ export class Batch {
   readonly checkpointedSince: number[] = []
   /** Expired entities that the batch deletes from the changelog. */
   readonly swept = new IntStack()
+  /** Entities whose deletion the batch carries, and those whose null may follow it. */
+  readonly deleted: DeletedEntity[] = []
+  readonly tombstoned: DeletedEntity[] = []
   /** Partitions with records in the batch. */
   readonly partitions = new Set<number>()
   /** While a restore folds several batches as one: the sequence of each row's batch. */
@@ -81,6 +91,8 @@ export class Batch {
     this.checkpointed.clear()
     this.checkpointedSince.length = 0
     this.swept.clear()
+    this.deleted.length = 0
+    this.tombstoned.length = 0
     this.causes.clear()
     this.parts.length = 0
     this.#partOfPartition.clear()

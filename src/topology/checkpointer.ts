@@ -1,4 +1,5 @@
-import { checkpointRowsMax, type Batch } from './batch.js'
+import { hashKey } from '../entity/key-index.js'
+import { checkpointRowsMax, type Batch, type DeletedEntity } from './batch.js'
 import type { Stage } from './stage.js'
 import type { Task } from './task.js'
 import { Sink } from './names.js'
@@ -8,6 +9,8 @@ import { appendDeletion, appendSlotRecord } from './slot-record.js'
 const sweptPerTurn = 256
 /** Between two turns at least this part of the interval passes, so that a turn is worth its wait for the scorer. */
 const turnsPerInterval = 100
+/** Deleted entities whose null is still to follow; past it their small deletion records simply stay. */
+const deletedMax = 100_000
 
 /**
  * The fuzzy checkpoint: each transaction carries the changelog records of some slots that have been dirty longest, so
@@ -23,6 +26,8 @@ export class Checkpointer {
   readonly #bytesMax: number
   #lastTurnMs = -Infinity
   #sweepAt = 1
+  /** Deletions that have committed or are about to, oldest first. */
+  readonly #deleted: DeletedEntity[] = []
   /** Changelog written, for metrics. */
   records = 0
   bytes = 0
@@ -53,6 +58,7 @@ export class Checkpointer {
       }
     }
     this.#sweep(batch)
+    this.#bury(batch)
     this.bytes += batch.outputs.arena.used - startBytes
   }
 
@@ -66,6 +72,10 @@ export class Checkpointer {
       task?.dirty.unshift(slot)
     }
     batch.swept.clear()
+    this.#deleted.unshift(...batch.tombstoned)
+    for (const deleted of batch.deleted) this.#deleted.splice(this.#deleted.lastIndexOf(deleted), 1)
+    batch.tombstoned.length = 0
+    batch.deleted.length = 0
   }
 
   /** The batch has committed: entities that expired and were not touched since are gone. */
@@ -87,8 +97,43 @@ export class Checkpointer {
     store.markClean(slot)
     const row = this.#begin(batch, task, slot)
     const at = batch.outputs.arena.used
+    if (store.isEmpty(slot)) return this.#delete(batch, task, slot, row)
     const size = appendSlotRecord(batch.outputs.arena, { store, memory: this.#stage.scorer.memory }, slot, task.nextSequence - 1)
     batch.outputs.setValue(row, at, size)
+  }
+
+  #delete(batch: Batch, task: Task, slot: number, row: number): void {
+    const at = batch.outputs.arena.used
+    const asOf = task.nextSequence - 1
+    batch.outputs.setValue(row, at, appendDeletion(batch.outputs.arena, asOf))
+    if (this.#deleted.length >= deletedMax) return
+    const deleted = { key: Uint8Array.from(this.#stage.store.slots.keyOf(slot)), partition: task.partition, asOf }
+    this.#deleted.push(deleted)
+    batch.deleted.push(deleted)
+  }
+
+  /** A null may follow a deletion once every batch that a restore would fold comes after it. */
+  #bury(batch: Batch): void {
+    const { store, tasks } = this.#stage
+    const kept: DeletedEntity[] = []
+    if (this.#deleted.length === 0 || this.#deleted.length === batch.deleted.length) return
+    for (const deleted of this.#deleted) {
+      const task = tasks[deleted.partition]
+      if (!task) continue
+      const oldestDirty = task.dirty.length > 0 ? store.dirtySince(task.dirty.at(0)) : task.nextSequence
+      if (deleted.asOf >= oldestDirty - 1 || !batch.partitions.has(deleted.partition) || !hasRoom(batch)) {
+        kept.push(deleted)
+        continue
+      }
+      batch.tombstoned.push(deleted)
+      const hash = hashKey(deleted.key, 0, deleted.key.length)
+      // An entity that has come back has a newer record, or will have one: a null now would hide that.
+      if (task.index.find(deleted.key, 0, deleted.key.length, hash) >= 0) continue
+      const row = batch.outputs.begin(Sink.state, deleted.partition, 0, batch.records.timestamp[0]!)
+      batch.outputs.setKey(row, batch.outputs.arena.append(deleted.key), deleted.key.length)
+      this.records++
+    }
+    this.#deleted.splice(0, this.#deleted.length, ...kept)
   }
 
   /** Entities that have expired in event time, and whose last state is on the changelog, leave a deletion there. */
@@ -102,9 +147,7 @@ export class Checkpointer {
       if (!task || !batch.partitions.has(task.partition) || store.dirtySince(slot) !== Infinity) continue
       if (!store.isFresh(slot, task.streamTimeMs)) continue
       batch.swept.push(slot)
-      const row = this.#begin(batch, task, slot)
-      const at = batch.outputs.arena.used
-      batch.outputs.setValue(row, at, appendDeletion(batch.outputs.arena, task.nextSequence - 1))
+      this.#delete(batch, task, slot, this.#begin(batch, task, slot))
     }
   }
 
@@ -126,5 +169,5 @@ export class Checkpointer {
 }
 
 function hasRoom(batch: Batch): boolean {
-  return batch.checkpointed.length + batch.swept.length < checkpointRowsMax
+  return batch.checkpointed.length + batch.swept.length + batch.tombstoned.length < checkpointRowsMax
 }

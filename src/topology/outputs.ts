@@ -108,6 +108,7 @@ export class Outputs {
       this.#scored.setLineage(part.task.name, part.sequence)
       this.#alerts.setLineage(part.task.name, part.sequence)
       for (let row = part.firstRow; row >= 0; row = batch.nextRow[row]!) {
+        if (batch.disposition[row] === Disposition.control) continue
         if (batch.disposition[row] === Disposition.deadLetter) {
           const { code, message } = batch.causes.get(row)!
           appendDeadLetter(

@@ -9,6 +9,7 @@ import { FeatureProgram, neededFields, windowNeeds } from '../features/feature-p
 import { NO_UPDATE, RESET } from '../inference/frame.js'
 import type { ScoreOptions, Scorer } from '../inference/scorer.js'
 import { Batch, Disposition } from './batch.js'
+import { isForgetRecord } from './control-record.js'
 import { Checkpointer } from './checkpointer.js'
 import type { Topology } from './load-topology.js'
 import { Task, type TaskPart } from './task.js'
@@ -115,6 +116,10 @@ export class Stage {
         part = batch.partFor(task, records.offset[row]!)
       }
       this.#link(batch, part!, row)
+      if (records.valueBytes[row]! < 0 && isForgetRecord(records, row)) {
+        this.#forget(batch, task!, part!, row)
+        continue
+      }
       const cause = this.#refusal(batch, row)
       if (cause) {
         this.#deadLetter(batch, part!, row, cause.code, cause.message)
@@ -247,6 +252,23 @@ export class Stage {
 
   #oldestDirty({ task, sequence }: TaskPart): number {
     return task.dirty.length > 0 ? this.store.dirtySince(task.dirty.at(0)) : sequence + 1
+  }
+
+  /** A control record: the entity that its key names is forgotten from here on, in a replay too. */
+  #forget(batch: Batch, task: Task, part: TaskPart, row: number): void {
+    const { records, sequences } = batch
+    batch.disposition[row] = Disposition.control
+    const bytes = records.arena.bytes
+    const at = records.keyAt[row]!
+    const length = records.keyBytes[row]!
+    const slot = length > 0 ? task.index.find(bytes, at, length, hashKey(bytes, at, length)) : -1
+    const sequence = sequences ? sequences[row]! : part.sequence
+    if (slot < 0 || (sequences && sequence <= this.store.asOf(slot))) return
+    this.store.forget(slot, sequences ? null : batch.undo)
+    if (this.store.markDirty(slot, sequence)) {
+      task.dirty.push(slot)
+      part.dirtied++
+    }
   }
 
   #releaseFrame(batch: Batch): void {
