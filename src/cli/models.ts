@@ -54,13 +54,15 @@ interface Summary {
 function summary({ reference, manifest, file }: LoadedModel): Summary {
   const { kind, features, window, sha256, description } = manifest
   const hidden = kind === 'recurrent' ? hiddenFloatsOf(manifest) : null
-  return { model: reference, kind, features: features.length, window: window ?? null, hidden, bytes: statSync(file).size, sha256, description: description ?? '' }
+  const shape = { features: features.length, window: window ?? null, hidden }
+  return { model: reference, kind, ...shape, bytes: statSync(file).size, sha256, description: description ?? '' }
 }
 
 function table(rows: readonly Summary[]): string {
   const head = ['MODEL', 'KIND', 'FEATURES', 'WINDOW', 'HIDDEN', 'KB', 'SHA256', 'DESCRIPTION']
-  const cells = rows.map((row) => [
-    row.model, row.kind, String(row.features), String(row.window ?? '-'), String(row.hidden ?? '-'), String(Math.ceil(row.bytes / 1024)), row.sha256.slice(0, 12), row.description,
+  const number = (value: number | null): string => (value === null ? '-' : String(value))
+  const cells = rows.map(({ model, kind, features, window, hidden, bytes, sha256, description }) => [
+    model, kind, number(features), number(window), number(hidden), number(Math.ceil(bytes / 1024)), sha256.slice(0, 12), description,
   ])
   const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => row[column]!.length)))
   return [head, ...cells].map((row) => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd()}\n`).join('')

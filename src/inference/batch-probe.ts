@@ -9,7 +9,9 @@ const probeSeed = 20_231
 /** Paddings that are tried, the smallest first. */
 const multiples: readonly number[] = [1, 2, 4, 8, 16, 32, 64]
 /** Batch sizes that are tried, as far as they are multiples of the padding and within the model's limit. */
-const sizes: readonly number[] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 192, 255, 256, 384, 511, 512]
+const sizes: readonly number[] = [
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 192, 255, 256, 384, 511, 512,
+]
 
 /**
  * The smallest padding with which a row's outputs have the same bits at every batch size and in every place of the batch.
@@ -45,8 +47,8 @@ interface ProbeInput {
 
 function makeProbe(graph: Graph): ProbeInput[] {
   const prng = new Prng(probeSeed)
-  const inputs = [graph.features, ...graph.extras, ...graph.states.map((state) => ({ name: state.input, what: 'state', type: 'float32' as const, shape: state.shape }))]
-  return inputs.map(({ name, what, type, shape }) => {
+  const states = graph.states.map((state) => ({ name: state.input, what: 'state', type: 'float32' as const, shape: state.shape }))
+  return [graph.features, ...graph.extras, ...states].map(({ name, what, type, shape }) => {
     const axis = shape.indexOf(null)
     const outer = shape.slice(0, axis).reduce<number>((product, size) => product * size!, 1)
     const inner = shape.slice(axis + 1).reduce<number>((product, size) => product * size!, 1)

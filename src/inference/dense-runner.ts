@@ -62,7 +62,8 @@ export class DenseRunner implements ModelRunner {
     else if (manifest.layout === 'time-major') transpose(this.#inputBits, gather.bits, from * floats, rows, batch, gather.window, gather.features)
     else this.#inputBits.set(gather.bits.subarray(from * floats, (from + rows) * floats))
     if (manifest.layout !== 'time-major' || gather === null) this.#inputBits.fill(0, rows * floats, batch * floats)
-    const feeds: Feeds = { [graph.features.name]: new Tensor('float32', this.#input.subarray(0, batch * floats), withBatch(graph.features.shape, batch)) }
+    const tensor = new Tensor('float32', this.#input.subarray(0, batch * floats), withBatch(graph.features.shape, batch))
+    const feeds: Feeds = { [graph.features.name]: tensor }
     for (const extra of graph.extras) feeds[extra.name] = extraTensor(extra, gather!, from, rows, batch, manifest.layout === 'time-major')
     return feeds
   }

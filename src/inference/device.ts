@@ -19,7 +19,9 @@ const autoOrder: readonly Device[] = ['cuda', 'webgpu']
  * Creates a session by the device policy. A device named explicitly runs the whole graph or fails with DEVICE_UNAVAILABLE;
  * `auto` falls back to the CPU and keeps the causes in `deviceNote`.
  */
-export async function openSession(bytes: Uint8Array<ArrayBuffer>, reference: string, policy: DevicePolicy): Promise<DeviceInUse & { session: InferenceSession }> {
+export async function openSession(
+  bytes: Uint8Array<ArrayBuffer>, reference: string, policy: DevicePolicy,
+): Promise<DeviceInUse & { session: InferenceSession }> {
   if (policy !== 'auto') {
     const missing = whyNotBundled(policy)
     if (missing) throw new HarrierError('DEVICE_UNAVAILABLE', `${reference} cannot run on ${policy}: ${missing}`)

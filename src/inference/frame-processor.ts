@@ -45,7 +45,8 @@ export interface ProcessHooks {
 
 /** The sequence layout of a stage and its models. */
 export function sequenceLayout(models: readonly { model: LoadedModel }[], features: number, window: number, chunkSlots: number): SequenceLayout {
-  const hidden = models.filter(({ model }) => model.manifest.kind === 'recurrent').map(({ model }) => ({ identity: model.manifest.sha256, floats: hiddenFloatsOf(model.manifest) }))
+  const recurrent = models.map(({ model }) => model.manifest).filter((manifest) => manifest.kind === 'recurrent')
+  const hidden = recurrent.map((manifest) => ({ identity: manifest.sha256, floats: hiddenFloatsOf(manifest) }))
   return { features, window, hidden, chunkSlots }
 }
 
@@ -56,7 +57,10 @@ export class FrameProcessor {
   readonly #memory: SequenceMemory
   readonly #clock: Clock
 
-  constructor(memory: SequenceMemory, models: readonly { open: OpenModel; model: LoadedModel }[], features: readonly string[], rowsMax: number, clock: Clock) {
+  /** `features`: names of the stage's features, in the order of its rows. */
+  constructor(
+    memory: SequenceMemory, models: readonly { open: OpenModel; model: LoadedModel }[], features: readonly string[], rowsMax: number, clock: Clock,
+  ) {
     const windows: WindowGather[] = []
     const hidden: HiddenGather[] = []
     const runners = models.map(({ open, model }, index) => {
@@ -72,7 +76,8 @@ export class FrameProcessor {
         if (!gather) windows.push((gather = { window, features: floats, map, bits: new Int32Array(0), lengths: new Int32Array(rowsMax) }))
         return { index, hidden: -1, runner: new DenseRunner(open, map, gather) }
       }
-      const gather = { epoch: open.epoch, features: floats, map, source: new Int32Array(rowsMax), warmCount: 0, warmLengths: new Int32Array(rowsMax), warmBits: new Int32Array(0) }
+      const warm = { warmCount: 0, warmLengths: new Int32Array(rowsMax), warmBits: new Int32Array(0) }
+      const gather = { epoch: open.epoch, features: floats, map, source: new Int32Array(rowsMax), ...warm }
       hidden.push(gather)
       return { index, hidden: hidden.length - 1, runner: new RecurrentRunner(open, gather, memory, hidden.length - 1) }
     })

@@ -97,7 +97,9 @@ export class Frame {
     const ringHeadAt = carve.take(rowsMax * 4)
     const placeAt = carve.take(rowsMax * 4)
     const overwrittenAt = carve.take(rowsMax * features * 4)
-    const hiddenAt = hiddenFloats.map((floats) => ({ saved: carve.take(rowsMax), meta: carve.take(rowsMax * 8), bits: carve.take(rowsMax * floats * 4) }))
+    const hiddenAt = hiddenFloats.map((floats) => {
+      return { saved: carve.take(rowsMax), meta: carve.take(rowsMax * 8), bits: carve.take(rowsMax * floats * 4) }
+    })
     this.shape = shape
     this.index = index
     this.memory = memory ?? new SharedArrayBuffer(carve.bytes)

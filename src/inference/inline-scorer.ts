@@ -2,7 +2,7 @@ import type { Frame } from './frame.js'
 import { FrameProcessor } from './frame-processor.js'
 import { openModel, type OpenModel } from './open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
-import type { ScoreOptions, ScorerModel, ScorerOptions } from './scorer.js'
+import type { ModelUse, ScoreOptions, ScorerModel, ScorerOptions } from './scorer.js'
 import { runSession } from './session.js'
 
 /** Scores on the calling thread: tests and the topology driver. A model cannot be timed out here. */
@@ -24,7 +24,9 @@ export class InlineScorer extends ScorerBase {
   /** Errors: MODEL_INVALID, DEVICE_UNAVAILABLE. */
   static async create(options: ScorerOptions): Promise<InlineScorer> {
     const open: OpenModel[] = []
-    for (const { model, epoch } of options.models) open.push(await openModel({ model, epoch: epoch ?? 1, policy: options.device, rowsMultiple: null }))
+    for (const { model, epoch } of options.models) {
+      open.push(await openModel({ model, epoch: epoch ?? 1, policy: options.device, rowsMultiple: null }))
+    }
     return new InlineScorer(options, open)
   }
 
@@ -58,7 +60,8 @@ export class InlineScorer extends ScorerBase {
   }
 }
 
-export function describeModel({ model, role, epoch }: ScorerOptions['models'][number], open: Pick<ScorerModel, 'device' | 'deviceNote' | 'rowsMultiple'>): ScorerModel {
+/** A model and how it was opened, as lineage and metrics show it. */
+export function describeModel({ model, role, epoch }: ModelUse, open: Pick<ScorerModel, 'device' | 'deviceNote' | 'rowsMultiple'>): ScorerModel {
   const { manifest, reference } = model
   const { device, deviceNote, rowsMultiple } = open
   return { reference, sha256: manifest.sha256, role, kind: manifest.kind, epoch: epoch ?? 1, device, deviceNote, rowsMultiple }

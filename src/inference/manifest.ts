@@ -6,7 +6,10 @@ export const modelKinds = ['row', 'window', 'recurrent'] as const
 export type ModelKind = (typeof modelKinds)[number]
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'lower-case letters, digits and hyphens')
-const version = z.union([z.string(), z.number().int().positive()]).transform(String).pipe(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.+_-]*$/, 'letters, digits, dots'))
+const version = z
+  .union([z.string(), z.number().int().positive()])
+  .transform(String)
+  .pipe(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.+_-]*$/, 'letters, digits, dots'))
 const count = z.number().int().positive()
 
 const stateReference = /^state:(\d+)$/
@@ -39,6 +42,14 @@ const limits = z.strictObject({
   timeoutMs: count.default(5_000),
 })
 
+/** Where the model comes from; further fields are kept as they are. */
+const training = z.looseObject({
+  data: z.string().optional(),
+  command: z.string().optional(),
+  seed: z.number().optional(),
+  seconds: z.number().optional(),
+})
+
 const manifestSchema = z
   .strictObject({
     name,
@@ -65,7 +76,7 @@ const manifestSchema = z
       .default({ meaning: 'probability', column: 0 }),
     normalisation: z.literal('in-graph').default('in-graph'),
     limits: limits.default({ batchRowsMax: 512, timeoutMs: 5_000 }),
-    training: z.looseObject({ data: z.string().optional(), command: z.string().optional(), seed: z.number().optional(), seconds: z.number().optional() }).optional(),
+    training: training.optional(),
     metrics: z.record(z.string(), z.unknown()).optional(),
   })
   .superRefine((manifest, context) => {
@@ -75,12 +86,16 @@ const manifestSchema = z
     if (outputs.filter((each) => each.what === 'score').length !== 1) problem(['outputs'], 'exactly one output is the score')
     if (kind === 'window' && manifest.window === undefined) problem(['window'], 'a window model names its number of rows')
     if (kind !== 'window' && manifest.window !== undefined) problem(['window'], `a ${kind} model has no window`)
-    if (kind !== 'window' && inputs.some((each) => each.what === 'lengths' || each.what === 'mask')) problem(['inputs'], 'only window models have lengths or a mask')
+    if (kind !== 'window' && inputs.some((each) => each.what === 'lengths' || each.what === 'mask')) {
+      problem(['inputs'], 'only window models have lengths or a mask')
+    }
     if (kind === 'recurrent' && states.length === 0) problem(['states'], 'a recurrent model has at least one state')
     if (kind !== 'recurrent' && states.length > 0) problem(['states'], `a ${kind} model has no states`)
     if (new Set(manifest.features).size !== manifest.features.length) problem(['features'], 'feature names are unique')
     states.forEach((each, index) => {
-      if (each.batchAxis === 1 && each.shape.length < 2) problem(['states', index, 'batchAxis'], 'a batch axis of 1 needs a shape of two or more numbers')
+      if (each.batchAxis === 1 && each.shape.length < 2) {
+        problem(['states', index, 'batchAxis'], 'a batch axis of 1 needs a shape of two or more numbers')
+      }
       if (inputs.filter((one) => one.what === `state:${index}`).length !== 1) problem(['inputs'], `exactly one input is fed with state:${index}`)
       if (outputs.filter((one) => one.what === `next-state:${index}`).length !== 1) problem(['outputs'], `exactly one output is next-state:${index}`)
     })
@@ -108,7 +123,9 @@ export function parseManifest(text: string, file: string): Manifest {
   const result = manifestSchema.safeParse(document)
   if (result.success) return result.data
   const problems = result.error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`)
-  throw new HarrierError('MANIFEST_INVALID', `${file}: ${problems.join('; ')}`, { remedy: `correct ${problems.length === 1 ? 'this field' : 'these fields'} of ${file}` })
+  throw new HarrierError('MANIFEST_INVALID', `${file}: ${problems.join('; ')}`, {
+    remedy: `correct ${problems.length === 1 ? 'this field' : 'these fields'} of ${file}`,
+  })
 }
 
 export function manifestReference(manifest: Pick<Manifest, 'name' | 'version'>): string {

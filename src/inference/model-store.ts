@@ -37,7 +37,9 @@ export class ModelStore {
   load(reference: string): LoadedModel {
     const [name, version, ...rest] = reference.split('@')
     if (!name || !version || rest.length > 0) {
-      throw new HarrierError('MODEL_NOT_FOUND', `"${reference}" is not a model reference`, { remedy: 'write <name>@<version>, for example card-gru@1' })
+      throw new HarrierError('MODEL_NOT_FOUND', `"${reference}" is not a model reference`, {
+        remedy: 'write <name>@<version>, for example card-gru@1',
+      })
     }
     const folder = join(this.root, name, version)
     if (!existsSync(join(folder, manifestFile))) {
@@ -71,7 +73,10 @@ export function readModelFile(model: Pick<LoadedModel, 'reference' | 'manifest' 
   try {
     bytes = new Uint8Array(readFileSync(model.file))
   } catch (error) {
-    throw new HarrierError('MODEL_INVALID', `${model.reference}: ${model.file} cannot be read`, { cause: error, remedy: 'put the file there, or correct `file` in the manifest' })
+    throw new HarrierError('MODEL_INVALID', `${model.reference}: ${model.file} cannot be read`, {
+      cause: error,
+      remedy: 'put the file there, or correct `file` in the manifest',
+    })
   }
   const sha256 = createHash('sha256').update(bytes).digest('hex')
   if (sha256 === model.manifest.sha256) return bytes

@@ -171,13 +171,16 @@ export class PooledScorer extends ScorerBase {
       thread.abandon()
       this.#abandoned.add(thread)
       void thread.ended.then(() => this.#abandoned.delete(thread))
-      this.#replace(worker, { model: thread.model, kind: 'timed-out', message: `${model.reference} took more than ${model.manifest.limits.timeoutMs} ms` })
+      const message = `${model.reference} took more than ${model.manifest.limits.timeoutMs} ms`
+      this.#replace(worker, { model: thread.model, kind: 'timed-out', message })
     })
   }
 
   /** A thread ended by itself. In a run that is the model's failure; while it changed memory, state is lost. */
   #ended(worker: number, thread: WorkerThread, cause: string): void {
-    if (thread.state === WorkerState.mutating) return this.#end(new HarrierError('MODEL_FAILED', `a scoring worker ended while it changed state: ${cause}`))
+    if (thread.state === WorkerState.mutating) {
+      return this.#end(new HarrierError('MODEL_FAILED', `a scoring worker ended while it changed state: ${cause}`))
+    }
     const inRun = thread.state === WorkerState.running
     this.#replace(worker, inRun ? { model: thread.model, kind: 'threw', message: `its worker ended: ${cause}` } : null)
   }
@@ -194,7 +197,10 @@ export class PooledScorer extends ScorerBase {
       undoFrame(this.memory, unfinished.frame, worker, this.#threads.length)
       unfinished.lost.set(failure.model, failure)
     }
-    if (!allowed) return this.#end(new HarrierError('MODEL_FAILED', 'scoring workers end again and again', { remedy: 'look at the log for what ended them' }))
+    if (!allowed) {
+      const remedy = 'look at the log for what ended them'
+      return this.#end(new HarrierError('MODEL_FAILED', 'scoring workers end again and again', { remedy }))
+    }
     this.#start(worker, this.models).then(
       () => {
         if (this.#over) return

@@ -93,12 +93,12 @@ export class RecurrentRunner implements ModelRunner {
       const own = walk.byWave[from + b]!
       const row = walk.rows[own]!
       copyFeatures(this.#xBits, b * features, frame.rowsBits, row * rowFloats, features, map)
-      const from_ = source[own]!
-      if (from_ === CARRIED) {
+      const before = source[own]!
+      if (before === CARRIED) {
         const slot = frame.slot[row]!
         this.#gatherState(b, batch, this.#slab.words[slot >>> memory.shift]!, (slot & memory.mask) * stride + HIDDEN_HEAD)
-      } else if (from_ === ZERO) this.#zeroState(b, batch)
-      else this.#gatherState(b, batch, this.#warmed, from_ * floats)
+      } else if (before === ZERO) this.#zeroState(b, batch)
+      else this.#gatherState(b, batch, this.#warmed, before * floats)
     }
     this.#pad(rows, batch)
   }
@@ -200,7 +200,8 @@ export class RecurrentRunner implements ModelRunner {
 
   #makeTensors(batch: number): { feeds: Feeds; fetches: InferenceSession.NullableOnnxValueMapType } {
     const { graph } = this.#model
-    const feeds: Feeds = { [graph.features.name]: new Tensor('float32', this.#x.subarray(0, batch * this.#gather.features), withBatch(graph.features.shape, batch)) }
+    const x = new Tensor('float32', this.#x.subarray(0, batch * this.#gather.features), withBatch(graph.features.shape, batch))
+    const feeds: Feeds = { [graph.features.name]: x }
     const { shape, name } = graph.score
     const score = shape === null ? null : new Tensor('float32', this.#score.subarray(0, batch * this.#scoreStride), withBatch(shape, batch))
     const fetches: Record<string, Tensor | null> = { [name]: score }

@@ -4,7 +4,8 @@ import { deviceClassOf } from './device-class.js'
 import { Frame, ModelStatus, type FailureKind, type ModelFailure } from './frame.js'
 import { sequenceLayout, type FrameOutcome } from './frame-processor.js'
 import { featureIndexes } from './model-store.js'
-import { scorerLimitsDefault, type ScoreOptions, type Scorer, type ScorerLimits, type ScorerMetrics, type ScorerModel, type ScorerOptions } from './scorer.js'
+import { scorerLimitsDefault } from './scorer.js'
+import type { ScoreOptions, Scorer, ScorerLimits, ScorerMetrics, ScorerModel, ScorerOptions } from './scorer.js'
 import { chunkSlotsDefault, SequenceMemory } from './sequence-memory.js'
 import { markFailed, undoFrame } from './undo.js'
 
@@ -29,7 +30,9 @@ export abstract class ScorerBase implements Scorer {
   /** By model: which hidden slab is its own; -1 = none. */
   readonly #hiddenIndex: number[]
   readonly #models: ModelCounters[]
-  protected readonly counters: Mutable<Omit<ScorerMetrics, 'models'>> = { frames: 0, rows: 0, queueMs: 0, computeMs: 0, warmedRows: 0, workerRestarts: 0 }
+  protected readonly counters: Mutable<Omit<ScorerMetrics, 'models'>> = {
+    frames: 0, rows: 0, queueMs: 0, computeMs: 0, warmedRows: 0, workerRestarts: 0,
+  }
 
   constructor(options: ScorerOptions) {
     this.options = options

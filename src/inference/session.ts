@@ -4,9 +4,11 @@ import type { Device } from './device.js'
 import { manifestReference, type Manifest } from './manifest.js'
 
 export type Feeds = Record<string, Tensor>
+/** Outputs that are wanted; null = allocated by the run. */
+export type Fetches = Record<string, Tensor | null>
 
 /** `run` of a session, possibly guarded: see scoring-worker.ts. Output tensors in `fetches` are filled in place. */
-export type RunSession = (session: InferenceSession, feeds: Feeds, fetches: InferenceSession.NullableOnnxValueMapType) => Promise<InferenceSession.OnnxValueMapType>
+export type RunSession = (session: InferenceSession, feeds: Feeds, fetches: Fetches) => Promise<InferenceSession.OnnxValueMapType>
 
 export const runSession: RunSession = (session, feeds, fetches) => session.run(feeds, fetches)
 
@@ -20,7 +22,13 @@ export function sessionOptions(device: Device): InferenceSession.SessionOptions 
     graphOptimizationLevel: 'all',
     // fatal only: what a run or a creation throws is handled, and its text would go to stderr besides
     logSeverityLevel: 4,
-    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' }, ...(device === 'cpu' ? {} : { disable_cpu_ep_fallback: '1' }) } },
+    extra: {
+      session: {
+        intra_op: { allow_spinning: '0' },
+        inter_op: { allow_spinning: '0' },
+        ...(device === 'cpu' ? {} : { disable_cpu_ep_fallback: '1' }),
+      },
+    },
   }
 }
 
@@ -38,12 +46,21 @@ export interface GraphInput {
   readonly shape: ShapeTemplate
 }
 
+/** A state: [outer, B, inner], where outer is 1 unless the batch axis is not the first. */
+export interface GraphState {
+  readonly input: string
+  readonly output: string
+  readonly shape: ShapeTemplate
+  readonly outer: number
+  readonly inner: number
+}
+
 /** What runners need to know of a graph. */
 export interface Graph {
   readonly features: GraphInput
   /** `lengths` and `mask` inputs, if any. */
   readonly extras: readonly GraphInput[]
-  readonly states: readonly { readonly input: string; readonly output: string; readonly shape: ShapeTemplate; readonly outer: number; readonly inner: number }[]
+  readonly states: readonly GraphState[]
   /** Shape null = known only after a run. */
   readonly score: { readonly name: string; readonly shape: ShapeTemplate | null }
   /** The batch size that the graph insists on; null = free. */
@@ -75,7 +92,8 @@ export function readGraph(session: InferenceSession, manifest: Manifest): Graph 
     })
   const choose = (name: string, shape: readonly (number | string)[], templates: readonly ShapeTemplate[]): ShapeTemplate => {
     const template = templates.find((each) => fits(shape, each))
-    return template ?? wrong(`"${name}" has shape ${describe(shape)}, expected ${templates.map((each) => describe(each.map((size) => size ?? 'B'))).join(' or ')}`)
+    const expected = templates.map((each) => describe(each.map((size) => size ?? 'B'))).join(' or ')
+    return template ?? wrong(`"${name}" has shape ${describe(shape)}, expected ${expected}`)
   }
   const unnamed = session.inputNames.filter((name) => !manifest.inputs.some((input) => input.name === name))
   if (unnamed.length > 0) wrong(`the manifest does not name the inputs ${unnamed.join(', ')}`)
@@ -97,10 +115,20 @@ export function readGraph(session: InferenceSession, manifest: Manifest): Graph 
   if (score.type !== 'float32') wrong(`output "${scoreName}" is ${score.type}, expected float32`)
   if (batchSizes.size > 1) wrong(`its inputs have different fixed batch sizes: ${[...batchSizes].join(', ')}`)
   const fixedBatch = [...batchSizes][0] ?? null
-  return { features: inputs.find((each) => each.what === 'features')!, extras: inputs.filter((each) => each.what === 'lengths' || each.what === 'mask'), states, score: { name: scoreName, shape: scoreShape(score.shape, fixedBatch) }, fixedBatch }
+  return {
+    features: inputs.find((each) => each.what === 'features')!,
+    extras: inputs.filter((each) => each.what === 'lengths' || each.what === 'mask'),
+    states,
+    score: { name: scoreName, shape: scoreShape(score.shape, fixedBatch) },
+    fixedBatch,
+  }
 }
 
-const inputTypes: Record<'float' | 'lengths' | 'mask', readonly Tensor.Type[]> = { float: ['float32'], lengths: ['int64', 'int32'], mask: ['float32', 'bool'] }
+const inputTypes: Record<'float' | 'lengths' | 'mask', readonly Tensor.Type[]> = {
+  float: ['float32'],
+  lengths: ['int64', 'int32'],
+  mask: ['float32', 'bool'],
+}
 
 function inputTemplates(manifest: Manifest, what: string): ShapeTemplate[] {
   const features = manifest.features.length
@@ -113,7 +141,9 @@ function inputTemplates(manifest: Manifest, what: string): ShapeTemplate[] {
   }
   if (what === 'lengths') return [[null], [null, 1]]
   if (what === 'mask') return batchMajor ? [[null, window], [null, window, 1]] : [[window, null], [window, null, 1]]
-  if (manifest.kind === 'window') return batchMajor ? [[null, window, features], [null, 1, window, features], [null, window * features]] : [[window, null, features]]
+  if (manifest.kind === 'window') {
+    return batchMajor ? [[null, window, features], [null, 1, window, features], [null, window * features]] : [[window, null, features]]
+  }
   return batchMajor ? [[null, features], [null, 1, features]] : [[null, features], [1, null, features]]
 }
 

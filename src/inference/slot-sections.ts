@@ -64,7 +64,8 @@ export function importSlot(memory: SequenceMemory, slot: number, from: Uint8Arra
   need(at + HEAD_BYTES)
   const sections = view.getUint16(at + 2, true)
   const count = view.getUint32(at + 4, true)
-  if (view.getUint16(at, true) !== FORMAT) throw new HarrierError('RESTORE_IMPOSSIBLE', `a stored sequence memory has format ${view.getUint16(at, true)}, this version reads ${FORMAT}`)
+  const format = view.getUint16(at, true)
+  if (format !== FORMAT) throw new HarrierError('RESTORE_IMPOSSIBLE', `a stored sequence memory has format ${format}, this version reads ${FORMAT}`)
   if (count > window) throw new HarrierError('LAYOUT_CHANGED', `a stored ring has ${count} rows, this topology keeps ${window}`)
   const chunk = slot >>> memory.shift
   const local = slot & memory.mask

@@ -38,7 +38,9 @@ describe('a score has the same bits at every batch size', () => {
   after(() => store.remove())
 
   async function check(models: readonly LoadedModel[], features: readonly string[], window: number): Promise<void> {
-    const scorer = await createScorer({ features, window, models: models.map((model) => ({ model, role: 'shadow' })), device: 'cpu', workers: 0, clock: systemClock, limits: { rowsMax: 4 * rows } })
+    const uses = models.map((model) => ({ model, role: 'shadow' as const }))
+    const limits = { rowsMax: 4 * rows }
+    const scorer = await createScorer({ features, window, models: uses, device: 'cpu', workers: 0, clock: systemClock, limits })
     const expected = await scoresAt(scorer, features.length, 4 * rows, 0)
     // sizes around those at which kernels change their path, and chunks that wrap
     for (const [index, size] of [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 127, 256, 511].entries()) {

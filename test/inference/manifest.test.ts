@@ -8,6 +8,9 @@ import { featureIndexes, loadModelFolder, ModelStore } from '../../src/inference
 import { openModel } from '../../src/inference/open-model.js'
 import { gruOperator, gruStep, rowModel, TestStore, windowDense, type TestModel } from './test-models.js'
 
+const x = { name: 'x', what: 'features' }
+const h = { name: 'h', what: 'state:0' }
+const score = { name: 's', what: 'score' }
 const whole = { name: 'm', version: 1, sha256: 'a'.repeat(64), ...gruStep().manifest }
 const parseOf = (change: Record<string, unknown>) => parseManifest(stringify({ ...whole, ...change }), 'models/m/1/model.yaml')
 
@@ -24,13 +27,13 @@ describe('a manifest', () => {
     ['a kind that there is not', { kind: 'tree' }, /kind/],
     ['a field that there is not', { windw: 3 }, /windw/],
     ['a sha256 that is none', { sha256: 'abc' }, /sha256: 64 hexadecimal digits/],
-    ['no input for the features', { inputs: [{ name: 'h', what: 'state:0' }] }, /inputs: exactly one input is fed with features/],
+    ['no input for the features', { inputs: [h] }, /inputs: exactly one input is fed with features/],
     ['no output for the score', { outputs: [{ name: 'h', what: 'next-state:0' }] }, /outputs: exactly one output is the score/],
-    ['a state without its output', { outputs: [{ name: 's', what: 'score' }] }, /exactly one output is next-state:0/],
-    ['an input for a state that there is not', { inputs: [...(whole as { inputs?: object[] }).inputs!, { name: 'c', what: 'state:1' }] }, /inputs\.2\.what: there are 1 states/],
+    ['a state without its output', { outputs: [score] }, /exactly one output is next-state:0/],
+    ['an input for a state that there is not', { inputs: [x, h, { name: 'c', what: 'state:1' }] }, /inputs\.2\.what: there are 1 states/],
     ['a recurrent model without states', { states: [] }, /states: a recurrent model has at least one state/],
     ['a recurrent model with a window', { window: 4 }, /window: a recurrent model has no window/],
-    ['a window model without its window', { kind: 'window', states: [], inputs: [{ name: 'x', what: 'features' }], outputs: [{ name: 's', what: 'score' }] }, /window: a window model names/],
+    ['a window model without its window', { kind: 'window', states: [], inputs: [x], outputs: [score] }, /window: a window model names/],
     ['a feature twice', { features: ['f0', 'f0'] }, /features: feature names are unique/],
     ['a file in another folder', { file: '../model.onnx' }, /file: a file beside model.yaml/],
   ]
@@ -98,6 +101,7 @@ describe('a model store', () => {
 
   test('does not open what is not ONNX', async () => {
     const model = store.add('garbage', { bytes: Buffer.from('not a model'), manifest: rowModel().manifest })
-    await assert.rejects(openModel({ model, epoch: 1, policy: 'cpu', rowsMultiple: null }), { code: 'MODEL_INVALID', message: /garbage@1 cannot run on cpu/ })
+    const open = openModel({ model, epoch: 1, policy: 'cpu', rowsMultiple: null })
+    await assert.rejects(open, { code: 'MODEL_INVALID', message: /garbage@1 cannot run on cpu/ })
   })
 })

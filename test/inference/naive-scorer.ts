@@ -34,7 +34,10 @@ export class NaiveScorer {
     const { slot, eventTime, flags } = event
     const row = Float32Array.from(event.row)
     let entity = this.#entities.get(slot)
-    if (!entity || flags & RESET) this.#entities.set(slot, (entity = { ring: [], hidden: this.#models.map(({ floats }) => new Float32Array(floats)) }))
+    if (!entity || flags & RESET) {
+      entity = { ring: [], hidden: this.#models.map(({ floats }) => new Float32Array(floats)) }
+      this.#entities.set(slot, entity)
+    }
     const late = (flags & NO_UPDATE) !== 0
     const { ring, hidden } = entity
     const place = ring.filter((each) => each.eventTime <= eventTime).length
@@ -87,9 +90,11 @@ export class NaiveScorer {
     const { manifest, session, batch } = this.#models[index]!
     const { features, layout } = manifest
     const window = manifest.window ?? 1
-    const padded = [...Array.from({ length: window - rows.length }, () => new Float32Array(features.length)), ...rows.map((row) => pick(row, features))]
-    const flat = layout === 'time-major' ? padded.flatMap((row) => repeat(row, batch)) : repeat(Float32Array.from(padded.flatMap((row) => [...row])), batch)
-    const shape = manifest.kind === 'row' ? [batch, features.length] : layout === 'time-major' ? [window, batch, features.length] : [batch, window, features.length]
+    const padding = Array.from({ length: window - rows.length }, () => new Float32Array(features.length))
+    const padded = [...padding, ...rows.map((row) => pick(row, features))]
+    const timeMajor = layout === 'time-major'
+    const flat = timeMajor ? padded.flatMap((row) => repeat(row, batch)) : repeat(Float32Array.from(padded.flatMap((row) => [...row])), batch)
+    const shape = manifest.kind === 'row' ? [batch, features.length] : [...(timeMajor ? [window, batch] : [batch, window]), features.length]
     const feeds: Record<string, Tensor> = { x: new Tensor('float32', Float32Array.from(flat), shape) }
     for (const { name, what } of manifest.inputs) {
       if (what === 'lengths') feeds[name] = new Tensor('int64', BigInt64Array.from(Array<bigint>(batch).fill(BigInt(rows.length))), [batch])

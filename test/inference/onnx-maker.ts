@@ -98,7 +98,8 @@ export class GraphBuilder {
 
   encode(): Uint8Array {
     const fields = (field: number, parts: Uint8Array[]): Field[] => parts.map((part): Field => [field, part])
-    return message([...fields(1, this.#nodes), [2, 'test'], ...fields(5, this.#initializers), ...fields(11, this.#inputs), ...fields(12, this.#outputs)])
+    const values = [...fields(5, this.#initializers), ...fields(11, this.#inputs), ...fields(12, this.#outputs)]
+    return message([...fields(1, this.#nodes), [2, 'test'], ...values])
   }
 
   model(): Uint8Array {

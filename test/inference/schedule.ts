@@ -31,7 +31,8 @@ export function makeSchedule(seed: number, { events, entities, features, firstSl
     else if (kind < 0.13) flags |= NO_UPDATE
     seen.add(slot)
     const back = prng.uniform() < 0.25 ? prng.below(60) : 0
-    return { slot, eventTime: 10 * Math.floor(index / 2) - back, flags, row: Array.from({ length: features }, () => Math.fround(1.5 * prng.normal())) }
+    const row = Array.from({ length: features }, () => Math.fround(1.5 * prng.normal()))
+    return { slot, eventTime: 10 * Math.floor(index / 2) - back, flags, row }
   })
 }
 
@@ -65,7 +66,9 @@ export interface Scored {
 }
 
 /** Scores parts one after another with `ahead` frames in flight. `options` gives those of a part. */
-export async function scoreParts(scorer: Scorer, parts: readonly ScheduledEvent[][], ahead = 2, options: (part: number) => ScoreOptions = () => ({})): Promise<Scored> {
+export async function scoreParts(
+  scorer: Scorer, parts: readonly ScheduledEvent[][], ahead = 2, options: (part: number) => ScoreOptions = () => ({}),
+): Promise<Scored> {
   const scores: number[][] = []
   const failed: number[][] = []
   const inFlight: { frame: Frame; done: Promise<void> }[] = []

@@ -37,8 +37,10 @@ describe('a scorer', () => {
   before(() => {
     models = [
       store.add('gru-step', gruStep()), store.add('gru-operator', gruOperator()), store.add('poisonable', poisonable()),
-      store.add('window-dense', windowDense()), store.add('window-gru', windowGru()), store.add('row', rowModel()), store.add('row-log', rowModel(7, true)),
-      store.add('row-small-batches', rowModel(8), { limits: { batchRowsMax: 3 } }), store.add('gru-small-batches', gruStep(9), { limits: { batchRowsMax: 2 } }),
+      store.add('window-dense', windowDense()), store.add('window-gru', windowGru()),
+      store.add('row', rowModel()), store.add('row-log', rowModel(7, true)),
+      store.add('row-small-batches', rowModel(8), { limits: { batchRowsMax: 3 } }),
+      store.add('gru-small-batches', gruStep(9), { limits: { batchRowsMax: 2 } }),
     ]
   })
   after(async () => {
@@ -114,7 +116,8 @@ describe('a scorer', () => {
     const state = contents(scorer, firstSlot, entities)
     const shift = nextSlot - firstSlot
     nextSlot += entities
-    const again = await scoreParts(scorer, cut(events.map((event) => ({ ...event, slot: event.slot + shift })), 23, rowsMax), 2, () => ({ stateOnly: true }))
+    const moved = events.map((event) => ({ ...event, slot: event.slot + shift }))
+    const again = await scoreParts(scorer, cut(moved, 23, rowsMax), 2, () => ({ stateOnly: true }))
     assert.deepEqual(contents(scorer, firstSlot + shift, entities), state)
     assert.ok(again.scores.every((row) => Number.isNaN(row[3]) && Number.isNaN(row[5])), 'window and row models have not run')
   })
@@ -123,7 +126,8 @@ describe('a scorer', () => {
     const carried = await open({ models: [{ model: models[0]!, role: 'champion', epoch: 1 }] })
     const released = await open({ models: [{ model: models[0]!, role: 'champion', epoch: 2 }] })
     // no more rows than the ring keeps, so that the carried state has seen exactly the ring
-    const events = makeSchedule(31, { events: ring, entities: 1, features: F, firstSlot: 0 }).map((event, index) => ({ ...event, flags: index === 0 ? 1 : 0, eventTime: index }))
+    const drawn = makeSchedule(31, { events: ring, entities: 1, features: F, firstSlot: 0 })
+    const events = drawn.map((event, index) => ({ ...event, flags: index === 0 ? 1 : 0, eventTime: index }))
     const next = { slot: 0, flags: 0, eventTime: 100, row: [0.1, 0.2, 0.3, 0.4, 0.5] }
     const { scores } = await scoreParts(carried, [events, [next]])
     await scoreParts(released, [events])

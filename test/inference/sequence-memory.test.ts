@@ -40,7 +40,8 @@ test('a ring keeps the last W rows in event-time order, ties after, and takes ea
         assert.ok(was.equals(new Uint8Array(memory.chunks[0]!.ring)))
         put(memory, 2, time, Int32Array.of(id, 7 + id))
         const place = expected.filter(([each]) => each <= time).length
-        if (expected.length < window || place > 0) expected = [...expected.slice(0, place), [time, id] as [number, number], ...expected.slice(place)].slice(-window)
+        const entry: [number, number] = [time, id]
+        if (expected.length < window || place > 0) expected = [...expected.slice(0, place), entry, ...expected.slice(place)].slice(-window)
         const rows = new Int32Array(window * 2)
         gatherRing(memory, 2, memory.ringWords[0]![2 * memory.ringStride + 1]!, 0, memory.ringCount(2), rows, 0, 2, null)
         assert.deepEqual([...rows.subarray(0, expected.length * 2)], expected.flatMap(([, each]) => [each, 7 + each]))
@@ -98,8 +99,9 @@ test('the bytes of a slot are those of the first release', () => {
   exportSlot(filled(), 5, bytes, 0)
   const ring = '0100020004000000' + '0000000000000840' + '0000000000001040' + '0000000000001440' + '0000000000001840'
   const rows = '030000001e000000' + '0400000028000000' + '0500000032000000' + '060000003c000000'
-  const hidden = '1111111111111111' + '03000000' + '07000000' + '64000000c800000000000000' + '2222222222222222' + '02000000' + '07000000' + '65000000c9000000'
-  assert.equal(Buffer.from(bytes).toString('hex'), ring + rows + hidden)
+  const one = '1111111111111111' + '03000000' + '07000000' + '64000000c800000000000000'
+  const two = '2222222222222222' + '02000000' + '07000000' + '65000000c9000000'
+  assert.equal(Buffer.from(bytes).toString('hex'), ring + rows + one + two)
 })
 
 test('a dropped model\'s state is passed over, and an added model is warmed', () => {

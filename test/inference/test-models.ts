@@ -18,6 +18,8 @@ export interface TestModel {
 
 const score = { name: 'score', what: 'score' }
 const x = { name: 'x', what: 'features' }
+const h = { name: 'h', what: 'state:0' }
+const next0 = { name: 'h_next', what: 'next-state:0' }
 
 function head(graph: GraphBuilder, hidden: string, size: number): string {
   return graph.op('Sigmoid', [graph.dense(hidden, size, 1)])
@@ -35,8 +37,7 @@ export function gruStep(seed = 1, trapped = false): TestModel {
   const value = head(graph, next, H)
   graph.output(trapped ? addTraps(graph, 'x', value) : value, 'score', ['B', 1])
   graph.output(next, 'h_next', ['B', H])
-  const manifest = { kind: 'recurrent', features, inputs: [x, { name: 'h', what: 'state:0' }], outputs: [score, { name: 'h_next', what: 'next-state:0' }], states: [{ shape: [H] }] }
-  return { bytes: graph.model(), manifest }
+  return { bytes: graph.model(), manifest: { kind: 'recurrent', features, inputs: [x, h], outputs: [score, next0], states: [{ shape: [H] }] } }
 }
 
 /** The GRU operator, two states stacked as one tensor [2, B, H] (batch axis 1), reading features 3, 1 and 0; the score is a logit. */
@@ -55,10 +56,8 @@ export function gruOperator(seed = 2): TestModel {
   const second = layer(first, H, 1)
   graph.output(graph.dense(graph.op('Squeeze', [second, split]), H, 1), 'score', ['B', 1])
   graph.output(graph.op('Concat', [first, second], { axis: 0n }), 'h_next', [2, 'B', H])
-  const inputs = [x, { name: 'h', what: 'state:0' }]
-  const outputs = [score, { name: 'h_next', what: 'next-state:0' }]
-  const states = [{ shape: [2, H], batchAxis: 1 }]
-  return { bytes: graph.model(), manifest: { kind: 'recurrent', layout: 'time-major', features: ['f3', 'f1', 'f0'], inputs, outputs, states, score: { meaning: 'logit' } } }
+  const shape = { kind: 'recurrent', layout: 'time-major', features: ['f3', 'f1', 'f0'], states: [{ shape: [2, H], batchAxis: 1 }] }
+  return { bytes: graph.model(), manifest: { ...shape, inputs: [x, h], outputs: [score, next0], score: { meaning: 'logit' } } }
 }
 
 /** A state that becomes NaN when feature 0 is below -3, and a score that is NaN when feature 1 is below -3. */
@@ -66,8 +65,11 @@ export function poisonable(): TestModel {
   const graph = new GraphBuilder(3)
   graph.input('x', ['B', F])
   graph.input('h', ['B', H])
-  const log = (feature: number): string => graph.op('Log', [graph.op('Add', [graph.op('Gather', ['x', graph.ints([feature])], { axis: 1n }), graph.floats([], [3])])])
-  const next = graph.op('Tanh', [graph.op('Add', [graph.op('Add', [graph.dense('x', F, H), graph.dense('h', H, H)]), graph.op('Mul', [log(0), graph.floats([], [0.1])])])])
+  const add = (a: string, b: string): string => graph.op('Add', [a, b])
+  const column = (feature: number): string => graph.op('Gather', ['x', graph.ints([feature])], { axis: 1n })
+  const log = (feature: number): string => graph.op('Log', [add(column(feature), graph.floats([], [3]))])
+  const poison = graph.op('Mul', [log(0), graph.floats([], [0.1])])
+  const next = graph.op('Tanh', [add(add(graph.dense('x', F, H), graph.dense('h', H, H)), poison)])
   graph.output(graph.op('Add', [head(graph, next, H), log(1)]), 'score', ['B', 1])
   graph.output(next, 'h_next', ['B', H])
   return { bytes: graph.model(), manifest: gruStep().manifest }
@@ -96,7 +98,8 @@ export function windowGru(seed = 5): TestModel {
   const both = graph.op('Concat', [graph.op('Squeeze', [last, zero]), graph.op('Mul', [lengths, graph.floats([], [0.1])])], { axis: 1n })
   graph.output(graph.op('Softmax', [graph.dense(both, H + 1, 2)], { axis: 1n }), 'score', ['B', 2])
   const inputs = [x, { name: 'lengths', what: 'lengths' }]
-  return { bytes: graph.model(), manifest: { kind: 'window', window: 8, layout: 'time-major', features: ['f4', 'f2'], inputs, outputs: [score], score: { column: 1 } } }
+  const shape = { kind: 'window', window: 8, layout: 'time-major', features: ['f4', 'f2'] }
+  return { bytes: graph.model(), manifest: { ...shape, inputs, outputs: [score], score: { column: 1 } } }
 }
 
 /** A row model; with Log in it, whose bits may depend on a value's place in a vector, when `log`. */
