@@ -1,4 +1,4 @@
-import { bigFromBytes, bigFromVarint, decimalText, exact, scaleBig, scaleDouble, writeAscii, writeIntegerText } from './exact-number.js'
+import { bigFromBytes, bigFromVarint, decimalText, exact, scaleDecimal, scaleDouble, writeAscii, writeIntegerText } from './exact-number.js'
 import { decimalBytesMax, Fault } from './decode-fault.js'
 import { parseIsoTimeMs } from './iso-time.js'
 import { isUtf8 } from './utf8.js'
@@ -65,7 +65,7 @@ export const decoderHelpers = {
   /** An Avro decimal times 10^shift as a safe integer into `value`. Returns a fault code. */
   decimalInteger(bytes: Uint8Array, at: number, length: number, shift: number): number {
     if (length > decimalBytesMax) return Fault.integerUnsafe
-    scaleBig(bigFromBytes(bytes, at, length), shift)
+    scaleDecimal(bytes, at, length, shift)
     decoderHelpers.value = exact.value
     return exact.fault
   },

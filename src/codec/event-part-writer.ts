@@ -1,7 +1,19 @@
 import type { Arena } from '../base/arena.js'
 import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
-import { encodeLong, encodeString, longBytesMax, writeByte, writeBytesFrom, writeDouble, writeFloat, writeLong, writeRaw } from './avro-writer.js'
+import {
+  EncodedPart,
+  encodeLong,
+  encodeString,
+  longBytesMax,
+  partOverrunBytes,
+  writeByte,
+  writeBytesFrom,
+  writeDouble,
+  writeFloat,
+  writeLong,
+  writePart,
+} from './avro-writer.js'
 import type { EventColumns } from './event-columns.js'
 import { isText, type FieldSpec } from './field-spec.js'
 import { reasonsMax, type OutcomeColumns } from './outcome-columns.js'
@@ -25,6 +37,8 @@ export interface EventShape {
   readonly attributes: readonly string[]
 }
 
+/** Prefix, lengths, time, score, decision, block counts and block ends: all that is not a text, an attribute or lineage. */
+const fixedBytesMax = 128
 const unionLong = 0
 const unionDouble = 2
 const unionString = 4
@@ -33,7 +47,8 @@ interface Attribute {
   readonly field: number
   /** Avro union index, zig-zag: long 0, double 1, string 2. */
   readonly union: number
-  readonly name: Uint8Array
+  /** The key of the map's entry and the union index. */
+  readonly head: EncodedPart
 }
 
 /**
@@ -41,18 +56,18 @@ interface Attribute {
  * once; a row costs copies and varints only, no object and no string.
  */
 export class EventPartWriter {
-  readonly prefix: Uint8Array
+  readonly #prefix: EncodedPart
   readonly #eventId: number
   readonly #entity: number
   readonly #eventTime: number
-  readonly #deciders: readonly Uint8Array[]
-  readonly #reasons: readonly Uint8Array[]
+  readonly #deciders: readonly EncodedPart[]
+  readonly #reasons: readonly EncodedPart[]
   readonly #attributes: readonly Attribute[]
-  #lineage: Uint8Array = new Uint8Array(0)
+  #lineage = new EncodedPart(new Uint8Array(0))
   readonly #staticBytes: number
 
   constructor(shape: EventShape) {
-    this.prefix = schemaPrefix(shape.schemaId)
+    this.#prefix = new EncodedPart(schemaPrefix(shape.schemaId))
     this.#eventId = fieldNumber(shape, shape.eventId)
     this.#entity = fieldNumber(shape, shape.entity)
     this.#eventTime = fieldNumber(shape, shape.eventTime)
@@ -60,20 +75,21 @@ export class EventPartWriter {
       if (!isText(shape.fields[fieldNumber(shape, name)]!)) throw new HarrierError('TOPOLOGY_INVALID', `source field "${name}" must be of type text`)
     }
     assert(shape.reasons.length <= reasonsMax, `at most ${reasonsMax} reasons`)
-    this.#deciders = shape.deciders.map(encodeString)
-    this.#reasons = shape.reasons.map(encodeString)
+    this.#deciders = shape.deciders.map((decider) => new EncodedPart(encodeString(decider)))
+    this.#reasons = shape.reasons.map((reason) => new EncodedPart(encodeString(reason)))
     this.#attributes = shape.attributes.map((name) => {
       const field = fieldNumber(shape, name)
-      return { field, union: unionOf(shape.fields[field]!), name: encodeString(name) }
+      const union = unionOf(shape.fields[field]!)
+      return { field, union, head: new EncodedPart(Buffer.concat([encodeString(name), Uint8Array.of(union)])) }
     })
-    const bytesOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0)
-    const attributes = this.#attributes.reduce((sum, attribute) => sum + attribute.name.length + 1 + longBytesMax, 0)
-    this.#staticBytes = 128 + Math.max(0, ...this.#deciders.map((decider) => decider.length)) + bytesOf(this.#reasons) + attributes
+    const bytesOf = (parts: readonly EncodedPart[]): number => parts.reduce((sum, part) => sum + part.length, 0)
+    const attributes = this.#attributes.reduce((sum, { head }) => sum + head.length + longBytesMax, 0)
+    this.#staticBytes = fixedBytesMax + partOverrunBytes + Math.max(0, ...this.#deciders.map((decider) => decider.length)) + bytesOf(this.#reasons) + attributes
   }
 
   /** Sets the lineage reference of the rows that follow: once for each task of a batch. */
   setLineage(task: string, sequence: number): void {
-    this.#lineage = Buffer.concat([encodeString(task), encodeLong(sequence)])
+    this.#lineage = new EncodedPart(Buffer.concat([encodeString(task), encodeLong(sequence)]))
   }
 
   /** An upper bound of a row's size without what the encoder itself adds. */
@@ -85,7 +101,7 @@ export class EventPartWriter {
 
   /** event_id, entity, event_time. */
   writeHead(out: Arena, source: Arena, events: EventColumns, row: number): void {
-    writeRaw(out, this.prefix)
+    writePart(out, this.#prefix)
     writeBytesFrom(out, source.bytes, events.textAt[this.#eventId]![row]!, events.textBytes[this.#eventId]![row]!)
     writeBytesFrom(out, source.bytes, events.textAt[this.#entity]![row]!, events.textBytes[this.#entity]![row]!)
     writeLong(out, events.numbers[this.#eventTime]![row]!)
@@ -97,7 +113,7 @@ export class EventPartWriter {
     writeByte(out, outcome.decision[row]! << 1)
     const decider = this.#deciders[outcome.decider[row]!]
     assert(decider, 'a decider is one of the encoder\'s')
-    writeRaw(out, decider)
+    writePart(out, decider)
   }
 
   writeReasons(out: Arena, bits: number): void {
@@ -105,7 +121,7 @@ export class EventPartWriter {
     let count = 0
     for (let rest = bits; rest !== 0; rest &= rest - 1) count++
     writeLong(out, count)
-    for (let r = 0; r < this.#reasons.length; r++) if ((bits & (1 << r)) !== 0) writeRaw(out, this.#reasons[r]!)
+    for (let r = 0; r < this.#reasons.length; r++) if ((bits & (1 << r)) !== 0) writePart(out, this.#reasons[r]!)
     writeByte(out, 0)
   }
 
@@ -119,8 +135,7 @@ export class EventPartWriter {
         const attribute = attributes[a]!
         if (isNull(attribute, events, row)) continue
         const { field, union } = attribute
-        writeRaw(out, attribute.name)
-        writeByte(out, union)
+        writePart(out, attribute.head)
         if (union === unionString) writeBytesFrom(out, source.bytes, events.textAt[field]![row]!, events.textBytes[field]![row]!)
         else if (union === unionLong) writeLong(out, events.numbers[field]![row]!)
         else writeDouble(out, events.numbers[field]![row]!)
@@ -131,7 +146,7 @@ export class EventPartWriter {
 
   writeLineage(out: Arena): void {
     assert(this.#lineage.length > 0, 'setLineage comes before the first row')
-    writeRaw(out, this.#lineage)
+    writePart(out, this.#lineage)
   }
 }
 

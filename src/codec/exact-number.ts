@@ -1,6 +1,5 @@
 /**
- * Numbers that must not be rounded, written as text and scaled by powers of ten. All results that do not fit one number
- * are left in `wide` and `trouble`.
+ * Numbers that must not be rounded: written as text, and scaled by powers of ten.
  */
 import { decimalBytesMax, Fault } from './decode-fault.js'
 
@@ -29,10 +28,8 @@ export function writeIntegerText(bytes: Uint8Array, at: number, value: number): 
       const top = Math.floor(high / 1e9)
       at += writeSmall(bytes, at, top)
       at = writePadded(bytes, at, high - top * 1e9)
-    } else if (high > 0) at += writeSmall(bytes, at, high)
-    const low = value - high * 1e9
-    if (high > 0) return writePadded(bytes, at, low) - start
-    return at + writeSmall(bytes, at, low) - start
+    } else at += writeSmall(bytes, at, high)
+    return writePadded(bytes, at, value - high * 1e9) - start
   }
   return at + writeSmall(bytes, at, value) - start
 }
@@ -77,7 +74,37 @@ export function bigFromBytes(bytes: Uint8Array, at: number, length: number): big
 }
 
 /** A result with the fault that prevents it; reused, so read it before the next call. */
-export const exact = { value: 0, fault: 0 }
+class ExactResult {
+  fault = 0
+  /** A typed array, for a number that is kept in a field may cost an object at each store. */
+  readonly #value = new Float64Array(1)
+
+  get value(): number {
+    return this.#value[0]!
+  }
+
+  set value(value: number) {
+    this.#value[0] = value
+  }
+}
+
+export const exact = new ExactResult()
+
+/** Decimals of so many bytes are read without bigints. */
+const smallDecimalBytes = 6
+
+/** The decimal in bytes [at, at + length) times 10^shift as a safe integer: as `scaleBig`, quick for usual amounts. */
+export function scaleDecimal(bytes: Uint8Array, at: number, length: number, shift: number): void {
+  if (length === 0 || length > smallDecimalBytes || shift < -22 || shift > 22) return scaleBig(bigFromBytes(bytes, at, length), shift)
+  let value = (bytes[at]! << 24) >> 24
+  for (let i = 1; i < length; i++) value = value * 256 + bytes[at + i]!
+  exact.fault = Fault.none
+  const power = powersOfTen[shift < 0 ? -shift : shift]!
+  const scaled = shift < 0 ? Math.trunc(value / power) : value * power
+  exact.value = scaled + 0
+  if (shift < 0 && scaled * power !== value) exact.fault = Fault.inexact
+  else if (!Number.isSafeInteger(scaled)) exact.fault = Fault.integerUnsafe
+}
 
 /** unscaled * 10^shift as a safe integer: sets `exact.value`, or `exact.fault` to inexact or integerUnsafe. */
 export function scaleBig(unscaled: bigint, shift: number): void {

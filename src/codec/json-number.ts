@@ -33,21 +33,22 @@ export function jsonInteger(scanner: JsonScanner, scale: number): void {
   fromText(scanner, scale)
 }
 
-/** The scanner's number as the nearest double; infinite when it is beyond all of them. */
-export function jsonNumber(scanner: JsonScanner): number {
+/** The scanner's number as the nearest double into `exact.value`; infinite when it is beyond all of them. */
+export function jsonNumber(scanner: JsonScanner): void {
   const { mantissa, exponent, negative } = scanner
+  exact.fault = Fault.none
   // Both factors are exact, so the one operation rounds correctly. Source: Clinger 1990, "fast path".
   if (!scanner.long && exponent >= -22 && exponent <= 22) {
     const value = exponent < 0 ? mantissa / powersOfTen[-exponent]! : mantissa * powersOfTen[exponent]!
-    return negative ? 0 - value : value
-  }
-  return Number(textOf(scanner)) + 0
+    exact.value = negative ? 0 - value : value
+  } else exact.value = Number(textOf(scanner)) + 0
 }
 
-/** The scanner's number of units of 10^scale ms in whole ms; what is finer is cut off (downwards). NaN beyond 2^53. */
-export function jsonTimeMs(scanner: JsonScanner, scale: number): number {
+/** The scanner's number of units of 10^scale ms in whole ms into `exact.value`; what is finer is cut off (downwards). NaN beyond 2^53. */
+export function jsonTimeMs(scanner: JsonScanner, scale: number): void {
   jsonInteger(scanner, scale)
-  return exact.fault === Fault.integerUnsafe ? NaN : exact.value
+  if (exact.fault === Fault.integerUnsafe) exact.value = NaN
+  exact.fault = Fault.none
 }
 
 /** The rare long way: numbers with many digits or far exponents. */

@@ -4,7 +4,7 @@ import { eventTimeMsMax, eventTimeMsMin, Fault, nestingDepthMax, packFault } fro
 import type { EventColumns } from './event-columns.js'
 import { exact } from './exact-number.js'
 import { buildPathTree, type PathNode } from './field-paths.js'
-import { isText, isTime, type FieldSpec } from './field-spec.js'
+import type { FieldSpec, FieldType } from './field-spec.js'
 import { parseIsoTimeMs } from './iso-time.js'
 import { jsonInteger, jsonNumber, jsonTimeMs } from './json-number.js'
 import { JsonScanner } from './json-scanner.js'
@@ -12,13 +12,27 @@ import { JsonScanner } from './json-scanner.js'
 /** A step of the paths with its name as bytes, and the row in which it was met last. */
 interface JsonNode {
   readonly name: Uint8Array
+  /** JSON writes the name as it is, without escapes. */
+  readonly plain: boolean
   readonly fields: readonly number[]
   readonly children: readonly JsonNode[]
   readonly first: number
   seen: number
 }
 
-const millisExponent = { 'timestamp-millis': 0, 'timestamp-micros': -3, 'timestamp-seconds': 3 } as const
+/** Field types as small integers: the hot path compares no strings. */
+const Kind = { text: 0, integer: 1, number: 2, boolean: 3, isoTime: 4, unitTime: 5 } as const
+
+const kindOf: Record<FieldType, { readonly kind: number; readonly exponent: number }> = {
+  text: { kind: Kind.text, exponent: 0 },
+  integer: { kind: Kind.integer, exponent: 0 },
+  number: { kind: Kind.number, exponent: 0 },
+  boolean: { kind: Kind.boolean, exponent: 0 },
+  iso8601: { kind: Kind.isoTime, exponent: 0 },
+  'timestamp-millis': { kind: Kind.unitTime, exponent: 0 },
+  'timestamp-micros': { kind: Kind.unitTime, exponent: -3 },
+  'timestamp-seconds': { kind: Kind.unitTime, exponent: 3 },
+}
 
 /**
  * Reads the wanted fields of a JSON object into columns in one pass over its bytes. The whole value is checked to be
@@ -28,7 +42,13 @@ const millisExponent = { 'timestamp-millis': 0, 'timestamp-micros': -3, 'timesta
 export class JsonRowDecoder {
   /** Bytes that a row's defaults may append to the arena; text itself is never longer than its JSON. */
   readonly textBytesMax: number
-  readonly #fields: readonly FieldSpec[]
+  readonly #kind: Uint8Array
+  /** Powers of ten from the written number to the column's: the scale of integers, ms of a time unit. */
+  readonly #exponent: Int8Array
+  /** Infinite where none is declared. */
+  readonly #min: Float64Array
+  readonly #max: Float64Array
+  readonly #optional: Uint8Array
   readonly #root: JsonNode
   readonly #scanner = new JsonScanner()
   /** Number of the row in which a field got its value; rows are numbered over the decoder's life. */
@@ -40,7 +60,11 @@ export class JsonRowDecoder {
   #arena!: Arena
 
   constructor(fields: readonly FieldSpec[]) {
-    this.#fields = fields
+    this.#kind = Uint8Array.from(fields, ({ type }) => kindOf[type].kind)
+    this.#exponent = Int8Array.from(fields, ({ type, scale }) => scale ?? kindOf[type].exponent)
+    this.#min = Float64Array.from(fields, ({ min }) => min ?? -Infinity)
+    this.#max = Float64Array.from(fields, ({ max }) => max ?? Infinity)
+    this.#optional = Uint8Array.from(fields, ({ optional }) => Number(optional === true))
     this.#root = toJsonNode(buildPathTree(fields))
     this.#filled = new Float64Array(fields.length)
     this.#defaults = fields.map((field) => {
@@ -92,10 +116,14 @@ export class JsonRowDecoder {
     let hint = 0
     for (;;) {
       if (next !== 0x22) return Fault.notJson
-      const nameFault = scanner.scanString()
-      if (nameFault !== 0) return nameFault
       // Writers keep the order of their names: the child after the last one found is tried first.
-      const found = this.#find(node, hint)
+      let found = hint
+      const expected = node.children[hint]
+      if (!expected?.plain || !scanner.skipName(expected.name)) {
+        const nameFault = scanner.scanString()
+        if (nameFault !== 0) return nameFault
+        found = this.#find(node)
+      }
       if (scanner.peek() !== 0x3a) return Fault.notJson
       scanner.at++
       let fault: number
@@ -120,7 +148,8 @@ export class JsonRowDecoder {
   }
 
   /** The child whose name the scanner has just read; -1 for none. */
-  #find(node: JsonNode, hint: number): number {
+  #find(node: JsonNode): number {
+    if (node.children.length === 0) return -1
     const scanner = this.#scanner
     const { bytes } = scanner
     let at = scanner.textAt
@@ -130,8 +159,7 @@ export class JsonRowDecoder {
       size = scanner.unescapeText(at)
     }
     const { children } = node
-    for (let tries = 0; tries < children.length; tries++) {
-      const index = hint + tries < children.length ? hint + tries : hint + tries - children.length
+    for (let index = 0; index < children.length; index++) {
       const { name } = children[index]!
       if (name.length !== size) continue
       let i = 0
@@ -155,15 +183,15 @@ export class JsonRowDecoder {
       arena.used += size
     }
     for (const index of node.fields) {
-      const field = this.#fields[index]!
+      const kind = this.#kind[index]!
       this.#filled[index] = this.#stamp
-      if (isText(field)) {
+      if (kind === Kind.text) {
         this.#events.textAt[index]![this.#row] = at
         this.#events.textBytes[index]![this.#row] = size
-      } else if (field.type === 'iso8601') {
-        const timeMs = parseIsoTimeMs(scanner.bytes, at, at + size)
-        if (timeMs !== timeMs) return packFault(Fault.badTime, index)
-        const fault = this.#setTime(index, timeMs)
+      } else if (kind === Kind.isoTime) {
+        exact.value = parseIsoTimeMs(scanner.bytes, at, at + size)
+        if (exact.value !== exact.value) return packFault(Fault.badTime, index)
+        const fault = this.#setTime(index)
         if (fault !== 0) return fault
       } else return packFault(Fault.wrongType, index)
     }
@@ -173,20 +201,22 @@ export class JsonRowDecoder {
   #number(node: JsonNode): number {
     const scanner = this.#scanner
     for (const index of node.fields) {
-      const field = this.#fields[index]!
+      const kind = this.#kind[index]!
       this.#filled[index] = this.#stamp
       let fault: number
-      if (isText(field)) {
+      if (kind === Kind.text) {
         this.#events.textAt[index]![this.#row] = scanner.textAt
         this.#events.textBytes[index]![this.#row] = scanner.textEnd - scanner.textAt
         fault = Fault.none
-      } else if (field.type === 'integer') {
-        jsonInteger(scanner, field.scale ?? 0)
-        fault = exact.fault === 0 ? this.#setNumber(index, exact.value) : packFault(exact.fault, index)
-      } else if (field.type === 'number') {
-        fault = this.#setNumber(index, jsonNumber(scanner))
-      } else if (isTime(field) && field.type !== 'iso8601') {
-        fault = this.#setTime(index, jsonTimeMs(scanner, millisExponent[field.type as keyof typeof millisExponent]))
+      } else if (kind === Kind.integer) {
+        jsonInteger(scanner, this.#exponent[index]!)
+        fault = exact.fault === 0 ? this.#setNumber(index) : packFault(exact.fault, index)
+      } else if (kind === Kind.number) {
+        jsonNumber(scanner)
+        fault = this.#setNumber(index)
+      } else if (kind === Kind.unitTime) {
+        jsonTimeMs(scanner, this.#exponent[index]!)
+        fault = this.#setTime(index)
       } else fault = packFault(Fault.wrongType, index)
       if (fault !== 0) return fault
     }
@@ -197,7 +227,7 @@ export class JsonRowDecoder {
     const fault = this.#scanner.scanWord()
     if (fault !== 0) return fault
     for (const index of node.fields) {
-      if (this.#fields[index]!.type !== 'boolean') return packFault(Fault.wrongType, index)
+      if (this.#kind[index] !== Kind.boolean) return packFault(Fault.wrongType, index)
       this.#filled[index] = this.#stamp
       this.#events.numbers[index]![this.#row] = value ? 1 : 0
     }
@@ -207,7 +237,7 @@ export class JsonRowDecoder {
   /** Null takes no default: it is a statement, not an absence. */
   #null(node: JsonNode): number {
     for (const index of node.fields) {
-      if (this.#fields[index]!.optional !== true) return packFault(Fault.nullField, index)
+      if (this.#optional[index] === 0) return packFault(Fault.nullField, index)
       this.#filled[index] = this.#stamp
       this.#setNull(index)
     }
@@ -218,27 +248,28 @@ export class JsonRowDecoder {
     return Fault.none
   }
 
-  #setNumber(index: number, value: number): number {
-    const { min, max } = this.#fields[index]!
+  /** Numbers go through `exact.value`: one that is handed over by a call may cost an object each time. */
+  #setNumber(index: number): number {
+    const { value } = exact
     this.#events.numbers[index]![this.#row] = value
     if (value - value !== 0) return packFault(Fault.notFinite, index)
-    if (min !== undefined && value < min) return packFault(Fault.belowMin, index)
-    return max !== undefined && value > max ? packFault(Fault.aboveMax, index) : Fault.none
+    if (value < this.#min[index]!) return packFault(Fault.belowMin, index)
+    return value > this.#max[index]! ? packFault(Fault.aboveMax, index) : Fault.none
   }
 
-  #setTime(index: number, timeMs: number): number {
-    this.#events.numbers[index]![this.#row] = timeMs
-    if (!(timeMs >= eventTimeMsMin && timeMs <= eventTimeMsMax)) return packFault(Fault.timeOutOfRange, index)
-    return this.#setNumber(index, timeMs)
+  #setTime(index: number): number {
+    if (exact.value >= eventTimeMsMin && exact.value <= eventTimeMsMax) return this.#setNumber(index)
+    this.#events.numbers[index]![this.#row] = exact.value
+    return packFault(Fault.timeOutOfRange, index)
   }
 
   #setNull(index: number): void {
-    if (!isText(this.#fields[index]!)) this.#events.numbers[index]![this.#row] = NaN
+    if (this.#kind[index] !== Kind.text) this.#events.numbers[index]![this.#row] = NaN
     else this.#events.textBytes[index]![this.#row] = -1
   }
 
   #fillMissing(): number {
-    for (let index = 0; index < this.#fields.length; index++) {
+    for (let index = 0; index < this.#kind.length; index++) {
       if (this.#filled[index] === this.#stamp) continue
       const value = this.#defaults[index]
       if (value === undefined) return packFault(Fault.missingField, index)
@@ -282,10 +313,11 @@ export class JsonRowDecoder {
   }
 }
 
-const noNode: JsonNode = { name: new Uint8Array(0), fields: [], children: [], first: -1, seen: 0 }
+const noNode: JsonNode = { name: new Uint8Array(0), plain: false, fields: [], children: [], first: -1, seen: 0 }
 
 function toJsonNode(node: PathNode): JsonNode {
   const children = node.children.map(toJsonNode)
   const first = node.fields[0] ?? children[0]?.first ?? -1
-  return { name: Buffer.from(node.name), fields: node.fields, children, first, seen: 0 }
+  const plain = JSON.stringify(node.name) === `"${node.name}"`
+  return { name: Buffer.from(node.name), plain, fields: node.fields, children, first, seen: 0 }
 }

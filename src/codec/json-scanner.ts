@@ -24,7 +24,7 @@ export class JsonScanner {
   escaped = false
 
   /** Of the last number: mantissa * 10^exponent where it has at most `mantissaDigitsMax` digits, else `long`. */
-  mantissa = 0
+  mantissa = NaN
   exponent = 0
   negative = false
   long = false
@@ -49,6 +49,17 @@ export class JsonScanner {
     }
     this.at = at
     return -1
+  }
+
+  /** Moves behind a string that is just this name, without escapes; stays where it is when it is another. */
+  skipName(name: Uint8Array): boolean {
+    const { bytes } = this
+    const { length } = name
+    const start = this.at + 1
+    if (start + length >= this.end || bytes[start + length] !== quote) return false
+    for (let i = 0; i < length; i++) if (bytes[start + i] !== name[i]) return false
+    this.at = start + length + 1
+    return true
   }
 
   scanString(): number {

@@ -1,6 +1,6 @@
 import type { RecordColumns } from '../base/record-columns.js'
 import { assert } from '../base/assert.js'
-import { encodeString, writeByte, writeFloat, writeLong, writeRaw } from './avro-writer.js'
+import { EncodedPart, encodeString, writeByte, writeFloat, writeLong, writePart } from './avro-writer.js'
 import type { EventColumns } from './event-columns.js'
 import { EventPartWriter, type EventShape } from './event-part-writer.js'
 import type { OutcomeColumns } from './outcome-columns.js'
@@ -9,12 +9,12 @@ import type { OutcomeColumns } from './outcome-columns.js'
 export class ScoredEventEncoder {
   readonly #parts: EventPartWriter
   /** model and role of each `ModelScore`, encoded. */
-  readonly #models: readonly Uint8Array[]
+  readonly #models: readonly EncodedPart[]
   readonly #modelsBytesMax: number
 
   constructor(shape: EventShape) {
     this.#parts = new EventPartWriter(shape)
-    this.#models = shape.models.map(({ label, role }) => Buffer.concat([encodeString(label), encodeString(role)]))
+    this.#models = shape.models.map(({ label, role }) => new EncodedPart(Buffer.concat([encodeString(label), encodeString(role)])))
     this.#modelsBytesMax = this.#models.reduce((sum, model) => sum + model.length + 4, 16)
   }
 
@@ -46,7 +46,7 @@ export class ScoredEventEncoder {
       for (let m = 0; m < models.length; m++) {
         const score = outcome.scores[first + m]!
         if (score !== score) continue
-        writeRaw(arena, models[m]!)
+        writePart(arena, models[m]!)
         writeFloat(arena, score)
       }
     }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
+import { exact, scaleBig, scaleDecimal } from '../../src/codec/exact-number.js'
 import type { FieldSpec, FieldType } from '../../src/codec/field-spec.js'
 import { decodeAll, decodeJson, withPrefix, type Cell, type DecodedRow } from './decode-fixture.js'
 import { avscType } from './random-avro.js'
@@ -75,6 +77,22 @@ test('decimals become minor units by exact arithmetic', async () => {
   assert.equal(await cell('double', 3, { type: 'integer' }), 3)
   assert.equal(await cell('long', 12n, { type: 'integer', scale: 2 }), 1200)
   assert.equal(await cell('long', 2n ** 52n, { type: 'integer', scale: 2 }), 'integerUnsafe')
+})
+
+test('decimals of any size and scale are scaled as bigints would be', () => {
+  fc.assert(
+    fc.property(fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }), fc.integer({ min: 0, max: 70 }), fc.integer({ min: -25, max: 25 }), (wide, narrower, shift) => {
+      const value = wide >> BigInt(narrower)
+      let size = 1
+      while (BigInt.asIntN(size * 8, value) !== value) size++
+      scaleBig(value, shift)
+      const expected = { value: exact.value, fault: exact.fault }
+      scaleDecimal(decimalBytes(value, size), 0, size, shift)
+      assert.equal(exact.fault, expected.fault)
+      if (exact.fault === 0) assert.equal(exact.value, expected.value)
+    }),
+    { numRuns: 3000 },
+  )
 })
 
 test('text is read from strings, enums, integers, bytes, fixed and UUIDs', async () => {
@@ -201,5 +219,17 @@ test('JSON fields that are absent take defaults, null does not, and parents coun
   assert.deepEqual(
     rows.map(({ fault, cells }) => cells ?? fault),
     [{ currency: 'EUR', amount: 5, note: null }, { currency: 'CHF', amount: 5, note: 'n' }, 'nullField', 'wrongType', 'duplicateField'],
+  )
+})
+
+test('JSON names are found in any order and with escapes, and never taken from broken JSON', async () => {
+  const fields: FieldSpec[] = [
+    { name: 'a', path: 'a"b', type: 'integer' },
+    { name: 'c', path: 'ç', type: 'integer' },
+  ]
+  const rows = await decodeJson(fields, ['{"a\\"b":1,"ç":2}', '{"\\u00e7":2,"x":{"ç":9},"a\\u0022b":1}', '{"a"b":1,"ç":2}'])
+  assert.deepEqual(
+    rows.map(({ fault, cells }) => cells ?? fault),
+    [{ a: 1, c: 2 }, { a: 1, c: 2 }, 'notJson'],
   )
 })

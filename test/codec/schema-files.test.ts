@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -10,8 +10,9 @@ test('the package brings its five schemas', () => {
   assert.deepEqual([...loadSchemaFolder().keys()], ['alert', 'label', 'lineage', 'scored-event', 'transaction'])
 })
 
-test('a schema file that is missing or wrong is refused with its path and the place in it', () => {
+test('a schema file that is missing or wrong is refused with its path and the place in it', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'harrier-schemas-'))
+  t.after(() => rmSync(folder, { recursive: true }))
   const refuse = (name: string, text: string | undefined, message: RegExp): void => {
     const file = join(folder, name)
     if (text !== undefined) writeFileSync(file, text)
