@@ -12,18 +12,43 @@ import { register as run } from './run.js'
 import { register as tail } from './tail.js'
 import { register as topology } from './topology.js'
 
+export interface CommandGroup {
+  readonly heading: string
+  readonly commands: readonly ((program: Command) => void)[]
+}
+
 /** Each file of this folder adds one command (or group of commands). One line each, in the order of `harrier --help`. */
-export const commands: ((program: Command) => void)[] = [
-  start,
-  run,
-  tail,
-  topology,
-  features,
-  forget,
-  models,
-  simulate,
-  stack,
-  soak,
-  bench,
-  doctor,
+export const commandGroups: readonly CommandGroup[] = [
+  {
+    heading: 'See it work:',
+    commands: [
+      start,
+      doctor,
+      stack,
+    ],
+  },
+  {
+    heading: 'Score your stream:',
+    commands: [
+      topology,
+      run,
+      tail,
+      models,
+      forget,
+    ],
+  },
+  {
+    heading: 'Train and try:',
+    commands: [
+      simulate,
+      features,
+    ],
+  },
+  {
+    heading: 'Measure and prove:',
+    commands: [
+      bench,
+      soak,
+    ],
+  },
 ]

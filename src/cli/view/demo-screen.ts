@@ -34,13 +34,14 @@ function head(state: DemoState, columns: number): Span[][] {
   const now = state.perSecond.at(-1) ?? 0
   const phase = phaseText(state)
   const engine = engineText(state)
-  const title = ` harrier  ${state.topology}   ${dateTime(state.eventTimeMs)}   ${phase}`
-  const state_ = `engine ${engine} `
-  const gap = Math.max(1, columns - title.length - state_.length)
+  const wide = columns >= wideColumnsMin
+  const brand = wide ? ` harrier  ${state.topology}` : ' harrier'
+  const where = `  ${dateTime(state.eventTimeMs).slice(0, wide ? 19 : 16)}  ${phase}`
+  const gap = Math.max(1, columns - brand.length - where.length - 'engine '.length - engine.length - 1)
   const rate = ` ${right(count(now), 8)} `
   const label = ' events/s '
   return [
-    [span(' harrier  ', 'bold'), span(title.slice(' harrier  '.length)), span(' '.repeat(gap)), span('engine '), span(engine, engine === 'running' ? 'good' : 'warning')],
+    [span(brand, 'bold'), span(where), span(' '.repeat(gap)), span('engine '), span(engine, engine === 'running' ? 'good' : 'warning')],
     [span('─'.repeat(columns), 'dim')],
     [span(label, 'dim'), span(sparkline(state.perSecond, Math.max(0, columns - label.length - rate.length)), 'accent'), span(rate, 'bold')],
   ]
@@ -81,17 +82,27 @@ function modelsAndTasks(state: DemoState, columns: number): Span[][] {
   const half = Math.min(60, Math.floor(columns / 2) - 1)
   const lines: Span[][] = [[span(left(' model', half), 'dim'), span(`${left(' lineage of task', half - 18)}${right('sequence', 9)}${right('offset', 10)}`, 'dim')]]
   // Four lines also while the engine is away, so that the alerts below keep their place.
-  const count_ = Math.max(4, Math.min(tasksMax, Math.max(models.length, tasks.length)))
-  for (let i = 0; i < count_; i++) {
+  const lineCount = Math.max(4, Math.min(tasksMax, Math.max(models.length, tasks.length)))
+  for (let i = 0; i < lineCount; i++) {
     const model = models[i]
     const task = tasks[i]
     const line: Span[] = []
     if (model) line.push(span(` ${left(model.role, 9)}`), span(left(model.model, half - 20), 'accent'), span(left(` ${model.device}`, 10)))
     else line.push(span(' '.repeat(half)))
-    if (task) line.push(span(left(` ${task.task}`, half - 18)), span(right(count(task.sequence), 9), 'bold'), span(right(count(task.position), 10)))
+    if (task) line.push(span(left(` ${taskName(task.task, state.topology)}`, half - 18)), span(right(reached(task.sequence), 9), 'bold'), span(right(reached(task.position), 10)))
     lines.push(line)
   }
   return lines
+}
+
+/** `customer/0`: which topology it is stands in the title. */
+function taskName(task: string, topology: string): string {
+  return task.startsWith(`${topology}/`) ? task.slice(topology.length + 1) : task
+}
+
+/** A task that has done nothing yet stands at -1. */
+function reached(value: number): string {
+  return value < 0 ? '–' : count(value)
 }
 
 function alerts(state: DemoState, columns: number, room: number): Span[][] {

@@ -30,7 +30,7 @@ export function phaseText(state: DemoState): string {
   switch (phase) {
     case 'history':
     case 'catching-up':
-      return `fast-forward of ${days}: ${share(Math.min(scored + deadLetters, historyEvents), historyEvents)}`
+      return `fast-forward ${days} ${share(Math.min(scored + deadLetters, historyEvents), historyEvents)}`
     case 'live':
       return 'live'
     case 'draining':

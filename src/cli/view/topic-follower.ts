@@ -50,6 +50,14 @@ export class TopicFollower {
     await connectClient(this.#client, this.#brokers, followerLimits.connectMsMax)
   }
 
+  /** Partitions of every topic on the broker. */
+  async partitionCounts(): Promise<Map<string, number>> {
+    const metadata = await new Promise<Kafka.Metadata>((resolve, reject) => {
+      this.#client.getMetadata({ timeout: followerLimits.queryMsMax }, (error, found) => (error ? reject(toKafkaError(error)) : resolve(found)))
+    })
+    return new Map(metadata.topics.map(({ name, partitions }) => [name, partitions.length]))
+  }
+
   watermarks(topic: string, partition: number): Promise<Watermarks> {
     return withRetries(`asking for the ends of ${topic}/${partition}`, (leftMs) => queryWatermarks(this.#client, topic, partition, leftMs), {
       limitMs: followerLimits.queryMsMax,

@@ -1,0 +1,123 @@
+import type { Command } from 'commander'
+import { systemClock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
+import { createLogger } from '../base/logger.js'
+import { GenericDecoder } from '../codec/generic-decoder.js'
+import { RegistryClient } from '../codec/registry-client.js'
+import type { RdkafkaMessage } from '../consumer/message-columns.js'
+import { RangeReader } from '../consumer/range-reader.js'
+import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
+import { loadTopology } from '../topology/load-topology.js'
+import { topologyNames } from '../topology/names.js'
+import { parseCount } from './parse-options.js'
+import { styledLine, span, wantsColours } from './view/styled-line.js'
+import { formatRecord, headings } from './view/tail-format.js'
+import { recordAsJson, toTailRecord, type RecordKind, type TailRecord } from './view/tail-record.js'
+import { newestRecords } from './view/newest-records.js'
+import { partitionsOf, topicAliases, topicNamed } from './view/tail-topic.js'
+import { TopicFollower, type StartingPoint } from './view/topic-follower.js'
+
+interface TailOptions extends ConnectionOptions {
+  topology: string
+  namespace?: string
+  fromBeginning?: boolean
+  last: number
+  count?: number
+  json?: boolean
+}
+
+/** `harrier tail`: what is on a topic, for a person. */
+export function register(program: Command): void {
+  const command = program
+    .command('tail')
+    .description('decode and follow a topic: scores, alerts, lineage, dead letters, or any other')
+    .argument('<topic>', `full name, or ${Object.keys(topicAliases).join(', ')} of the topology`)
+    .option('--topology <name>', 'a .yaml file, or the name of one in topologies/', 'card-fraud')
+    .option('--namespace <name>', 'the prefix with which the topology runs')
+    .option('--from-beginning', 'all records, the oldest first')
+    .option('--last <n>', 'begin with the newest n records (0: only those to come)', natural, 10)
+    .option('--count <n>', 'end after n records', parseCount)
+    .option('--json', 'one line of JSON for each record; integers beyond 2^53 as text')
+  addConnectionOptions(command).action(tail)
+}
+
+async function tail(name: string, options: TailOptions): Promise<void> {
+  const topic = topicNamed(name, topologyNames(loadTopology(options.topology), options.namespace), options.namespace)
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => (stop.signal.aborted ? process.exit(130) : stop.abort()))
+  // The reader of a pipe may leave when it has seen enough.
+  process.stdout.on('error', () => process.exit(0))
+  const { brokers, registryUrl } = await resolveConnections(options)
+  const logger = createLogger((line) => process.stderr.write(line), { nowMs: systemClock.nowMs, level: 'warn' })
+  const decoder = new GenericDecoder(new RegistryClient(registryUrl, { clock: systemClock, logger }))
+  const printer = new RecordPrinter(options)
+  const follower = new TopicFollower(brokers, systemClock)
+  const reader = new RangeReader({ brokers, clock: systemClock, logger })
+  const show = async (message: RdkafkaMessage): Promise<void> => {
+    if (stop.signal.aborted) return
+    await printer.print(toTailRecord(message, await decoder.decode(message.value, stop.signal)))
+    if (printer.isDone) stop.abort()
+  }
+  try {
+    await follower.connect()
+    const partitions = partitionsOf(topic, await follower.partitionCounts())
+    let from = fromEarliest(topic, partitions)
+    if (!options.fromBeginning) {
+      await reader.start()
+      const newest = await newestRecords(reader, { topic, partitions, count: options.last, signal: stop.signal })
+      for (const record of newest.records) await show(record)
+      from = newest.next
+    }
+    const stopped = new Promise<void>((resolve) => {
+      if (stop.signal.aborted) resolve()
+      stop.signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+    if (!stop.signal.aborted) await Promise.race([follower.follow(from, show), stopped])
+  } catch (error) {
+    // Leaving while the registry is waited for is no failure.
+    if (!stop.signal.aborted) throw error
+  } finally {
+    await follower.close()
+  }
+  process.exit(0)
+}
+
+/** Prints in the form that was asked for, and knows when it has printed enough. */
+class RecordPrinter {
+  readonly #options: TailOptions
+  readonly #coloured = wantsColours(process.stdout)
+  #printed = 0
+  #kind: RecordKind | undefined
+
+  constructor(options: TailOptions) {
+    this.#options = options
+  }
+
+  get isDone(): boolean {
+    return this.#printed >= (this.#options.count ?? Infinity)
+  }
+
+  async print(record: TailRecord): Promise<void> {
+    if (this.isDone) return
+    this.#printed++
+    const text = this.#options.json ? `${recordAsJson(record)}\n` : this.#text(record)
+    if (!process.stdout.write(text)) await new Promise<void>((resolve) => process.stdout.once('drain', resolve))
+  }
+
+  #text(record: TailRecord): string {
+    const { kind, lines } = formatRecord(record)
+    const heading = kind === this.#kind ? undefined : headings[kind]
+    this.#kind = kind
+    return [...(heading === undefined ? [] : [[span(heading, 'dim')]]), ...lines].map((line) => `${styledLine(line, Infinity, this.#coloured)}\n`).join('')
+  }
+}
+
+function fromEarliest(topic: string, partitions: number): StartingPoint[] {
+  return Array.from({ length: partitions }, (_, partition) => ({ topic, partition, offset: 'earliest' as const }))
+}
+
+function natural(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 0) throw new HarrierError('USAGE', `--last "${text}" is not a natural number`)
+  return value
+}
