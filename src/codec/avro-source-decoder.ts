@@ -65,7 +65,7 @@ export class AvroSourceDecoder {
   }
 
   async #fetch(ids: readonly number[], records: RecordColumns, from: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#known.size + ids.length > knownSchemasMax) {
+    if (this.#known.size > 0 && this.#known.size + ids.length > knownSchemasMax) {
       this.#known.clear()
       return await (this.prepare(records, from, signal) ?? Promise.resolve())
     }

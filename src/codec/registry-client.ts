@@ -143,6 +143,12 @@ export class RegistryClient {
     return { compatible, messages }
   }
 
+  /** Sets which versions the registry takes under a subject; BACKWARD: a new schema reads what the one before wrote. */
+  async setCompatibility(subject: string, level: 'NONE' | 'BACKWARD' | 'BACKWARD_TRANSITIVE' | 'FULL', signal?: AbortSignal): Promise<void> {
+    const answer = await this.#request('PUT', `/config/${encodeURIComponent(subject)}`, { compatibility: level }, signal)
+    if (answer.status !== 200) throw refused(`refused compatibility ${level} for subject ${subject}`, answer)
+  }
+
   async #fetchSchema(id: number, signal: AbortSignal | undefined): Promise<object> {
     const answer = await this.#request('GET', `/schemas/ids/${id}`, undefined, signal)
     if (answer.status === 404 && answer.body['error_code'] === schemaNotFound) {

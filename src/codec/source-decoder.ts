@@ -11,7 +11,8 @@ export interface SourceDecoder {
   /**
    * Fetches the schemas that the batch needs and that are not known yet. Undefined when there is nothing to fetch, so
    * that the steady path awaits nothing. Waits while the registry is down, until `signal` aborts
-   * (REGISTRY_UNAVAILABLE); REGISTRY_REFUSED when it answers anything but the schema or "unknown id".
+   * (REGISTRY_UNAVAILABLE); REGISTRY_REFUSED when it answers anything but the schema or "unknown id". The next batch is
+   * prepared after this one is decoded: what is known may be forgotten to keep within its limit.
    */
   prepare(records: RecordColumns, from?: number, signal?: AbortSignal): Promise<void> | undefined
   /**
