@@ -8,6 +8,8 @@ import { loadTopology } from '../topology/load-topology.js'
 import { openEngine } from '../topology/open-engine.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { parseCount, parseDevice } from './parse-options.js'
+import { childArguments, runProcesses } from './run-processes.js'
+import { readableLogLine } from './view/log-line.js'
 
 const statsIntervalMs = 1000
 /** A stop that takes longer ends the process anyway; the transaction that is open then is aborted by the broker. */
@@ -22,6 +24,7 @@ interface RunOptions extends ConnectionOptions {
   workers?: number
   createTopics?: boolean
   partitions: number
+  processes: number
   json?: boolean
   verbose?: boolean
 }
@@ -36,7 +39,8 @@ export function register(program: Command): void {
     .option('--namespace <name>', 'prefix of topics, group, transactional ids and subjects')
     .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
     .option('--device <policy>', 'cpu, webgpu, cuda or auto (default: what the topology says)', parseDevice)
-    .option('--workers <n>', 'threads that run models', parseCount)
+    .option('--workers <n>', 'threads that run models (of each process)', parseCount)
+    .option('--processes <n>', 'members of the group, each a process of its own: <instance id>-0, -1, …', parseCount, 1)
     .option('--create-topics', 'create topics that are missing')
     .option('--partitions <n>', 'partitions of an input topic that is created', parseCount, 4)
     .option('--json', 'a line of JSON with statistics each second on stdout, and logs as JSON')
@@ -45,6 +49,7 @@ export function register(program: Command): void {
 }
 
 async function run(options: RunOptions): Promise<void> {
+  if (options.processes > 1) return runSeveral(options)
   const topology = loadTopology(options.topology)
   const { brokers, registryUrl } = await resolveConnections(options)
   const logger = createLogger((line) => process.stderr.write(line), {
@@ -90,6 +95,35 @@ async function run(options: RunOptions): Promise<void> {
     const stats = engine.stats()
     process.stdout.write(options.json ? `${JSON.stringify({ ...stats, state: 'stopped' })}\n` : `${statsLine(stats, 0)}\nstopped\n`)
   }
+  process.exit(0)
+}
+
+/** Checks what can be checked here, so that a mistake is told once; then lets the processes run. */
+async function runSeveral(options: RunOptions): Promise<void> {
+  loadTopology(options.topology)
+  await resolveConnections(options)
+  const stopping = new AbortController()
+  const stop = (): void => {
+    if (stopping.signal.aborted) process.exit(130)
+    stopping.abort()
+    process.stderr.write('stopping; press Ctrl-C again to leave at once\n')
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  let before = 0
+  await runProcesses({
+    processes: options.processes,
+    args: childArguments(process.argv.slice(process.argv.indexOf('run') + 1)),
+    instanceId: options.instanceId,
+    clock: systemClock,
+    signal: stopping.signal,
+    onStats: (stats) => {
+      const perSecond = Math.max(0, Math.round(((stats.counters.scored - before) * 1000) / statsIntervalMs))
+      before = stats.counters.scored
+      process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond })}\n` : `${statsLine(stats, perSecond)}\n`)
+    },
+    onLog: (line) => void process.stderr.write(`${options.json ? line : readableLogLine(line)}\n`),
+  })
   process.exit(0)
 }
 
