@@ -1,0 +1,161 @@
+// The generated parts of the documentation, by name. Each is a function that returns Markdown.
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Command } from 'commander'
+import { parse } from 'yaml'
+import { errorCatalogue } from '../dist/src/base/errors.js'
+import { commandGroups } from '../dist/src/cli/index.js'
+import { faultCatalogue } from '../dist/src/codec/decode-fault.js'
+import { adminLimits } from '../dist/src/consumer/admin.js'
+import { groupConsumerLimits } from '../dist/src/consumer/group-consumer.js'
+import { groupConsumerSettings, producerSettings, rangeReaderSettings } from '../dist/src/consumer/kafka-settings.js'
+import { rangeReaderLimits } from '../dist/src/consumer/range-reader.js'
+import { scorerLimitsDefault } from '../dist/src/inference/scorer.js'
+import { producerLimits } from '../dist/src/producer/transactional-producer.js'
+import { stackLimits } from '../dist/src/stack/limits.js'
+import { describeTopology } from '../dist/src/topology/describe.js'
+import { loadTopology } from '../dist/src/topology/load-topology.js'
+import { topologyNames } from '../dist/src/topology/names.js'
+import { outputTopics } from '../dist/src/topology/open-engine.js'
+import { restoreLimits } from '../dist/src/topology/restore.js'
+import { topologySchema } from '../dist/src/topology/topology-schema.js'
+import { featureSchema } from '../dist/src/features/feature-spec.js'
+import { featureTable, settingTable } from './docs-schema.js'
+import { eventTimeExample, featureExample, mistakeExamples } from './docs-examples.js'
+import { globSync } from './glob.js'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** A Markdown table. */
+export function table(head, rows) {
+  const cell = (text) => String(text).replaceAll('|', '\\|').replaceAll('\n', ' ')
+  return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n')
+}
+
+const code = (text) => `\`${text}\``
+
+/** Every command of `harrier`, as commander knows it, by the headings of its help; groups only by their commands. */
+export function allCommands() {
+  const found = []
+  for (const { heading, commands } of commandGroups) {
+    const program = new Command('harrier')
+    for (const register of commands) register(program)
+    const visit = (command, path) => {
+      if (command.commands.length === 0) found.push({ heading: heading.replace(/:$/, ''), path, command })
+      else for (const inner of command.commands) visit(inner, `${path} ${inner.name()}`)
+    }
+    for (const command of program.commands) visit(command, command.name())
+  }
+  return found
+}
+
+function commandTable() {
+  const argumentText = ({ registeredArguments }) =>
+    registeredArguments.map((argument) => (argument.required ? ` <${argument.name()}>` : ` [${argument.name()}]`)).join('')
+  let before = ''
+  const rows = allCommands().map(({ heading, path, command }) => {
+    const first = heading !== before
+    before = heading
+    return [first ? heading : '', code(`harrier ${path}${argumentText(command)}`), command.description()]
+  })
+  return table(['', 'command', 'what it does'], rows)
+}
+
+const consequences = {
+  retry: 'waits, or tries again',
+  'dead-letter': 'the record becomes a dead letter, the stream goes on',
+  'restart-task': 'processes the batch again, or ends',
+  fatal: 'ends, with exit code 1 or 2',
+}
+
+function errorTable() {
+  return table(
+    ['code', 'what happened', 'the engine', 'what to do'],
+    Object.entries(errorCatalogue).map(([name, { summary, consequence, remedy }]) => [`<a id="${name}"></a>${code(name)}`, summary, `${code(consequence)}: ${consequences[consequence]}`, remedy]),
+  )
+}
+
+function faultTable() {
+  const rows = Object.entries(faultCatalogue).filter(([name]) => name !== 'none')
+  return table(['message says', 'code'], rows.map(([, { text, code: error }]) => [text, code(error)]))
+}
+
+const cardFraud = () => loadTopology('card-fraud')
+
+function topicTable() {
+  const names = topologyNames(cardFraud())
+  const what = {
+    [names.input]: ['read; your events', 'the entity, or anything that keeps an entity in one partition'],
+    [names.scored]: ['an Avro scored event for each event', 'as the input'],
+    [names.alerts]: ['an Avro alert for each decision that is not APPROVE', 'as the input'],
+    [names.deadLetters]: ['original bytes of what could not be scored, and why', 'as the input'],
+    [names.lineage]: ['an Avro lineage record for each task and transaction', 'the task'],
+    [names.state]: ['changelog: the newest state of each entity, in the format of slot-record.ts', 'the entity'],
+  }
+  const config = Object.fromEntries(outputTopics(names, 1).map(({ topic, config: wanted = {} }) => [topic, wanted]))
+  const settings = (topic) => (topic === names.input ? 'yours; `retention.ms=-1` when Harrier creates it' : Object.entries(config[topic]).map(([name, value]) => code(`${name}=${value}`)).join(', ') || 'the broker\'s')
+  return table(['topic', 'what is in it', 'key', 'settings at creation'], Object.entries(what).map(([topic, [text, key]]) => [code(topic), text, key, settings(topic)]))
+}
+
+function kafkaSettings(list) {
+  // A later line of the same name wins, as it does in the client.
+  const last = new Map(list.map((setting) => [setting.name, setting]))
+  return table(['setting', 'value', 'why'], [...last.values()].map(({ name, value, why }) => [code(name), code(value), why]))
+}
+
+function limitTable() {
+  const groups = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
+  return table(
+    ['where', 'limits'],
+    Object.entries(groups).map(([file, limits]) => [`[${file}](../src/${file})`, Object.entries(limits).map(([name, value]) => code(`${name} ${value}`)).join(', ')]),
+  )
+}
+
+function modelManifests() {
+  return globSync(`${root}models`, /model\.yaml$/).map((file) => parse(readFileSync(file, 'utf8')))
+}
+
+function modelTable() {
+  return table(
+    ['model', 'kind', 'parameters', 'held-out payments', 'frauds', 'AUC ROC', 'average precision', 'card precision@100'],
+    modelManifests().map(({ name, version, kind, training, metrics }) => {
+      const { rows, frauds, aucRoc, averagePrecision, cardPrecision100 } = metrics.heldOut.stream
+      return [code(`${name}@${version}`), kind, training.parameters, rows.toLocaleString('en'), frauds.toLocaleString('en'), aucRoc, averagePrecision, cardPrecision100]
+    }),
+  )
+}
+
+function thresholdTable() {
+  const percent = (share) => `${(share * 100).toFixed(1)} %`
+  return table(
+    ['model', 'threshold', 'alerts a day', 'of them fraud', 'frauds found', 'scenario 1', 'scenario 2', 'scenario 3'],
+    modelManifests().flatMap(({ name, version, metrics }) =>
+      Object.entries(metrics.thresholds).map(([which, { threshold, alertsADay, precision, recall, recallScenario1, recallScenario2, recallScenario3 }]) => [
+        code(`${name}@${version}`), `${which} ${threshold}`, alertsADay, percent(precision), percent(recall), percent(recallScenario1), percent(recallScenario2), percent(recallScenario3),
+      ]),
+    ),
+  )
+}
+
+const file = (path, language) => () => `\`\`\`${language}\n${readFileSync(`${root}${path}`, 'utf8').trimEnd()}\n\`\`\``
+
+export const parts = {
+  commands: commandTable,
+  'subscribe-js': file('docs/examples/subscribe.js', 'js'),
+  'subscribe-py': file('docs/examples/subscribe.py', 'python'),
+  errors: errorTable,
+  faults: faultTable,
+  'topology-settings': () => settingTable(topologySchema, table),
+  features: () => featureTable(featureSchema, table),
+  'feature-example': () => featureExample(table),
+  'event-time-example': () => eventTimeExample(table),
+  mistakes: () => mistakeExamples(table),
+  'topology-drawing': () => `\`\`\`mermaid\n${describeTopology(cardFraud(), { mermaid: true }).trimEnd()}\n\`\`\``,
+  topics: topicTable,
+  'consumer-settings': () => kafkaSettings(groupConsumerSettings),
+  'reader-settings': () => kafkaSettings(rangeReaderSettings),
+  'producer-settings': () => kafkaSettings(producerSettings),
+  limits: limitTable,
+  models: modelTable,
+  thresholds: thresholdTable,
+}
