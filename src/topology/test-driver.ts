@@ -1,5 +1,5 @@
 import avro from 'avsc'
-import { ManualClock } from '../base/clock.js'
+import { ManualClock, systemClock } from '../base/clock.js'
 import { digestOf } from '../base/digest.js'
 import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
@@ -14,10 +14,11 @@ import { exportBytesMax, exportSlot } from '../inference/slot-sections.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { Batch } from './batch.js'
 import type { Topology } from './load-topology.js'
-import { topologyNames, type TopologyNames } from './names.js'
+import { Sink, topologyNames, type TopologyNames } from './names.js'
 import { harrierVersion } from './open-engine.js'
 import { openScorer } from './open-scorer.js'
-import { Outputs, Sink } from './outputs.js'
+import { Outputs } from './outputs.js'
+
 import { TaskRestorer } from './restore.js'
 import { Stage } from './stage.js'
 
@@ -49,6 +50,8 @@ export interface TestOutputs {
   readonly alerts: TestOutput[]
   readonly deadLetters: TestOutput[]
   readonly lineage: (TestOutput & { readonly value: LineageRecord })[]
+  /** Changelog records. */
+  readonly state: TestOutput[]
 }
 
 export interface TestDriverOptions {
@@ -111,6 +114,13 @@ interface LoggedRecord {
   readonly headers: readonly (readonly [string, string | Uint8Array | null])[]
 }
 
+/** What was written, by partition: the topics that a restart reads. */
+interface Log {
+  readonly input: LoggedRecord[][]
+  readonly lineage: LoggedRecord[][]
+  readonly state: LoggedRecord[][]
+}
+
 /** Records that the topology has folded and scored, and not yet decided: to be committed or rolled back, newest first. */
 export interface OpenBatch {
   readonly batch: Batch
@@ -133,10 +143,9 @@ export class TopologyTestDriver {
   readonly #options: TestDriverOptions
   readonly #outputs: Outputs
   readonly #decoder: GenericDecoder
-  readonly #input: LoggedRecord[][]
-  readonly #lineage: LoggedRecord[][]
+  readonly #logs: Log
 
-  private constructor(options: TestDriverOptions, stage: Stage, registry: MemoryRegistry, log?: { input: LoggedRecord[][]; lineage: LoggedRecord[][] }) {
+  private constructor(options: TestDriverOptions, stage: Stage, registry: MemoryRegistry, log?: Log) {
     const { topology } = options
     this.topology = topology
     this.clock = new ManualClock(options.startMs ?? 0)
@@ -146,8 +155,8 @@ export class TopologyTestDriver {
     this.#options = options
     this.#decoder = new GenericDecoder(registry)
     const partitions = options.partitions ?? 1
-    this.#input = log?.input ?? Array.from({ length: partitions }, () => [])
-    this.#lineage = log?.lineage ?? Array.from({ length: partitions }, () => [])
+    const empty = (): LoggedRecord[][] => Array.from({ length: partitions }, () => [])
+    this.#logs = log ?? { input: empty(), lineage: empty(), state: empty() }
     const { scorer } = stage
     this.#outputs = new Outputs(stage, {
       schemaIds: {
@@ -159,7 +168,7 @@ export class TopologyTestDriver {
       transactionalId: this.names.transactionalId('test'),
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
     })
-    for (let partition = 0; partition < this.#input.length; partition++) stage.addTask(partition)
+    for (let partition = 0; partition < this.#logs.input.length; partition++) stage.addTask(partition)
   }
 
   /** Errors: those of the models and of the source's schema. */
@@ -167,35 +176,38 @@ export class TopologyTestDriver {
     return await TopologyTestDriver.#create(options)
   }
 
-  static async #create(options: TestDriverOptions, log?: { input: LoggedRecord[][]; lineage: LoggedRecord[][] }): Promise<TopologyTestDriver> {
+  static async #create(options: TestDriverOptions, log?: Log): Promise<TopologyTestDriver> {
     const { topology } = options
     const registry = options.registry ?? new MemoryRegistry()
     if (topology.readerSchema) registry.register(topology.readerSchema)
-    // Work is timed by the manual clock too; nothing in it depends on what that says.
-    const scorer = await openScorer({ topology, models: options.models, workers: options.workers ?? 0, clock: new ManualClock(), logger: silentLogger })
+    const workers = options.workers ?? 0
+    // Threads are real, so what times them out is real time.
+    const scorer = await openScorer({ topology, models: options.models, workers, clock: workers > 0 ? systemClock : new ManualClock(), logger: silentLogger })
     return new TopologyTestDriver(options, new Stage(topology, scorer, registry), registry, log)
   }
 
   /** Takes records through the topology, at most `batchRecordsMax` in a transaction, and gives what committed. */
   async pipe(records: readonly TestRecord[], batchRecordsMax = this.topology.spec.limits.batchRecordsMax): Promise<TestOutputs> {
-    const all: TestOutputs = { scored: [], alerts: [], deadLetters: [], lineage: [] }
+    const all: TestOutputs = { scored: [], alerts: [], deadLetters: [], lineage: [], state: [] }
     for (let from = 0; from < records.length; from += batchRecordsMax) {
       const outputs = await this.commit(await this.fold(records.slice(from, from + batchRecordsMax)))
       all.scored.push(...outputs.scored)
       all.alerts.push(...outputs.alerts)
       all.deadLetters.push(...outputs.deadLetters)
       all.lineage.push(...outputs.lineage)
+      all.state.push(...outputs.state)
     }
     return all
   }
 
-  /** Steps 1 to 5 of the batch cycle. */
+  /** Steps 1 to 5 of the batch cycle. Changelog records come as the clock goes on: what is dirty for `checkpointIntervalMs` is written. */
   async fold(records: readonly TestRecord[]): Promise<OpenBatch> {
     const batch = this.stage.makeBatch()
     for (const record of records) appendTo(batch.records, this.#log(record))
     await this.stage.decoder.prepare(batch.records)
+    this.stage.checkpointer.turn(batch, this.clock.monotonicMs())
     this.stage.fold(batch)
-    await this.stage.scorer.score(batch.frame!)
+    await this.stage.score(batch)
     return { batch, records: records.length }
   }
 
@@ -204,30 +216,34 @@ export class TopologyTestDriver {
     this.#outputs.decide(batch)
     this.#outputs.encode(batch)
     const { outputs } = batch
-    const all: TestOutput[][] = [[], [], [], []]
+    const all: TestOutput[][] = [[], [], [], [], []]
     for (let row = 0; row < outputs.count; row++) {
       const sink = outputs.topic[row]!
       const output = await this.#decode(outputs, row, this.names.sinks[sink]!)
       all[sink]!.push(output)
-      if (sink !== Sink.lineage) continue
-      const log = this.#lineage[output.partition]!
+      if (sink !== Sink.lineage && sink !== Sink.state) continue
+      const log = this.#logs[sink === Sink.state ? 'state' : 'lineage'][output.partition]!
       log.push({ partition: output.partition, offset: log.length, timestampMs: output.timestampMs, key: output.key, value: output.bytes, headers: [] })
     }
     this.stage.commit(batch)
-    return { scored: all[Sink.scored]!, alerts: all[Sink.alerts]!, deadLetters: all[Sink.deadLetters]!, lineage: all[Sink.lineage] as TestOutputs['lineage'] }
+    const [scored, alerts, deadLetters, lineage, state] = all as [TestOutput[], TestOutput[], TestOutput[], TestOutputs['lineage'], TestOutput[]]
+    return { scored, alerts, deadLetters, lineage, state }
   }
 
   /** As if the batch had never been: its records leave the input, too. The newest open batch first. */
   rollback({ batch }: OpenBatch): void {
-    for (let row = 0; row < batch.records.count; row++) this.#input[batch.records.partition[row]!]!.pop()
+    for (let row = 0; row < batch.records.count; row++) this.#logs.input[batch.records.partition[row]!]!.pop()
     this.stage.rollback(batch)
   }
 
-  /** Another process on the same topics: its state is folded again from input and lineage. */
+  /** Another process on the same topics, whose changelog has been compacted: it restores its state as the engine does. */
   async restart(options: Partial<TestDriverOptions> = {}): Promise<TopologyTestDriver> {
     const copy = (log: LoggedRecord[][]): LoggedRecord[][] => log.map((records) => [...records])
-    const driver = await TopologyTestDriver.#create({ ...this.#options, registry: this.registry, ...options }, { input: copy(this.#input), lineage: copy(this.#lineage) })
-    const restorer = new TaskRestorer({ reader: { readRange: driver.#readRange.bind(driver) }, names: driver.names, registry: driver.registry, clock: driver.clock, logger: silentLogger })
+    const { input, lineage, state } = this.#logs
+    const log = { input: copy(input), lineage: copy(lineage), state: state.map(compacted) }
+    const driver = await TopologyTestDriver.#create({ ...this.#options, registry: this.registry, ...options }, log)
+    const reader = { readRange: driver.#readRange.bind(driver), lastRecords: driver.#lastRecords.bind(driver) }
+    const restorer = new TaskRestorer({ reader, names: driver.names, registry: driver.registry, clock: driver.clock, logger: silentLogger })
     for (const task of driver.stage.tasks) {
       const position = this.stage.tasks[task!.partition]!.position
       await restorer.restore(driver.stage, task!, position < 0 ? null : position, () => false)
@@ -246,7 +262,7 @@ export class TopologyTestDriver {
         const memory = Buffer.from(bytes.subarray(0, exportSlot(scorer.memory, slot, bytes, 0))).toString('hex')
         digests.set(`${task!.partition}/${key}`, digestOf({ words: [...store.exportWords(slot)], memory }))
       })
-      digests.set(`${task!.partition}`, digestOf({ next: task!.nextSequence, position: task!.position, streamTimeMs: task!.streamTimeMs }))
+      digests.set(`${task!.partition}`, digestOf({ next: task!.nextSequence, position: Math.max(0, task!.position), streamTimeMs: task!.streamTimeMs }))
     }
     return new Map([...digests].sort(([a], [b]) => (a < b ? -1 : 1)))
   }
@@ -257,8 +273,8 @@ export class TopologyTestDriver {
 
   #log(record: TestRecord): LoggedRecord {
     const key = typeof record.key === 'string' ? Buffer.from(record.key) : record.key
-    const partition = record.partition ?? (key ? hashKey(key, 0, key.length) % this.#input.length : 0)
-    const log = this.#input[partition]!
+    const partition = record.partition ?? (key ? hashKey(key, 0, key.length) % this.#logs.input.length : 0)
+    const log = this.#logs.input[partition]!
     const value = record.value === null || record.value instanceof Uint8Array ? record.value : this.encode(record.value)
     const logged = { partition, offset: log.length, timestampMs: record.timestampMs ?? this.clock.nowMs(), key, value, headers: Object.entries(record.headers ?? {}) }
     log.push(logged)
@@ -290,13 +306,37 @@ export class TopologyTestDriver {
     range: { topic: string; partition: number; from: number | 'earliest'; to: number | 'stable-end' },
     onBatch: (columns: RecordColumns) => void | Promise<void>,
   ): Promise<{ records: number; position: number }> {
-    const log = (range.topic === this.names.input ? this.#input : this.#lineage)[range.partition]!
-    const records = log.slice(range.from === 'earliest' ? 0 : range.from, range.to === 'stable-end' ? log.length : range.to)
+    const log = this.#logOf(range.topic)[range.partition]!
+    const from = range.from === 'earliest' ? 0 : range.from
+    const to = range.to === 'stable-end' ? Infinity : range.to
+    const records = log.filter(({ offset }) => offset >= from && offset < to)
     const columns = new RecordColumns(Math.max(1, records.length))
     for (const record of records) appendTo(columns, record)
     if (columns.count > 0) await onBatch(columns)
     return { records: columns.count, position: log.length }
   }
+
+  #lastRecords(topic: string, partition: number, options: { count?: number; accept?: (columns: RecordColumns, row: number) => boolean } = {}): Promise<RecordColumns> {
+    const log = this.#logOf(topic)[partition]!
+    const all = new RecordColumns(Math.max(1, log.length))
+    for (const record of log) appendTo(all, record)
+    const rows = log.map((_, row) => row).filter((row) => options.accept?.(all, row) ?? true)
+    const last = new RecordColumns(Math.max(1, rows.length))
+    for (const row of rows.slice(-(options.count ?? 1))) last.copyRow(all, row)
+    return Promise.resolve(last)
+  }
+
+  #logOf(topic: string): LoggedRecord[][] {
+    const { input, lineage, state } = this.#logs
+    return topic === this.names.input ? input : topic === this.names.lineage ? lineage : state
+  }
+}
+
+/** The newest record of each key, as a broker that has compacted leaves them. */
+function compacted(records: readonly LoggedRecord[]): LoggedRecord[] {
+  const keyOf = ({ key }: LoggedRecord): string => Buffer.from(key!).toString('hex')
+  const newest = new Map(records.map((record) => [keyOf(record), record]))
+  return records.filter((record) => newest.get(keyOf(record)) === record)
 }
 
 function appendTo(columns: RecordColumns, { partition, offset, timestampMs, key, value, headers }: LoggedRecord): void {
