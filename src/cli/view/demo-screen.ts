@@ -14,6 +14,8 @@ const rowsWithTasksMin = 20
 const cellColumnsMax = 27
 const wideColumnsMin = 100
 const tasksMax = 8
+/** The columns of models and of tasks need so much; a narrower screen cuts them off. */
+const halfColumnsMin = 30
 const keys = ' k  kill the engine (SIGKILL)   q  quit'
 
 /**
@@ -79,7 +81,7 @@ function figures(state: DemoState, columns: number): Span[][] {
 
 function modelsAndTasks(state: DemoState, columns: number): Span[][] {
   const { models, tasks } = state
-  const half = Math.min(60, Math.floor(columns / 2) - 1)
+  const half = Math.max(halfColumnsMin, Math.min(60, Math.floor(columns / 2) - 1))
   const lines: Span[][] = [[span(left(' model', half), 'dim'), span(`${left(' lineage of task', half - 18)}${right('sequence', 9)}${right('offset', 10)}`, 'dim')]]
   // Four lines also while the engine is away, so that the alerts below keep their place.
   const lineCount = Math.max(4, Math.min(tasksMax, Math.max(models.length, tasks.length)))

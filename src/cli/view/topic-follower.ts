@@ -7,7 +7,7 @@ import type { RdkafkaMessage } from '../../consumer/message-columns.js'
 import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries, type Fetched, type Watermarks } from '../../consumer/rdkafka-client.js'
 
 export const followerLimits = {
-  connectMsMax: 30_000,
+  connectMsMax: 10_000,
   batchRecordsMax: 2000,
   pollMsMax: 100,
   queryMsMax: 10_000,
