@@ -31,8 +31,8 @@ export interface SoakGroupOptions {
   readonly feeder: Feeder
   /** Options of `harrier run` for each process. */
   readonly args: readonly string[]
-  /** Reads stable ends, to see what a kill left open. */
-  readonly reader: RangeReader
+  /** Tell where the log ends for readers of committed and of all records: between them lies what a kill left open. */
+  readonly ends: { readonly committed: RangeReader; readonly all: RangeReader }
   readonly restartBroker: (() => Promise<void>) | undefined
   readonly clock: Clock
   readonly signal: AbortSignal
@@ -250,13 +250,13 @@ export class SoakGroup {
     this.#past.push(process)
   }
 
-  /** Whether a committed reader of the dead process's lineage partitions is held up before the end. */
+  /** Whether readers of committed records are held up before the end of the dead process's lineage partitions. */
   async #leftOpen(partitions: readonly number[]): Promise<boolean> {
-    const { reader, names } = this.#options
-    const ends = await this.#admin.ends(names.lineage)
+    const { ends, names } = this.#options
     for (const partition of partitions) {
-      const { stableEnd } = await reader.watermarks(names.lineage, partition)
-      if (stableEnd < (ends.get(partition)?.high ?? 0)) return true
+      const all = await ends.all.watermarks(names.lineage, partition)
+      const committed = await ends.committed.watermarks(names.lineage, partition)
+      if (committed.stableEnd < all.stableEnd) return true
     }
     return false
   }

@@ -81,16 +81,17 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const namespaces = ['reference', ...Array.from({ length: groups }, (_, group) => `group${group}`)].map((name) => `soak-${run}.${name}`)
   const names = namespaces.map((namespace) => topologyNames(topology, namespace))
   const admin = new KafkaAdmin({ brokers: options.brokers, clock })
-  const reader = new RangeReader({ brokers: options.brokers, clock, logger: silentLogger })
+  const reading = { brokers: options.brokers, clock, logger: silentLogger }
+  const ends = { committed: new RangeReader(reading), all: new RangeReader({ ...reading, security: { 'isolation.level': 'read_uncommitted' } }) }
   try {
     await admin.start()
-    await reader.start()
+    await Promise.all([ends.committed.start(), ends.all.start()])
     const registry = new RegistryClient(options.registryUrl, { clock, logger: silentLogger })
     const schemaId = await registry.register(`${names[0]!.input}-value`, loadOwnSchema('transaction'), signal)
     const records = soakRecords({ events: options.events, partitions: options.partitions, cards, seed, schemaId })
     const inputs = byPartition(records, options.partitions)
     const soakRun = (name: string, index: number, steps: readonly Step[], instances: number): Promise<GroupOutcome> =>
-      liveThrough({ ...options, name, steps, instances, records, names: names[index]!, namespace: namespaces[index]!, file, admin, reader })
+      liveThrough({ ...options, name, steps, instances, records, names: names[index]!, namespace: namespaces[index]!, file, admin, ends })
 
     onProgress(`reference: ${records.length} records, 1 process, uninterrupted`)
     const uninterrupted = await soakRun('reference', 0, [], 1)
@@ -113,7 +114,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     }
     return summary(results, options, records.length, (clock.monotonicMs() - startedMs) / 1000)
   } finally {
-    await reader.close()
+    await Promise.all([ends.committed.close(), ends.all.close()])
     if (options.keep) onProgress(`kept: topics soak-${run}.*`)
     else for (const each of names) await removeTopics(admin, each)
     await admin.close()
@@ -129,7 +130,7 @@ interface GroupRun extends SoakOptions {
   readonly namespace: string
   readonly file: string
   readonly admin: KafkaAdmin
-  readonly reader: RangeReader
+  readonly ends: { readonly committed: RangeReader; readonly all: RangeReader }
 }
 
 async function liveThrough(run: GroupRun): Promise<GroupOutcome> {
@@ -138,8 +139,8 @@ async function liveThrough(run: GroupRun): Promise<GroupOutcome> {
   const feeder = new Feeder({ brokers, topic: names.input, records: run.records, clock: systemClock })
   await feeder.start()
   const args = ['--topology', run.file, '--namespace', run.namespace, '--brokers', brokers, '--registry', registryUrl, '--workers', String(run.workers)]
-  const { name, instances, steps, reader, restartBroker, signal, onProgress } = run
-  return new SoakGroup({ name, brokers, names, partitions, instances, steps, events: run.records.length, feeder, args, reader, restartBroker, clock: systemClock, signal, onProgress }).run()
+  const { name, instances, steps, ends, restartBroker, signal, onProgress } = run
+  return new SoakGroup({ name, brokers, names, partitions, instances, steps, events: run.records.length, feeder, args, ends, restartBroker, clock: systemClock, signal, onProgress }).run()
 }
 
 function judge(name: string, outcome: GroupOutcome, inputs: readonly (readonly SoakRecord[])[], records: Awaited<ReturnType<typeof readRun>>, reference: Reference): SoakGroupResult {
