@@ -68,7 +68,10 @@ export interface GroupConsumerLimits {
   readonly connectMsMax: number
   /** Longest wait for the stable committed offsets: longer than an open transaction of a dead process lives. */
   readonly committedMsMax: number
+  /** Longest wait for the leader of a partition: longer than a broker takes to start again on a busy machine. */
   readonly seekMsMax: number
+  /** One try of a call that waits in a thread of libuv's pool, of which there are few. */
+  readonly callMsMax: number
   readonly stopMsMax: number
   readonly retryPauseMs: number
   /** How long the reason of a fatal error is waited for. */
@@ -79,8 +82,9 @@ export interface GroupConsumerLimits {
 
 export const groupConsumerLimits: GroupConsumerLimits = {
   connectMsMax: 30_000,
-  committedMsMax: 30_000,
-  seekMsMax: 10_000,
+  committedMsMax: 120_000,
+  seekMsMax: 120_000,
+  callMsMax: 5000,
   stopMsMax: 10_000,
   retryPauseMs: 20,
   fatalReasonMsMax: 100,

@@ -17,7 +17,10 @@ export interface RangeReaderLimits {
   readonly pollMsMax: number
   /** Without a record or a move of the end for so long, reading fails loudly: longer than an open transaction lives. */
   readonly progressMsMax: number
+  /** Longest wait for the leader of a partition: longer than a broker takes to start again on a busy machine. */
   readonly queryMsMax: number
+  /** One try of such a call: it waits in a thread of libuv's pool, of which there are few. */
+  readonly callMsMax: number
   readonly retryPauseMs: number
   readonly closeMsMax: number
   /** First window of `lastRecords`; it doubles. */
@@ -28,8 +31,9 @@ export const rangeReaderLimits: RangeReaderLimits = {
   connectMsMax: 30_000,
   batchRecordsMax: 2000,
   pollMsMax: 100,
-  progressMsMax: 30_000,
-  queryMsMax: 10_000,
+  progressMsMax: 120_000,
+  queryMsMax: 120_000,
+  callMsMax: 5000,
   retryPauseMs: 50,
   closeMsMax: 10_000,
   scanWindowRecords: 64,
@@ -113,6 +117,7 @@ export class RangeReader {
   watermarks(topic: string, partition: number): Promise<Watermarks> {
     return withRetries(`asking for the ends of ${topic}/${partition}`, (leftMs) => queryWatermarks(this.#client, topic, partition, leftMs), {
       limitMs: this.#limits.queryMsMax,
+      tryMsMax: this.#limits.callMsMax,
       pauseMs: this.#limits.retryPauseMs,
       clock: this.#options.clock,
     })

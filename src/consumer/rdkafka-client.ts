@@ -35,7 +35,7 @@ export async function connectClient(client: AnyClient, brokers: string, limitMs:
 }
 
 /** Ends the client; after `limitMs` it is left to the end of the process, which is said. */
-export async function disconnectClient(client: AnyClient, limitMs: number, clock: Clock, logger: Logger): Promise<void> {
+export async function disconnectClient(client: { disconnect(done: () => void): unknown }, limitMs: number, clock: Clock, logger: Logger): Promise<void> {
   const ended = new AbortController()
   const disconnected = new Promise<boolean>((resolve) => client.disconnect(() => resolve(true)))
   const waited = clock.sleep(limitMs, ended.signal).then(() => false)
@@ -58,14 +58,14 @@ export function consumeBatch(consumer: Kafka.KafkaConsumer, count: number, timeo
 export async function withRetries<T>(
   what: string,
   call: (leftMs: number) => Promise<T>,
-  options: { limitMs: number; pauseMs: number; clock: Clock; retry?: (error: KafkaError) => boolean },
+  options: { limitMs: number; tryMsMax?: number; pauseMs: number; clock: Clock; retry?: (error: KafkaError) => boolean },
 ): Promise<T> {
   const { clock, limitMs } = options
   const endMs = clock.monotonicMs() + limitMs
   for (;;) {
     const leftMs = endMs - clock.monotonicMs()
     try {
-      return await call(Math.max(1, Math.ceil(leftMs)))
+      return await call(Math.max(1, Math.ceil(Math.min(leftMs, options.tryMsMax ?? Infinity))))
     } catch (error) {
       if (error instanceof HarrierError) throw error
       const kafka = toKafkaError(error)

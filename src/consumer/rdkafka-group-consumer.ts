@@ -199,7 +199,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   #resumeFetching(states: readonly PartitionState[]): void {
     if (states.length === 0) return
     this.#client.resume(toPlain(states))
-    for (const { topic, partition } of states) queryWatermarks(this.#client, topic, partition, this.#limits.seekMsMax).catch(() => undefined)
+    for (const { topic, partition } of states) queryWatermarks(this.#client, topic, partition, this.#limits.callMsMax).catch(() => undefined)
   }
 
   async #seekPaused(state: PartitionState, offset: number): Promise<void> {
@@ -211,6 +211,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     try {
       await withRetries(`seeking ${name(state)} to ${offset}`, once, {
         limitMs: this.#limits.seekMsMax,
+        tryMsMax: this.#limits.callMsMax,
         pauseMs: this.#limits.retryPauseMs,
         clock: this.#options.clock,
         // Right after the assignment the partition is not yet started in librdkafka's own thread.
@@ -240,6 +241,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
         }),
       {
         limitMs: this.#limits.committedMsMax,
+        tryMsMax: this.#limits.callMsMax,
         pauseMs: this.#limits.retryPauseMs,
         clock: this.#options.clock,
         retry: ({ code }) => code === kafkaCode.unstableOffsetCommit,
@@ -371,11 +373,11 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   }
 
   #watermarks(partition: TopicPartition) {
-    const { seekMsMax, retryPauseMs } = this.#limits
+    const { seekMsMax, callMsMax, retryPauseMs } = this.#limits
     return withRetries(
       `asking for the ends of ${name(partition)}`,
       (leftMs) => queryWatermarks(this.#client, partition.topic, partition.partition, leftMs),
-      { limitMs: seekMsMax, pauseMs: retryPauseMs, clock: this.#options.clock },
+      { limitMs: seekMsMax, tryMsMax: callMsMax, pauseMs: retryPauseMs, clock: this.#options.clock },
     )
   }
 
@@ -385,7 +387,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
       if (!state.open || this.#stopping) continue
       try {
         const positionBefore = state.position
-        const { low } = await queryWatermarks(this.#client, state.topic, state.partition, this.#limits.seekMsMax)
+        const { low } = await queryWatermarks(this.#client, state.topic, state.partition, this.#limits.callMsMax)
         if (this.#isCurrent(state) && state.position === positionBefore && positionBefore < low) {
           this.#fail(new HarrierError('RESTORE_IMPOSSIBLE', `${name(state)} stands at offset ${positionBefore}, but its log starts at ${low}: retention was faster than the engine`))
         }
