@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
-import { silentLogger } from '../base/logger.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { addConnectionOptions, configuredConnections, type ConnectionOptions, type Connections } from '../stack/connections.js'
 import { LocalStack } from '../stack/local-stack.js'
@@ -9,6 +8,7 @@ import { loadTopology } from '../topology/load-topology.js'
 import { parseCount, parseDevice } from './parse-options.js'
 import { terminalProgress } from './terminal-progress.js'
 import { newDemoNamespace, removeEarlierDemos } from './view/demo-namespace.js'
+import { planDemo, type DemoPlan } from './view/demo-plan.js'
 import { renderDemo } from './view/demo-screen.js'
 import { isClean, resultAsJson, summaryLines } from './view/demo-summary.js'
 import { Demo, type DemoResult } from './view/demo.js'
@@ -79,19 +79,17 @@ async function startUntil(options: StartOptions, signal: AbortSignal, leave: () 
   progress.end()
   if (!prepared) return leftEarly(say)
   const { connections, table } = prepared
-  const eventsMax = options.events === undefined ? undefined : Math.min(options.events, table.rows)
+  const plan = planDemo(table, { events: options.events, historyDays: options.fastForward })
   const demo = new Demo({
     connections,
     topology,
     table,
     namespace: newDemoNamespace(systemClock.nowMs()),
-    eventsMax,
-    historyDays: options.fastForward,
-    perSecond: options.rate ?? paceFor(eventsMax),
+    plan,
+    perSecond: options.rate ?? (options.events === undefined ? defaults.perSecond : paceFor(plan)),
     killAfter: options.killAfter,
     engineArgs: options.device === undefined ? [] : ['--device', options.device],
     clock: systemClock,
-    logger: silentLogger,
   })
   signal.addEventListener('abort', () => demo.leave(), { once: true })
   if (signal.aborted) demo.leave()
@@ -154,9 +152,8 @@ async function localConnections(onProgress: (text: string, kind: 'step' | 'tick'
   return connections
 }
 
-function paceFor(eventsMax: number | undefined): number {
-  if (eventsMax === undefined) return defaults.perSecond
-  return Math.max(defaults.perSecondWithEvents, Math.ceil(eventsMax / 2 / defaults.pacedSecondsMax))
+function paceFor({ pacedRow, endRow }: DemoPlan): number {
+  return Math.max(defaults.perSecondWithEvents, Math.ceil((endRow - pacedRow) / defaults.pacedSecondsMax))
 }
 
 function showScreen(demo: Demo, leave: () => void): () => void {

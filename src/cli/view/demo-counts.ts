@@ -12,25 +12,36 @@ export const countsLimits = {
   recentDelayMs: 5_000,
 } as const
 
-export interface Truth {
-  isFraud(id: number): boolean
+/** Kinds of fraud in the simulated data: amounts above a limit, compromised terminals, stolen cards. */
+export const scenarios = 3
+
+export interface CountsOptions {
+  readonly clock: Clock
+  readonly partitions: number
+  /** The transactions' numbers: [firstId, endId), at a pace from `pacedFrom` on. */
+  readonly firstId: number
+  readonly pacedFrom: number
+  readonly endId: number
+  /** The truth about a transaction: 0 genuine, else the scenario of its fraud. */
+  readonly scenarioOf: (id: number) => number
 }
 
-/** Everything that is counted while outputs are read: results, alerts against the truth, rates and delays. */
+/**
+ * Everything that is counted while outputs are read. Results of all transactions; delays and the truth only of those that
+ * came at a pace: before, windows and models are still warming up, and records wait behind each other.
+ */
 export class DemoCounts {
   readonly verifier: OutputVerifier
-  frauds = 0
-  fraudsCaught = 0
+  /** Frauds, and those that gave an alert, by scenario; [0] is unused. */
+  readonly frauds = new Float64Array(scenarios + 1)
+  readonly caught = new Float64Array(scenarios + 1)
   fraudsDeclined = 0
   falseAlerts = 0
   readonly perSecond: number[] = []
   readonly alertRows: AlertRow[] = []
-  /** Delays of all that came at a pace. */
   readonly delay = new LatencyHistogram()
-  readonly #truth: Truth
+  readonly #options: CountsOptions
   readonly #clock: Clock
-  /** Transactions from this number on count for delays. */
-  readonly #pacedFrom: number
   #recent = new LatencyHistogram()
   #before = new LatencyHistogram()
   #recentSinceMs: number
@@ -39,39 +50,45 @@ export class DemoCounts {
   firstResultMs: number | undefined
   lastResultMs: number
 
-  constructor(options: { truth: Truth; clock: Clock; idsMax: number; partitions: number; pacedFrom: number }) {
-    this.verifier = new OutputVerifier(options.idsMax, options.partitions)
-    this.#truth = options.truth
+  constructor(options: CountsOptions) {
+    this.verifier = new OutputVerifier(options.endId - options.firstId, options.partitions)
+    this.#options = options
     this.#clock = options.clock
-    this.#pacedFrom = options.pacedFrom
     this.#recentSinceMs = this.lastResultMs = options.clock.monotonicMs()
   }
 
   /** `timestampMs`: of the record, which is the one of its transaction's record. */
   scored(partition: number, id: number, timestampMs: number): void {
-    if (!this.verifier.addScored(partition, id)) return
+    if (!this.verifier.addScored(partition, this.#index(id))) return
     this.#result()
-    if (this.#truth.isFraud(id)) this.frauds++
-    if (id < this.#pacedFrom) return
+    if (id < this.#options.pacedFrom) return
+    this.frauds[this.#options.scenarioOf(id)]!++
     const delayMs = this.#clock.nowMs() - timestampMs
     this.delay.add(delayMs)
     this.#recent.add(delayMs)
   }
 
   deadLetter(partition: number, id: number): void {
-    if (this.verifier.addDeadLetter(partition, id)) this.#result()
+    if (this.verifier.addDeadLetter(partition, this.#index(id))) this.#result()
   }
 
   alert(id: number, alert: Omit<AlertRow, 'isFraud'>): void {
-    if (!this.verifier.addAlert(id)) return
-    const isFraud = this.#truth.isFraud(id)
-    if (!isFraud) this.falseAlerts++
-    else {
-      this.fraudsCaught++
-      if (alert.decision === 'DECLINE') this.fraudsDeclined++
-    }
+    if (!this.verifier.addAlert(this.#index(id))) return
+    const scenario = this.#options.scenarioOf(id)
+    const isFraud = scenario > 0
     this.alertRows.push({ ...alert, isFraud })
     if (this.alertRows.length > countsLimits.alertRowsMax) this.alertRows.shift()
+    if (id < this.#options.pacedFrom) return
+    if (!isFraud) this.falseAlerts++
+    else {
+      this.caught[scenario]!++
+      if (alert.decision === 'DECLINE') this.fraudsDeclined++
+    }
+  }
+
+  /** -1 stays -1: a value without a number is unexpected, whatever the first number is. */
+  #index(id: number): number {
+    return id < 0 ? id : id - this.#options.firstId
   }
 
   /** Once a second. */

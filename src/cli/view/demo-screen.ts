@@ -1,5 +1,5 @@
 import type { DemoState } from './demo-state.js'
-import { amount, count, dateTime, engineText, milliseconds, phaseText, share } from './figures.js'
+import { amount, count, dateTime, engineText, milliseconds, phaseText, share, sum } from './figures.js'
 import { sparkline } from './sparkline.js'
 import { left, right, span, styledLine, type Span, type Style } from './styled-line.js'
 
@@ -67,8 +67,8 @@ function figures(state: DemoState, columns: number): Span[][] {
       ['duplicates', count(state.duplicates + state.unexpected), zero(state.duplicates + state.unexpected)],
     ],
     [
-      ['frauds', count(state.frauds)],
-      ['caught', `${count(state.fraudsCaught)} ${share(state.fraudsCaught, state.frauds)}`],
+      ['frauds', count(sum(state.frauds))],
+      ['caught', `${count(sum(state.fraudsCaught))} ${share(sum(state.fraudsCaught), sum(state.frauds))}`],
       ['false alerts', count(state.falseAlerts)],
       ['kills', count(state.kills)],
     ],

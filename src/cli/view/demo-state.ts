@@ -44,11 +44,12 @@ export interface DemoState {
   readonly engine: { readonly state: string; readonly upMs: number }
   readonly models: EngineStats['models']
   readonly tasks: EngineStats['tasks']
-  /** Frauds among the transactions that have a score. */
-  readonly frauds: number
-  readonly fraudsCaught: number
-  readonly fraudsDeclined: number
+  /** All alerts, those of the fast-forward included. */
   readonly alerts: number
+  /** Since the fast-forward: frauds among the scored, and those with an alert, by scenario 1 to 3. */
+  readonly frauds: readonly number[]
+  readonly fraudsCaught: readonly number[]
+  readonly fraudsDeclined: number
   readonly falseAlerts: number
   /** The newest last; bounded. */
   readonly alertRows: readonly AlertRow[]

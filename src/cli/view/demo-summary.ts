@@ -1,6 +1,7 @@
 import type { Connections } from '../../stack/connections.js'
 import type { DemoResult } from './demo.js'
-import { count, milliseconds, share } from './figures.js'
+import type { DemoState } from './demo-state.js'
+import { count, milliseconds, sum } from './figures.js'
 
 /** Nothing lost, nothing doubled, nothing from nowhere. */
 export function isClean({ state }: DemoResult): boolean {
@@ -10,7 +11,7 @@ export function isClean({ state }: DemoResult): boolean {
 /** The one line of `harrier start --json`. */
 export function resultAsJson(result: DemoResult): Record<string, unknown> {
   const { state, eventsPerSecond, delayMs, complete, seconds } = result
-  const { produced, scored, alerts, deadLetters, missing, duplicates, unexpected, frauds, fraudsCaught, fraudsDeclined, falseAlerts, kills, waiting } = state
+  const { produced, scored, alerts, deadLetters, missing, duplicates, unexpected, fraudsDeclined, falseAlerts, kills, waiting } = state
   const rounded = (value: number): number | null => (Number.isNaN(value) ? null : Number(value.toFixed(2)))
   return {
     produced,
@@ -24,8 +25,8 @@ export function resultAsJson(result: DemoResult): Record<string, unknown> {
     delayMsP99: rounded(delayMs.p99),
     unexpected,
     unscored: waiting,
-    frauds,
-    fraudsCaught,
+    frauds: sum(state.frauds),
+    fraudsCaught: sum(state.fraudsCaught),
     fraudsDeclined,
     falseAlerts,
     kills,
@@ -47,7 +48,7 @@ export function summaryLines(result: DemoResult, connections: Connections): stri
   if (state.waiting > 0) lines.push(`${count(state.waiting)} had no score yet when the engine stopped; they are on the topic, and the next start would score them`)
   if (!Number.isNaN(delayMs.p50)) lines.push(`delay p50 ${milliseconds(delayMs.p50)}, p99 ${milliseconds(delayMs.p99)}, from the transaction's record to its score in a reader's hands`)
   lines.push(
-    `${count(state.alerts)} alerts: ${count(state.fraudsCaught)} of ${count(state.frauds)} frauds caught (${share(state.fraudsCaught, state.frauds)}), ${count(state.falseAlerts)} false alerts`,
+    ...alertLines(state),
     '',
     'Try next',
     ...table([
@@ -63,6 +64,19 @@ export function summaryLines(result: DemoResult, connections: Connections): stri
       : `Broker and registry go on running at ${connections.brokers}. To stop them: harrier stack down`,
   )
   return lines
+}
+
+/** Frauds of the simulated data, by scenario. */
+const kinds = ['by their amount', 'on compromised terminals', 'with stolen cards']
+
+function alertLines({ alerts, frauds, fraudsCaught, falseAlerts }: DemoState): string[] {
+  const lines = [`${count(alerts)} alerts`]
+  if (sum(frauds) === 0) return lines
+  const caught = kinds.map((kind, scenario) => `${kind} ${count(fraudsCaught[scenario]!)} of ${count(frauds[scenario]!)}`)
+  return [
+    `${lines[0]}; since the fast-forward, on days that the models never saw: ${count(sum(fraudsCaught))} of ${count(sum(frauds))} frauds caught, ${count(falseAlerts)} false alerts`,
+    `caught ${caught.join(', ')} (a card's own history does not show that a terminal is compromised)`,
+  ]
 }
 
 function table(rows: readonly (readonly [string, string])[]): string[] {

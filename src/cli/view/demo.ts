@@ -1,6 +1,5 @@
 import type { Clock } from '../../base/clock.js'
 import { HarrierError } from '../../base/errors.js'
-import type { Logger } from '../../base/logger.js'
 import { GenericDecoder } from '../../codec/generic-decoder.js'
 import { RegistryClient } from '../../codec/registry-client.js'
 import { KafkaAdmin } from '../../consumer/admin.js'
@@ -14,6 +13,7 @@ import type { Topology } from '../../topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../../topology/names.js'
 import { outputTopics } from '../../topology/open-engine.js'
 import { DemoCounts } from './demo-counts.js'
+import { demoEpochMs, type DemoPlan } from './demo-plan.js'
 import type { DemoPhase, DemoState } from './demo-state.js'
 import { EngineProcess } from './engine-process.js'
 import { HeldSink } from './held-sink.js'
@@ -34,8 +34,6 @@ export const demoLimits = {
   lastReadMsMax: 2_000,
   leaveReadMsMax: 400,
   pollMs: 20,
-  /** When day 0 begins: the published data set's own date. */
-  epochMs: Date.UTC(2018, 3, 1),
   labelDelayMs: 7 * secondsPerDay * 1000,
 } as const
 
@@ -44,15 +42,12 @@ export interface DemoOptions {
   readonly topology: Topology
   readonly namespace: string
   readonly table: TransactionTable
-  /** Transactions in all; undefined: all that there are. */
-  readonly eventsMax: number | undefined
-  readonly historyDays: number
+  readonly plan: DemoPlan
   readonly perSecond: number
   readonly killAfter: number | undefined
   /** More options of `harrier run`. */
   readonly engineArgs: readonly string[]
   readonly clock: Clock
-  readonly logger: Logger
 }
 
 /** What happened, once everything has stopped. */
@@ -79,9 +74,8 @@ export class Demo {
   readonly engine: EngineProcess
   readonly #options: DemoOptions
   readonly #historyEvents: number
-  readonly #pacedSeconds: number
-  /** The last transaction of history: it waits until the engine has caught up. */
-  readonly #holdAt: number
+  /** So many transactions are sent before the last of history, which waits until the engine has caught up. */
+  readonly #heldFrom: number
   readonly #counts: DemoCounts
   readonly #decoder: GenericDecoder
   readonly #follower: TopicFollower
@@ -95,19 +89,15 @@ export class Demo {
   #endedMs: number | undefined
 
   constructor(options: DemoOptions) {
-    const { table, clock, connections, namespace, topology } = options
+    const { table, plan, clock, connections, namespace, topology } = options
+    const { firstRow, pacedRow, endRow } = plan
     this.#options = options
     this.names = topologyNames(topology, namespace)
-    const eventsMax = Math.min(options.eventsMax ?? table.rows, table.rows)
-    // With a number of events at most half of them are history.
-    const historyMax = options.eventsMax === undefined ? Infinity : Math.floor(eventsMax / 2)
-    const pacedFrom = Math.min(table.firstRowOfDay(options.historyDays), historyMax, table.rows)
-    this.#pacedSeconds = pacedFrom < table.rows ? table.seconds[pacedFrom]! : table.parameters.days * secondsPerDay
-    // The simulator parts history from the rest by the second.
-    this.#historyEvents = table.firstRowOfDay(this.#pacedSeconds / secondsPerDay)
-    this.#holdAt = Math.max(0, this.#historyEvents - 1)
-    this.#counts = new DemoCounts({ truth: { isFraud: (id) => table.isFraud[id] === 1 }, clock, idsMax: eventsMax, partitions: demoLimits.partitions, pacedFrom: this.#historyEvents })
-    this.#decoder = new GenericDecoder(new RegistryClient(connections.registryUrl, { clock, logger: options.logger }))
+    this.#historyEvents = pacedRow - firstRow
+    this.#heldFrom = Math.max(0, this.#historyEvents - 1)
+    const scenarioOf = (id: number): number => table.scenario[id] ?? 0
+    this.#counts = new DemoCounts({ clock, partitions: demoLimits.partitions, firstId: firstRow, pacedFrom: pacedRow, endId: endRow, scenarioOf })
+    this.#decoder = new GenericDecoder(new RegistryClient(connections.registryUrl, { clock }))
     this.#follower = new TopicFollower(connections.brokers, clock)
     const engineArgs = ['--topology', topology.file, '--namespace', namespace, '--instance-id', 'demo']
     this.engine = new EngineProcess({
@@ -122,7 +112,7 @@ export class Demo {
 
   /** Topics, engine, reader and simulator. */
   async #start(onStep: (text: string) => void): Promise<void> {
-    const { connections, clock, logger, table, namespace } = this.#options
+    const { connections, clock, table, plan, namespace } = this.#options
     onStep(`creating topics ${namespace}.*`)
     const admin = new KafkaAdmin({ brokers: connections.brokers, clock })
     await admin.start()
@@ -141,12 +131,13 @@ export class Demo {
     const topics = [scored, deadLetters, alerts]
     const from = topics.flatMap((topic) => Array.from({ length: demoLimits.partitions }, (_, partition) => ({ topic, partition, offset: 'earliest' as const })))
     this.#follower.follow(from, (message) => this.#read(message)).catch((error: unknown) => this.#fail(error))
-    const { epochMs, labelDelayMs } = demoLimits
+    const { labelDelayMs } = demoLimits
+    const epochMs = demoEpochMs
     const sink = await KafkaSink.open(
       { brokers: connections.brokers, registryUrl: connections.registryUrl, format: 'avro', transactionsTopic: this.names.input, labelsTopic: `${namespace}.labels`, clock, epochMs, labelDelayMs },
       this.#leaving.signal,
     )
-    this.#sink = new HeldSink(sink, this.#holdAt)
+    this.#sink = new HeldSink(sink, plan.firstRow + this.#heldFrom)
     this.#startedMs = clock.monotonicMs()
     this.#simulator = new LiveSimulator({
       source: table,
@@ -156,8 +147,9 @@ export class Demo {
       labels: 'all',
       labelDelayMs,
       pace: { kind: 'rate', perSecond: this.#options.perSecond },
-      fastForwardDays: this.#pacedSeconds / secondsPerDay,
-      ...(this.#options.eventsMax === undefined ? {} : { eventsMax: this.#options.eventsMax }),
+      range: { fromDay: plan.fromDay },
+      fastForwardDays: plan.pacedDay - plan.fromDay,
+      eventsMax: plan.endRow - plan.firstRow,
     })
     this.#simulator.done.catch((error: unknown) => this.#fail(error))
   }
@@ -197,7 +189,8 @@ export class Demo {
   }
 
   state(): DemoState {
-    const { verifier, frauds, fraudsCaught, fraudsDeclined, falseAlerts, perSecond, alertRows } = this.#counts
+    const { verifier, frauds, caught, fraudsDeclined, falseAlerts, perSecond, alertRows } = this.#counts
+    const { plan } = this.#options
     const { seen, scored, deadLetters, duplicates, unexpected, alerts } = verifier
     const simulated = this.#simulator?.counters
     const produced = simulated?.sent ?? 0
@@ -208,8 +201,8 @@ export class Demo {
       topology: this.#options.topology.name,
       elapsedMs: (this.#endedMs ?? this.#options.clock.monotonicMs()) - this.#startedMs,
       historyEvents: this.#historyEvents,
-      historyDays: this.#pacedSeconds / secondsPerDay,
-      eventTimeMs: simulated?.eventTimeMs ?? demoLimits.epochMs,
+      historyDays: plan.pacedDay - plan.fromDay,
+      eventTimeMs: simulated?.eventTimeMs ?? demoEpochMs + plan.fromDay * secondsPerDay * 1000,
       produced,
       scored,
       deadLetters,
@@ -223,8 +216,8 @@ export class Demo {
       engine: { state: this.engine.state, upMs: this.engine.upMs },
       models: stats?.models ?? [],
       tasks: stats?.tasks ?? [],
-      frauds,
-      fraudsCaught,
+      frauds: [...frauds.subarray(1)],
+      fraudsCaught: [...caught.subarray(1)],
       fraudsDeclined,
       alerts,
       falseAlerts,
@@ -249,7 +242,7 @@ export class Demo {
       // Also where history is all that there is, nothing is held and the phase goes on.
       if (phase === 'paced') this.#phase = 'live'
       if (phase === 'ended') this.#phase = 'draining'
-      if (this.#phase === 'catching-up' && seen >= this.#holdAt) this.#sink!.release()
+      if (this.#phase === 'catching-up' && seen >= this.#heldFrom) this.#sink!.release()
       if (this.#phase === 'draining' && seen >= sent) return true
       const sinceResultMs = clock.monotonicMs() - Math.max(this.#counts.lastResultMs, this.#startedMs)
       if (this.#phase !== 'history' && seen < sent && sinceResultMs > demoLimits.resultMsMax) return false

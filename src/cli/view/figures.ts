@@ -5,6 +5,10 @@ export function count(value: number): string {
   return Math.round(value).toLocaleString('en')
 }
 
+export function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
+}
+
 export function milliseconds(value: number): string {
   if (Number.isNaN(value)) return '–'
   return value < 100 ? `${value.toFixed(1)} ms` : `${count(value)} ms`

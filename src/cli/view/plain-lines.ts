@@ -1,5 +1,5 @@
 import type { DemoState } from './demo-state.js'
-import { amount, count, dateTime, engineText, milliseconds, phaseText, share } from './figures.js'
+import { amount, count, dateTime, engineText, milliseconds, phaseText, share, sum } from './figures.js'
 
 /** Alerts between two lines of figures: the newest. */
 const alertsMax = 3
@@ -21,7 +21,7 @@ export function plainLines(state: DemoState, alertsBefore: number): string[] {
       `scored ${count(state.scored)}`,
       `waiting ${count(state.waiting)}`,
       `delay p50 ${milliseconds(state.delayMs.p50)} p99 ${milliseconds(state.delayMs.p99)}`,
-      `frauds ${count(state.frauds)} caught ${share(state.fraudsCaught, state.frauds)} false alerts ${count(state.falseAlerts)}`,
+      `frauds ${count(sum(state.frauds))} caught ${share(sum(state.fraudsCaught), sum(state.frauds))} false alerts ${count(state.falseAlerts)}`,
       `missing ${count(state.missing)}`,
       `duplicates ${count(state.duplicates + state.unexpected)}`,
       `kills ${count(state.kills)}`,
