@@ -100,7 +100,7 @@ def check_inputs(model, rows: Rows, split: Split, seed: int) -> tuple[np.ndarray
 
 
 def evaluate(model, rows: Rows, split: Split) -> dict:
-    """Thresholds come from validation days; every other figure is of days that neither training nor a choice has seen."""
+    """Thresholds come from validation days; every figure is of test days, from which no weight, epoch or threshold is taken."""
     started = time.monotonic()
     validation, test = rows.within(split.validation), rows.within(split.test)
     wanted = np.concatenate([validation, test])
