@@ -67,10 +67,10 @@ export const producerSettings: readonly KafkaSetting[] = [
   { name: 'retry.backoff.max.ms', value: 200, why: 'with a broker away the tries thin out' },
   { name: 'linger.ms', value: 2, why: 'a batch is handed over at once and the commit flushes: waiting longer only delays' },
   { name: 'batch.num.messages', value: 10_000, why: 'a partition\'s share of an engine batch goes in one request' },
-  { name: 'batch.size', value: 1 << 20, why: 'the same in bytes' },
+  { name: 'batch.size', value: 1 << 20, why: 'the same bound, counted in bytes' },
   { name: 'compression.codec', value: 'lz4', why: 'a third of the bytes at little CPU' },
   { name: 'queue.buffering.max.messages', value: 100_000, why: 'bounds the records waiting for delivery; `send` waits when full' },
-  { name: 'queue.buffering.max.kbytes', value: 131_072, why: 'the same in bytes' },
+  { name: 'queue.buffering.max.kbytes', value: 131_072, why: 'the same bound, counted in bytes' },
   { name: 'message.max.bytes', value: recordBytesMax, why: 'a dead letter carries the original bytes' },
   { name: 'delivery.report.only.error', value: true, why: 'the commit acknowledges; a report for each record costs CPU' },
 ]

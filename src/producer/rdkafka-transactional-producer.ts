@@ -9,14 +9,19 @@ import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
 import { toTextHeaders } from './packed-headers.js'
 import { producerLimits, type ProducerLimits, type ProducerOptions, type TransactionalProducer } from './transactional-producer.js'
 
-type State = 'new' | 'ready' | 'open' | 'broken' | 'fenced' | 'closed'
+type State = 'new' | 'ready' | 'open' | 'broken' | 'dead' | 'closed'
 
+/**
+ *     new -> ready <-> open -> broken -> ready      (a broken transaction can only be aborted)
+ *     any -> dead -> ready                          (fenced or fatal; only another `init` revives)
+ *     any -> closed
+ */
 const allowed = {
-  new: ['ready', 'fenced', 'closed'],
-  ready: ['open', 'broken', 'fenced', 'closed'],
-  open: ['ready', 'broken', 'fenced', 'closed'],
-  broken: ['ready', 'broken', 'fenced', 'closed'],
-  fenced: ['fenced', 'closed'],
+  new: ['ready', 'dead', 'closed'],
+  ready: ['open', 'dead', 'closed'],
+  open: ['ready', 'broken', 'dead', 'closed'],
+  broken: ['ready', 'dead', 'closed'],
+  dead: ['ready', 'dead', 'closed'],
   closed: [],
 } as const satisfies Record<State, readonly State[]>
 
@@ -33,6 +38,9 @@ interface NativeProducer {
   ): number
 }
 
+/** The shortest flush before a client ends. */
+const closeFlushMs = 1
+
 type Done = (error: unknown) => void
 
 /**
@@ -42,36 +50,45 @@ type Done = (error: unknown) => void
  * Invariants:
  * 1. Calls follow the state table; a failed call in a transaction leads to `broken`, from where only `abort` leads back.
  * 2. No delivery reports: the commit flushes and fails if one record failed.
- * 3. What is retriable is retried here, within named limits; what is thrown needs an abort, or a new producer.
+ * 3. What is retriable is retried here, within named limits; what is thrown needs an abort, or another `init`.
+ * 4. An abort never overtakes the registration of its transaction at the coordinator (see `abort`).
  */
 export class RdkafkaTransactionalProducer implements TransactionalProducer {
   readonly #options: ProducerOptions
   readonly #limits: ProducerLimits
-  readonly #client: Kafka.Producer
+  #client: Kafka.Producer
   #state: State = 'new'
+  /** The coordinator knows the open transaction for certain. */
+  #registered = false
 
   constructor(options: ProducerOptions) {
     this.#options = options
     this.#limits = { ...producerLimits, ...options.limits }
+    this.#client = this.#makeClient()
+  }
+
+  #makeClient(): Kafka.Producer {
+    const { brokers, transactionalId, security, settings, logger, onDeliveryError } = this.#options
     const configuration = toConfiguration(producerSettings, {
-      'metadata.broker.list': options.brokers,
-      'client.id': options.transactionalId,
-      'transactional.id': options.transactionalId,
-      ...options.security,
-      ...options.settings,
+      'metadata.broker.list': brokers,
+      'client.id': transactionalId,
+      'transactional.id': transactionalId,
+      ...security,
+      ...settings,
       dr_cb: true,
     })
-    this.#client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, {})
-    this.#client.on('event.error', (error) => {
+    const client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, {})
+    client.on('event.error', (error) => {
       const kafka = toKafkaError(error)
-      if (!isPassing(kafka)) options.logger.log('warn', 'Kafka producer error', { cause: kafka.message, code: kafka.code })
+      if (!isPassing(kafka)) logger.log('warn', 'Kafka producer error', { cause: kafka.message, code: kafka.code })
     })
-    this.#client.on('event.log', (event: { fac?: string; message?: string }) => options.logger.log('debug', 'librdkafka', { ...event }))
-    this.#client.on('delivery-report', (error) => {
+    client.on('event.log', (event: { fac?: string; message?: string }) => logger.log('debug', 'librdkafka', { ...event }))
+    client.on('delivery-report', (error) => {
       // Records that an abort purges come here too; they are no news.
       if (!error || this.#state !== 'open') return
-      options.onDeliveryError?.(asHarrierError('TRANSACTION_ABORTED', 'a record could not be delivered', error))
+      onDeliveryError?.(asHarrierError('TRANSACTION_ABORTED', 'a record could not be delivered', error))
     })
+    return client
   }
 
   get transactionalId(): string {
@@ -79,7 +96,11 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   }
 
   async init(): Promise<void> {
-    assert(this.#state === 'new', 'a producer is initialised once')
+    assert(this.#state === 'new' || this.#state === 'dead', `a producer is initialised once in its life (state ${this.#state})`)
+    if (this.#state === 'dead') {
+      await this.#disconnect()
+      this.#client = this.#makeClient()
+    }
     await connectClient(this.#client, this.#options.brokers, this.#limits.connectMsMax)
     await this.#call('initialising', (timeoutMs, done) => this.#client.initTransactions(timeoutMs, done), this.#limits.initMsMax)
     this.#enter('ready')
@@ -88,6 +109,7 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   async begin(): Promise<void> {
     assert(this.#state === 'ready', `a transaction begins when there is none (state ${this.#state})`)
     await this.#call('beginning a transaction', (_, done) => this.#client.beginTransaction(done))
+    this.#registered = false
     this.#enter('open')
   }
 
@@ -122,6 +144,7 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
     if (offsets.length === 0) return
     const plain = offsets.map(({ topic, partition, offset }) => ({ topic, partition, offset }))
     await this.#call('sending offsets', (timeoutMs, done) => this.#client.sendOffsetsToTransaction(plain, membership, timeoutMs, done))
+    this.#registered = true
   }
 
   async commit(): Promise<void> {
@@ -130,9 +153,15 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
     this.#enter('ready')
   }
 
+  /**
+   * Straight after a commit the coordinator answers CONCURRENT_TRANSACTIONS to the registration of the next transaction's
+   * partitions; an abort sent before the second try meets no transaction, which librdkafka takes as fatal. So a
+   * transaction that nothing has registered yet is delivered first: its records are aborted with it.
+   */
   async abort(): Promise<void> {
     if (this.#state === 'ready') return
     assert(this.#state === 'open' || this.#state === 'broken', `a producer that lives aborts (state ${this.#state})`)
+    if (!this.#registered) await new Promise((resolve) => this.#client.flush(this.#limits.registerMsMax, resolve))
     await this.#call('aborting', (timeoutMs, done) => this.#client.abortTransaction(timeoutMs, done))
     this.#enter('ready')
   }
@@ -140,9 +169,13 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   async close(): Promise<void> {
     if (this.#state === 'closed') return
     this.#enter('closed')
-    if (!this.#client.isConnected()) return
-    // `disconnect` of the producer flushes first; an open transaction must end without its records.
-    await disconnectClient(this.#client, this.#limits.closeMsMax, this.#options.clock, this.#options.logger)
+    await this.#disconnect()
+  }
+
+  async #disconnect(): Promise<void> {
+    // Without the flush of node-rdkafka's own `disconnect`: an open transaction must end without its records.
+    const ended = { disconnect: (done: () => void) => this.#client.disconnect(closeFlushMs, done) }
+    if (this.#client.isConnected()) await disconnectClient(ended, this.#limits.closeMsMax, this.#options.clock, this.#options.logger)
   }
 
   /** One transactional call, tried again while librdkafka says that it may be. */
@@ -163,8 +196,9 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   #classify(doing: string, error: KafkaError): HarrierError {
     const what = `${doing} of ${this.transactionalId}`
     if (error.isFatal || isFenced(error)) {
-      this.#enter('fenced')
-      return asHarrierError('FENCED', what, error)
+      this.#enter('dead')
+      if (isFenced(error)) return asHarrierError('FENCED', what, error)
+      return asHarrierError('FENCED', `${what}; the producer cannot go on`, error, 'start the instance again: its transactional id settles what is open')
     }
     if (this.#state === 'open') this.#enter('broken')
     if (error.isTxnRequiresAbort) return asHarrierError('TRANSACTION_ABORTED', what, error)

@@ -13,6 +13,8 @@ export interface ProducerLimits {
   /** All tries of one call together. */
   readonly retryMsMax: number
   readonly retryPauseMs: number
+  /** How long an abort lets the broker take the records that register the transaction. */
+  readonly registerMsMax: number
   /** Pause while the local queue is full. */
   readonly queueFullPauseMs: number
   readonly closeMsMax: number
@@ -24,6 +26,7 @@ export const producerLimits: ProducerLimits = {
   callMsMax: 15_000,
   retryMsMax: 60_000,
   retryPauseMs: 50,
+  registerMsMax: 2000,
   queueFullPauseMs: 1,
   closeMsMax: 10_000,
 }
@@ -46,16 +49,20 @@ export interface ProducerOptions {
  *
  *     init -> ready -- begin --> open -- send, sendOffsets --> open -- commit --> ready
  *                                  \---- abort, or a call that failed: abort ---> ready
- *     any call may end in: fenced (for good)
+ *     any call may end in: dead, until another init
  *
  * Errors of every call but `init`:
  * TRANSACTION_ABORTED: the transaction cannot commit; call `abort`, undo the batch and process it again.
- * FENCED: another producer has initialised this id, or the broker gave this one up; close, and start anew.
- * BROKER_UNAVAILABLE: the broker did not answer within the limit. Of `commit` this leaves the outcome unknown: if `abort`
- * fails too, close, start anew with the same id (which settles it), and let the committed offsets tell.
+ * FENCED: another producer has initialised this id, or the broker ended the transaction after transaction.timeout.ms (a
+ * broker that was away, a process that stood still), or librdkafka gave up. Only `init` leads on, and only after the
+ * consumer has shown that it is no twin's victim: a fenced membership comes through `onFatal` within a heartbeat.
+ * BROKER_UNAVAILABLE: the broker did not answer within the limit; `abort` may be tried, and then `init`.
+ *
+ * After FENCED or BROKER_UNAVAILABLE out of `commit` the outcome is not known. `init` settles it; then the group's
+ * committed offsets tell whether the batch has committed. Never process it again without asking.
  */
 export interface TransactionalProducer {
-  /** Connects, fences predecessors of the same transactional id and ends their open transaction. */
+  /** Connects, fences predecessors of the same transactional id and ends their open transaction; also revives after FENCED. */
   init(): Promise<void>
   begin(): Promise<void>
   /** Queues each row: `topics[row.topic]`, its explicit partition, key, value, timestamp and headers. Waits while the queue is full. */

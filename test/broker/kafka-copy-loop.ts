@@ -24,6 +24,9 @@ export interface CopyLoopOptions {
   readonly at?: (point: CopyPoint, batch: number) => void | Promise<void>
 }
 
+/** Two heartbeats. */
+const twinNoticeMs = 3000
+
 /** The smallest engine that keeps the rules of revocation, loss and abort: what the crash and rebalance tests run. */
 export class CopyLoop {
   readonly consumer: GroupConsumer
@@ -113,10 +116,12 @@ export class CopyLoop {
   }
 
   async #recover(error: unknown): Promise<void> {
-    if (!(error instanceof HarrierError) || error.code === 'FENCED') return void this.#failed(error)
+    if (!(error instanceof HarrierError)) return void this.#failed(error)
     this.aborts++
+    this.#note(`${error.code} ${error.message}`)
     try {
-      await this.producer.abort()
+      if (error.code === 'TRANSACTION_ABORTED') await this.producer.abort()
+      else await this.#startAnew()
       for (const partition of this.consumer.assignment()) {
         const next = this.#next.get(partition.partition)
         if (next !== undefined) await this.consumer.seek(partition, next)
@@ -124,6 +129,14 @@ export class CopyLoop {
     } catch (failure) {
       this.#failed(failure)
     }
+  }
+
+  /** The broker was away for longer than a transaction lives. A twin would end our membership by now. */
+  async #startAnew(): Promise<void> {
+    await this.#options.clock.sleep(twinNoticeMs)
+    if (this.fatal) return
+    await this.producer.init()
+    for (const { partition, offset } of await this.consumer.committed(this.consumer.assignment())) this.#next.set(partition, offset ?? 0)
   }
 
   async #onAssigned(partitions: readonly TopicPartition[]): Promise<void> {
