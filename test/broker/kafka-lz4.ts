@@ -14,7 +14,8 @@ export function decodeLz4Frame(frame: Buffer): Buffer {
   for (;;) {
     const head = frame.readUInt32LE(at)
     at += 4
-    if (head === 0) return out.subarray(0, used)
+    // A copy: a view would keep the whole buffer alive for as long as a record of it is kept.
+    if (head === 0) return Buffer.from(out.subarray(0, used))
     const size = head & 0x7fffffff
     const block = frame.subarray(at, at + size)
     // No block of Kafka is over 4 MiB when decoded.
