@@ -34,7 +34,7 @@ export async function readCommitted(brokers: string, topics: readonly string[]):
     await consumer.subscribe({ topics: [...topics], fromBeginning: true })
     const read = new Promise<void>((resolve, reject) => {
       consumer.on('consumer.crash', ({ payload }) => reject(payload.error))
-      void consumer.run({
+      const running = consumer.run({
         autoCommit: false,
         eachMessage: ({ topic, partition, message }) => {
           const { key, value, offset, headers = {} } = message
@@ -47,6 +47,7 @@ export async function readCommitted(brokers: string, topics: readonly string[]):
           return Promise.resolve()
         },
       })
+      running.catch(reject)
     })
     await withTimeout(read, readMsMax, () => new HarrierError('BROKER_UNAVAILABLE', `reading back did not end within ${readMsMax} ms; not at their end: ${[...open].join(', ')}`))
   } finally {

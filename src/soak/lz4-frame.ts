@@ -5,23 +5,25 @@ const magic = 0x184d2204
 /** No block of Kafka is over this when decoded. */
 const blockBytesMax = 4 << 20
 
+/** Frames are decoded here one after the other, and copied out at their size: their records keep what they lie in alive. */
+let scratch = Buffer.alloc(2 * blockBytesMax)
+
 /** Decodes an LZ4 frame (lz4_Frame_format.md 1.6.3); checksums are left to Kafka's own CRC. */
 export function decodeLz4Frame(frame: Buffer): Buffer {
   if (frame.readUInt32LE(0) !== magic) throw new Error('not an LZ4 frame')
   const flags = frame[4]!
   const blockChecksums = (flags & 0x10) !== 0
   let at = 7 + ((flags & 0x08) !== 0 ? 8 : 0) + ((flags & 0x01) !== 0 ? 4 : 0)
-  let out = Buffer.alloc(Math.max(1 << 16, frame.length * 4))
   let used = 0
   for (;;) {
     const head = frame.readUInt32LE(at)
     at += 4
     // A copy: a view would keep the whole buffer alive for as long as a record of it is kept.
-    if (head === 0) return Buffer.from(out.subarray(0, used))
+    if (head === 0) return Buffer.from(scratch.subarray(0, used))
     const size = head & 0x7fffffff
     const block = frame.subarray(at, at + size)
-    if (used + blockBytesMax > out.length) out = Buffer.concat([out, Buffer.alloc(Math.max(blockBytesMax, out.length))])
-    used = (head & 0x80000000) !== 0 ? used + block.copy(out, used) : decodeBlock(block, out, used)
+    if (used + blockBytesMax > scratch.length) scratch = Buffer.concat([scratch, Buffer.alloc(scratch.length)])
+    used = (head & 0x80000000) !== 0 ? used + block.copy(scratch, used) : decodeBlock(block, scratch, used)
     at += size + (blockChecksums ? 4 : 0)
   }
 }
