@@ -113,7 +113,7 @@ function conclude(result: DemoResult, { demo, connections, options, say }: { dem
   }
   if (result.state.produced === 0 && !result.death) return leftEarly(say)
   if (options.json) process.stdout.write(`${JSON.stringify(resultAsJson(result))}\n`)
-  else say.write(`\n${summaryLines(result, connections).join('\n')}\n`)
+  else say.write(`\n${summaryLines(result, connections, say.isTTY ? (say.columns ?? 80) : Infinity).join('\n')}\n`)
   if (result.death || !isClean(result)) return 1
   if (options.events === undefined || result.complete) return 0
   say.write(`stopped before all ${options.events.toLocaleString('en')} events; the topics are ${demo.names.group.replace(/\.[^.]*$/, '')}.*\n`)

@@ -2,6 +2,7 @@ import type { Connections } from '../../stack/connections.js'
 import type { DemoResult } from './demo.js'
 import type { DemoState } from './demo-state.js'
 import { count, milliseconds, sum } from './figures.js'
+import { wrap } from './word-wrap.js'
 
 /** Nothing lost, nothing doubled, nothing from nowhere. */
 export function isClean({ state }: DemoResult): boolean {
@@ -36,33 +37,36 @@ export function resultAsJson(result: DemoResult): Record<string, unknown> {
   }
 }
 
-/** What happened and what to try next, the reader's own cluster first. */
-export function summaryLines(result: DemoResult, connections: Connections): string[] {
-  const { state, eventsPerSecond, delayMs, seconds } = result
+/** What happened and what to try next, the reader's own cluster first; in lines of at most `columns`. */
+export function summaryLines(result: DemoResult, connections: Connections, columns: number): string[] {
+  const { state } = result
   const { namespace, topology } = state
-  const lines = [
-    `${count(state.scored)} of ${count(state.produced)} transactions scored in ${seconds.toFixed(0)} s (${count(eventsPerSecond)} events/s on average, the fast-forward included)`,
-    `missing ${count(state.missing)}, duplicates ${count(state.duplicates)}${state.kills > 0 ? `, with the engine killed ${state.kills === 1 ? 'once' : `${state.kills} times`}` : ''}`,
+  const next: readonly (readonly [what: string, command: string])[] = [
+    ['The engine on your own cluster', 'harrier run --brokers HOST:PORT --registry URL --topology FILE'],
+    ['The topology of this demo, to begin yours with', `harrier topology describe ${topology}`],
+    ['The alerts of this run', `harrier tail alerts --namespace ${namespace}`],
+    ['What each transaction read, and which models scored it', `harrier tail lineage --namespace ${namespace}`],
+    ['What was found on this machine', 'harrier doctor'],
   ]
-  if (state.unexpected > 0) lines.push(`${count(state.unexpected)} outputs of transactions that were never produced`)
-  if (state.waiting > 0) lines.push(`${count(state.waiting)} had no score yet when the engine stopped; they are on the topic, and the next start would score them`)
-  if (!Number.isNaN(delayMs.p50)) lines.push(`delay p50 ${milliseconds(delayMs.p50)}, p99 ${milliseconds(delayMs.p99)}, from the transaction's record to its score in a reader's hands`)
-  lines.push(
-    ...alertLines(state),
+  return [
+    ...[...scoreLines(result), ...alertLines(state)].flatMap((line) => wrap(line, columns, '  ')),
     '',
     'Try next',
-    ...table([
-      [`harrier run --brokers HOST:PORT --registry URL --topology FILE`, 'the engine on your own cluster'],
-      [`harrier topology describe ${topology}`, 'the topology of this demo: copy it for yours'],
-      [`harrier tail alerts --namespace ${namespace}`, 'the alerts of this run'],
-      [`harrier tail lineage --namespace ${namespace}`, 'what each transaction read and which models scored it'],
-      ['harrier doctor', 'what was found on this machine'],
-    ]),
+    ...next.flatMap(([what, command]) => [`  ${what}`, `    ${command}`]),
     '',
-    connections.source === 'configured'
-      ? `The topics ${namespace}.* stay on ${connections.brokers}.`
-      : `Broker and registry go on running at ${connections.brokers}. To stop them: harrier stack down`,
-  )
+    connections.source === 'configured' ? `The topics ${namespace}.* stay on ${connections.brokers}.` : `Broker and registry go on running at ${connections.brokers}. To stop them:`,
+    ...(connections.source === 'configured' ? [] : ['    harrier stack down']),
+  ]
+}
+
+function scoreLines({ state, eventsPerSecond, delayMs, seconds }: DemoResult): string[] {
+  const { produced, scored, missing, duplicates, unexpected, waiting, kills, namespace } = state
+  const rate = eventsPerSecond > 0 ? `, ${count(eventsPerSecond)} events/s with the fast-forward` : ''
+  const killed = kills === 0 ? '' : `, with the engine killed ${kills === 1 ? 'once' : `${count(kills)} times`}`
+  const lines = [`${count(scored)} of ${count(produced)} transactions scored in ${seconds.toFixed(0)} s${rate}`, `missing ${count(missing)}, duplicates ${count(duplicates)}${killed}`]
+  if (unexpected > 0) lines.push(`${count(unexpected)} outputs of transactions that were never produced`)
+  if (waiting > 0) lines.push(`${count(waiting)} had no score yet when the engine stopped; they are on the topic: harrier run --namespace ${namespace} would score them`)
+  if (!Number.isNaN(delayMs.p50)) lines.push(`delay p50 ${milliseconds(delayMs.p50)}, p99 ${milliseconds(delayMs.p99)}, from the transaction's record to its score in a reader's hands`)
   return lines
 }
 
@@ -70,16 +74,10 @@ export function summaryLines(result: DemoResult, connections: Connections): stri
 const kinds = ['by their amount', 'on compromised terminals', 'with stolen cards']
 
 function alertLines({ alerts, frauds, fraudsCaught, falseAlerts }: DemoState): string[] {
-  const lines = [`${count(alerts)} alerts`]
-  if (sum(frauds) === 0) return lines
+  if (sum(frauds) === 0) return [`${count(alerts)} alerts`]
   const caught = kinds.map((kind, scenario) => `${kind} ${count(fraudsCaught[scenario]!)} of ${count(frauds[scenario]!)}`)
   return [
-    `${lines[0]}; since the fast-forward, on days that the models never saw: ${count(sum(fraudsCaught))} of ${count(sum(frauds))} frauds caught, ${count(falseAlerts)} false alerts`,
+    `${count(alerts)} alerts; since the fast-forward, on days that the models never saw: ${count(sum(fraudsCaught))} of ${count(sum(frauds))} frauds caught, ${count(falseAlerts)} false alerts`,
     `caught ${caught.join(', ')} (a card's own history does not show that a terminal is compromised)`,
   ]
-}
-
-function table(rows: readonly (readonly [string, string])[]): string[] {
-  const width = Math.max(...rows.map(([command]) => command.length))
-  return rows.map(([command, what]) => `  ${command.padEnd(width)}   ${what}`)
 }

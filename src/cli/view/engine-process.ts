@@ -11,7 +11,7 @@ const program = fileURLToPath(new URL('../../../../bin/harrier.js', import.meta.
 const logLinesMax = 20
 
 export interface EngineProcessOptions {
-  /** Options of `harrier run`, without --json. */
+  /** More options of `harrier run`. */
   readonly args: readonly string[]
   readonly clock: Clock
   /** The engine ended without being asked to. */
