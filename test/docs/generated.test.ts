@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { errorCatalogue } from '../../src/base/errors.js'
+import { docsScript, readDocuments } from './documents.js'
+
+describe('documentation and code', () => {
+  it('tables and examples in the documents are those that the code gives: `node scripts/docs.js` writes them', async () => {
+    const stale = await (await docsScript()).staleDocuments()
+    assert.deepEqual(stale.map(({ file }) => file), [])
+  })
+
+  it('every error has a row in errors.md and advice in operations.md, and neither names one that does not exist', async () => {
+    const documents = await readDocuments()
+    const codes = Object.keys(errorCatalogue).sort()
+    const inErrors = [...documents.get('docs/errors.md')!.matchAll(/<a id="([A-Z_]+)">/g)].map((match) => match[1]!).sort()
+    const inOperations = [...documents.get('docs/operations.md')!.matchAll(/^\| `([A-Z_]+)` \|/gm)].map((match) => match[1]!).sort()
+    assert.deepEqual(inErrors, codes)
+    assert.deepEqual(inOperations, codes)
+  })
+
+  it('a word that looks like an error code is one', async () => {
+    const others = new Set(['HARRIER_BROKERS', 'HARRIER_REGISTRY', 'HARRIER_STATE_DIR', 'ONNXRUNTIME_NODE_INSTALL', 'CONCURRENT_TRANSACTIONS'])
+    for (const [file, text] of await readDocuments()) {
+      for (const [word] of text.matchAll(/\b[A-Z]{3,}(?:_[A-Z]+)+\b/g)) assert.ok(word in errorCatalogue || others.has(word), `${file}: ${word}`)
+    }
+  })
+})
