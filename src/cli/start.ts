@@ -113,15 +113,20 @@ function conclude(result: DemoResult, { demo, connections, options, say }: { dem
   }
   if (result.state.produced === 0 && !result.death) return leftEarly(say)
   if (options.json) process.stdout.write(`${JSON.stringify(resultAsJson(result))}\n`)
-  else say.write(`\n${summaryLines(result, connections, say.isTTY ? (say.columns ?? 80) : Infinity).join('\n')}\n`)
+  else say.write(`\n${summaryLines(result, connections, { columns: say.isTTY ? (say.columns ?? 80) : Infinity, harrier: ownName() }).join('\n')}\n`)
   if (result.death || !isClean(result)) return 1
   if (options.events === undefined || result.complete) return 0
   say.write(`stopped before all ${options.events.toLocaleString('en')} events; the topics are ${demo.names.group.replace(/\.[^.]*$/, '')}.*\n`)
   return 130
 }
 
+/** How the reader calls Harrier from here: after `npm start` it is not on the path. */
+function ownName(): string {
+  return process.env.npm_lifecycle_event === undefined ? 'harrier' : 'npx harrier'
+}
+
 function leftEarly(say: NodeJS.WriteStream): number {
-  say.write('stopped before the first transaction; what runs of the stack goes on: harrier stack status, harrier stack down\n')
+  say.write(`stopped before the first transaction; what runs of the stack goes on: ${ownName()} stack status, ${ownName()} stack down\n`)
   return 130
 }
 

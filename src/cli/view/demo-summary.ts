@@ -37,16 +37,22 @@ export function resultAsJson(result: DemoResult): Record<string, unknown> {
   }
 }
 
-/** What happened and what to try next, the reader's own cluster first; in lines of at most `columns`. */
-export function summaryLines(result: DemoResult, connections: Connections, columns: number): string[] {
+export interface SummaryForm {
+  readonly columns: number
+  /** How the reader calls Harrier: `npx harrier` after `npm start`. */
+  readonly harrier: string
+}
+
+/** What happened and what to try next, the reader's own cluster first; in lines that fit. */
+export function summaryLines(result: DemoResult, connections: Connections, { columns, harrier }: SummaryForm): string[] {
   const { state } = result
   const { namespace, topology } = state
   const next: readonly (readonly [what: string, command: string])[] = [
-    ['The engine on your own cluster', 'harrier run --brokers HOST:PORT --registry URL --topology FILE'],
-    ['The topology of this demo, to begin yours with', `harrier topology describe ${topology}`],
-    ['The alerts of this run', `harrier tail alerts --namespace ${namespace}`],
-    ['What each transaction read, and which models scored it', `harrier tail lineage --namespace ${namespace}`],
-    ['What was found on this machine', 'harrier doctor'],
+    ['The engine on your own cluster', `${harrier} run --brokers HOST:PORT --registry URL --topology FILE`],
+    ['The topology of this demo, to begin yours with', `${harrier} topology describe ${topology}`],
+    ['The alerts of this run', `${harrier} tail alerts --namespace ${namespace}`],
+    ['What each transaction read, and which models scored it', `${harrier} tail lineage --namespace ${namespace}`],
+    ['What was found on this machine', `${harrier} doctor`],
   ]
   return [
     ...[...scoreLines(result), ...alertLines(state)].flatMap((line) => wrap(line, columns, '  ')),
@@ -55,7 +61,7 @@ export function summaryLines(result: DemoResult, connections: Connections, colum
     ...next.flatMap(([what, command]) => [`  ${what}`, `    ${command}`]),
     '',
     connections.source === 'configured' ? `The topics ${namespace}.* stay on ${connections.brokers}.` : `Broker and registry go on running at ${connections.brokers}. To stop them:`,
-    ...(connections.source === 'configured' ? [] : ['    harrier stack down']),
+    ...(connections.source === 'configured' ? [] : [`    ${harrier} stack down`]),
   ]
 }
 
@@ -65,7 +71,7 @@ function scoreLines({ state, eventsPerSecond, delayMs, seconds }: DemoResult): s
   const killed = kills === 0 ? '' : `, with the engine killed ${kills === 1 ? 'once' : `${count(kills)} times`}`
   const lines = [`${count(scored)} of ${count(produced)} transactions scored in ${seconds.toFixed(0)} s${rate}`, `missing ${count(missing)}, duplicates ${count(duplicates)}${killed}`]
   if (unexpected > 0) lines.push(`${count(unexpected)} outputs of transactions that were never produced`)
-  if (waiting > 0) lines.push(`${count(waiting)} had no score yet when the engine stopped; they are on the topic: harrier run --namespace ${namespace} would score them`)
+  if (waiting > 0) lines.push(`${count(waiting)} had no score yet when the engine stopped; they wait on ${namespace}.*`)
   if (!Number.isNaN(delayMs.p50)) lines.push(`delay p50 ${milliseconds(delayMs.p50)}, p99 ${milliseconds(delayMs.p99)}, from the transaction's record to its score in a reader's hands`)
   return lines
 }

@@ -14,16 +14,18 @@ function result(changes: Partial<DemoState> = {}): DemoResult {
 
 const local: Connections = { brokers: '127.0.0.1:19092', registryUrl: 'http://127.0.0.1:19081', source: 'local' }
 
+const form = { columns: 80, harrier: 'npx harrier' }
+
 describe('the end of the demo', () => {
   it('is told as the golden text, in lines that fit', () => {
-    const lines = summaryLines(result(), local, 80)
+    const lines = summaryLines(result(), local, form)
     for (const line of lines) assert.ok(line.length <= 80, line)
     matchesGolden('demo-summary', `${lines.join('\n')}\n`)
   })
 
   it('names the stack that goes on only where it is ours', () => {
-    assert.ok(summaryLines(result(), local, 80).join('\n').includes('harrier stack down'))
-    const own = summaryLines(result(), { ...local, source: 'configured' }, 80).join('\n')
+    assert.ok(summaryLines(result(), local, form).join('\n').includes('harrier stack down'))
+    const own = summaryLines(result(), { ...local, source: 'configured' }, form).join('\n')
     assert.ok(!own.includes('stack down'))
     assert.ok(own.includes('stay on 127.0.0.1:19092'))
   })
