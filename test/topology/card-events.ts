@@ -93,7 +93,7 @@ stages:
       review: 0.5
       fallback: ${fallback}
       attributes: [amount, terminal]
-limits: { batchRecordsMax: 64, ${limits} }
+limits: { ${limits.includes('batchRecordsMax') ? '' : 'batchRecordsMax: 64, '}${limits} }
 `,
     file,
   )

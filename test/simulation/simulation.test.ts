@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Simulation, type SimulationResult } from './simulation.js'
+
+const only = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
+const schedules = Number(process.env.SCHEDULES ?? 100)
+/** Seeds that have found something once. */
+const found: readonly number[] = []
+
+async function simulate(seed: number): Promise<SimulationResult> {
+  const calm = await new Simulation({ seed, faults: false }).run()
+  assert.deepEqual(calm.problems, [], `seed ${seed}, without faults`)
+  const run = await new Simulation({ seed, faults: true }).run()
+  const problems = [...run.problems]
+  for (const [place, content] of calm.contents) {
+    if (run.contents.get(place) !== content && run.contents.has(place)) problems.push(`output of ${place} differs from the uninterrupted run's:\n  ${run.contents.get(place)}\n  ${content}`)
+  }
+  if (only !== undefined) console.log(run.trace.join('\n'))
+  assert.equal(problems.length, 0, `seed ${seed}: ${problems.length} problems\n${problems.slice(0, 8).join('\n')}\nrun it again: SEED=${seed} node scripts/test.js simulation`)
+  return run
+}
+
+describe('the engine under seeded schedules of faults', () => {
+  if (only !== undefined) {
+    it(`seed ${only}`, async () => void (await simulate(only)))
+    return
+  }
+
+  for (const seed of found) it(`seed ${seed}, which has found something once`, async () => void (await simulate(seed)))
+
+  it(`${schedules} schedules: each input has one output, in order, with the bits of an uninterrupted run; lineage has no gap`, async (t) => {
+    const totals: Record<string, number> = {}
+    for (let seed = 1; seed <= schedules; seed++) {
+      for (const [fault, count] of Object.entries((await simulate(seed)).faults)) totals[fault] = (totals[fault] ?? 0) + count
+    }
+    t.diagnostic(`faults ${JSON.stringify(totals)}`)
+    for (const fault of ['crash', 'lost', 'stop', 'registry', 'aborted', 'crash-before', 'crash-after', 'unknown-committed', 'unknown-aborted', 'timed-out']) {
+      assert.ok((totals[fault] ?? 0) > 0, `the schedules hold ${fault}`)
+    }
+  })
+
+  it('the same seed gives the same run', async () => {
+    const [one, two] = [await simulate(4711), await simulate(4711)]
+    assert.deepEqual(two.trace, one.trace)
+  })
+})

@@ -1,0 +1,333 @@
+import avro from 'avsc'
+import type { Clock } from '../../src/base/clock.js'
+import { messageOf } from '../../src/base/errors.js'
+import { silentLogger } from '../../src/base/logger.js'
+import { Prng } from '../../src/base/prng.js'
+import type { LineageRecord } from '../../src/codec/lineage-codec.js'
+import { schemaPrefix } from '../../src/codec/registry-prefix.js'
+import { loadOwnSchema } from '../../src/codec/schema-files.js'
+import { Engine } from '../../src/topology/engine.js'
+import { topologyNames } from '../../src/topology/names.js'
+import { Outputs } from '../../src/topology/outputs.js'
+import { TaskRestorer } from '../../src/topology/restore.js'
+import { Stage } from '../../src/topology/stage.js'
+import { MemoryRegistry } from '../../src/topology/test-driver.js'
+import { smallTopology, startMs } from '../topology/card-events.js'
+import { MemoryBroker, type MemoryRecord } from './memory-broker.js'
+import { MemoryGroup } from './memory-group.js'
+import { SimulatedConsumer, SimulatedProducer, SimulatedReader, type CommitFault, type ProcessWorld } from './simulated-kafka.js'
+import { SimulatedScorer } from './simulated-scorer.js'
+import { VirtualClock } from './virtual-clock.js'
+
+export interface SimulationOptions {
+  readonly seed: number
+  /** False: one process, nothing fails. The input is the same. */
+  readonly faults: boolean
+}
+
+export interface SimulationResult {
+  readonly problems: readonly string[]
+  /** Content of the output of each input, by `partition/offset`. */
+  readonly contents: ReadonlyMap<string, string>
+  readonly faults: Readonly<Record<string, number>>
+  readonly trace: readonly string[]
+}
+
+const partitions = 3
+const records = 240
+const faultyMs = 6000
+const sessionMs = 700
+/** Virtual time in which all must be committed once nothing fails any more. */
+const settleMsMax = 120_000
+
+const topology = smallTopology({ ttl: '5d', limits: 'batchRecordsMax: 12, checkpointIntervalMs: 300ms, checkpointBytesMax: 4096, abortsInARowMax: 1000' })
+const types = {
+  transaction: avro.Type.forSchema(loadOwnSchema('transaction') as avro.Schema),
+  scored: avro.Type.forSchema(loadOwnSchema('scored-event') as avro.Schema),
+  lineage: avro.Type.forSchema(loadOwnSchema('lineage') as avro.Schema),
+}
+
+/** One run of the engine's coroutines under a seeded schedule of faults, over virtual Kafka and virtual time. */
+export class Simulation {
+  readonly #clock = new VirtualClock()
+  readonly #prng: Prng
+  readonly #broker = new MemoryBroker()
+  readonly #group: MemoryGroup
+  readonly #registry = new MemoryRegistry()
+  readonly #names = topologyNames(topology)
+  readonly #options: SimulationOptions
+  readonly #inputs: string[][] = Array.from({ length: partitions }, () => [])
+  readonly #processes = new Map<string, SimulatedProcess>()
+  readonly #trace: string[] = []
+  readonly #problems: string[] = []
+  readonly #counts: Record<string, number> = {}
+  #failing: boolean
+
+  constructor(options: SimulationOptions) {
+    this.#options = options
+    this.#prng = new Prng(options.seed)
+    this.#failing = options.faults
+    this.#group = new MemoryGroup(partitions, this.#clock, new Prng(options.seed + 1))
+    this.#broker.createTopic(this.#names.input, partitions)
+    for (const topic of this.#names.sinks) this.#broker.createTopic(topic, partitions)
+  }
+
+  note(what: string): void {
+    this.#trace.push(`${String(Math.round(this.#clock.nowMs())).padStart(7)} ms  ${what}`)
+  }
+
+  count(fault: string): void {
+    this.#counts[fault] = (this.#counts[fault] ?? 0) + 1
+  }
+
+  async run(): Promise<SimulationResult> {
+    const feeding = this.#feed(new Prng(this.#options.seed + 2))
+    let fed = false
+    void feeding.then(() => {
+      fed = true
+    })
+    this.#start('a')
+    if (this.#options.faults) {
+      this.#start('b')
+      void this.#disturb()
+      await this.#clock.runUntil(() => !this.#failing, 10 * faultyMs)
+    }
+    const settled = await this.#clock.runUntil(() => fed && this.#isDrained(), settleMsMax)
+    if (!settled) this.#problems.push(`not drained after ${settleMsMax} ms: committed ${[...this.#broker.committed].map((pair) => pair.join(':')).join(' ')} of ${this.#inputs.map((each) => each.length).join(' ')}; ${[...this.#processes.values()].map((each) => each.describe()).join('; ')}`)
+    const contents = this.#verify()
+    return { problems: this.#problems, contents, faults: this.#counts, trace: this.#trace }
+  }
+
+  /** Part of the input is there before anybody starts, the rest comes while they work. */
+  async #feed(prng: Prng): Promise<void> {
+    const schema = loadOwnSchema('transaction') as { fields: object[] }
+    const evolved = { ...schema, fields: schema.fields.map((field, index) => (index === 0 ? { ...field, doc: 'evolved' } : field)) }
+    const ids = [this.#registry.register(schema), this.#registry.register(evolved)]
+    let timeMs = startMs
+    for (let id = 0; id < records; id++) {
+      if (id > records / 4) await this.#clock.sleep(prng.below(50))
+      const customer = prng.below(9)
+      timeMs += prng.below(prng.below(10) === 0 ? 7 * 86_400_000 : 3_600_000)
+      const back = prng.below(5) === 0 ? prng.below(9_000_000) : 0
+      const value = { transaction_id: id, event_time: timeMs - back, customer_id: `c${customer}`, terminal_id: 't', amount_minor: prng.below(100_000), currency: 'EUR' }
+      const broken = prng.below(25) === 0
+      const bytes = broken ? Buffer.from('broken') : Buffer.concat([schemaPrefix(ids[id < records / 2 ? 0 : prng.below(2)]!), types.transaction.toBuffer(value)])
+      const partition = customer % partitions
+      this.#inputs[partition]!.push(broken ? `dead ${id}` : String(id))
+      this.#broker.appendInput(this.#names.input, partition, { timestampMs: timeMs, key: Buffer.from(`c${customer}`), value: bytes, headers: [] })
+    }
+  }
+
+  #start(instanceId: string): void {
+    if (this.#processes.get(instanceId)?.isRunning) return
+    this.note(`${instanceId} starts`)
+    this.#processes.set(instanceId, new SimulatedProcess(this, instanceId, this.#prng.uint32()))
+  }
+
+  /** Crashes, restarts, ended sessions, stops and a registry that goes away, at random moments. */
+  async #disturb(): Promise<void> {
+    const prng = this.#prng
+    const instances = ['a', 'b', 'c']
+    while (this.#clock.nowMs() < faultyMs) {
+      await this.#clock.sleep(prng.below(500))
+      const instanceId = instances[prng.below(instances.length)]!
+      const process = this.#processes.get(instanceId)
+      const what = prng.below(6)
+      if (!process?.isRunning) this.#start(instanceId)
+      else if (what === 0) process.crash('crash')
+      else if (what === 1) {
+        this.note(`${instanceId}: its session ends while it lives`)
+        this.count('lost')
+        this.#group.expire(instanceId)
+      } else if (what === 2) {
+        this.note(`${instanceId} is told to stop`)
+        this.count('stop')
+        void process.stop()
+      } else if (what === 3 && !this.#registry.down) {
+        this.note('registry down')
+        this.count('registry')
+        this.#registry.down = true
+        void this.#clock.sleep(prng.below(800)).then(() => (this.#registry.down = false))
+      }
+    }
+    this.note('nothing fails any more')
+    this.#failing = false
+    if (![...this.#processes.values()].some((each) => each.isRunning)) this.#start('a')
+  }
+
+  /** Whoever is gone is started again or leaves the group when its session ends. */
+  onGone(process: SimulatedProcess, why: string): void {
+    this.note(`${process.instanceId} gone: ${why}`)
+    const restartMs = this.#prng.below(2) === 0 ? this.#prng.below(200) : this.#prng.below(4 * sessionMs)
+    void this.#clock.sleep(restartMs).then(() => {
+      if (this.#processes.get(process.instanceId) === process) this.#start(process.instanceId)
+    })
+    void this.#clock.sleep(sessionMs).then(() => {
+      // The transaction time-out, too: nobody else would end it.
+      if (this.#processes.get(process.instanceId) !== process) return
+      this.#broker.expireProducer(this.#names.transactionalId(process.instanceId))
+    })
+    void this.#clock.sleep(sessionMs).then(() => this.#group.expire(process.instanceId, process.consumer))
+  }
+
+  nextCommitFault(prng: Prng): CommitFault {
+    if (!this.#failing || prng.below(12) !== 0) return 'none'
+    const faults: CommitFault[] = ['aborted', 'aborted', 'crash-before', 'crash-after', 'unknown-committed', 'unknown-aborted', 'timed-out']
+    const fault = faults[prng.below(faults.length)]!
+    this.count(fault)
+    return fault
+  }
+
+  /** Wires one process as src/topology/open-engine.ts does, over this world. */
+  makeEngine(world: ProcessWorld): { engine: Engine; consumer: SimulatedConsumer } {
+    const scorer = new SimulatedScorer(world.clock, world.prng, topology.stage.ring)
+    const stage = new Stage(topology, scorer, this.#registry)
+    const names = this.#names
+    const outputs = new Outputs(stage, {
+      schemaIds: { scored: 11, alert: 12, lineage: 13 },
+      inputTopic: names.input,
+      transactionalId: names.transactionalId(world.instanceId),
+      engine: { harrier: 'test', onnxruntime: 'none', node: 'any', device_class: 'simulated' },
+    })
+    const reader = new SimulatedReader(world)
+    let consumer: SimulatedConsumer | undefined
+    const engine = new Engine({
+      stage,
+      outputs,
+      names,
+      clock: world.clock,
+      logger: { log: (level, message, fields) => level !== 'debug' && this.note(`${world.instanceId}: ${message} ${JSON.stringify(fields)}`) },
+      producer: new SimulatedProducer(world, names.transactionalId(world.instanceId)),
+      restorer: new TaskRestorer({ reader, names, registry: { schemaById: () => Promise.resolve(loadOwnSchema('lineage')) }, clock: world.clock, logger: silentLogger }),
+      closeReader: () => Promise.resolve(),
+      makeConsumer: (handlers) => (consumer = new SimulatedConsumer(world, names.input, handlers)),
+    })
+    return { engine, consumer: consumer! }
+  }
+
+  get broker(): MemoryBroker {
+    return this.#broker
+  }
+
+  get group(): MemoryGroup {
+    return this.#group
+  }
+
+  get clock(): Clock {
+    return this.#clock
+  }
+
+  problem(text: string): void {
+    this.#problems.push(text)
+  }
+
+  #isDrained(): boolean {
+    return this.#inputs.every((ids, partition) => ids.length === 0 || this.#broker.committed.get(partition) === ids.length) && this.#broker.openTransactions === 0
+  }
+
+  #verify(): Map<string, string> {
+    const contents = new Map<string, string>()
+    for (const [partition, ids] of this.#inputs.entries()) {
+      const read = (topic: string): MemoryRecord[] => this.#broker.read(topic, partition, 0, Infinity).map(({ record }) => record)
+      const offsetOf = new Map(ids.map((id, offset) => [id, offset]))
+      const seen = new Map<number, number>()
+      let before = -1
+      for (const { value } of read(this.#names.scored)) {
+        const event = types.scored.fromBuffer(value!.subarray(5)) as { event_id: string; lineage: { task: string; sequence: number } }
+        const offset = offsetOf.get(event.event_id) ?? -1
+        if (offset < before) this.#problems.push(`${partition}: the scored event of offset ${offset} comes after that of ${before}`)
+        before = offset
+        seen.set(offset, (seen.get(offset) ?? 0) + 1)
+        contents.set(`${partition}/${offset}`, JSON.stringify({ ...event, lineage: event.lineage.task }))
+      }
+      for (const { headers } of read(this.#names.deadLetters)) {
+        const offset = Number(headers.find(({ name }) => name === '__streams.errors.offset')!.value)
+        seen.set(offset, (seen.get(offset) ?? 0) + 1)
+        contents.set(`${partition}/${offset}`, 'dead letter')
+      }
+      for (const offset of ids.keys()) if (seen.get(offset) !== 1) this.#problems.push(`${partition}/${offset} (${ids[offset]}) has ${seen.get(offset) ?? 0} outputs`)
+      let at = 0
+      for (const [index, { value }] of read(this.#names.lineage).entries()) {
+        const { sequence, inputs, counts } = types.lineage.fromBuffer(value!.subarray(5)) as LineageRecord
+        const range = inputs[0]!
+        if (sequence !== index || range.from !== at || counts.records !== range.to - range.from) {
+          this.#problems.push(`${partition}: lineage ${sequence} covers [${range.from}, ${range.to}) with ${counts.records} records where batch ${index} from ${at} should follow`)
+        }
+        at = range.to
+      }
+      if (at !== ids.length) this.#problems.push(`${partition}: lineage ends at ${at} of ${ids.length}`)
+    }
+    return contents
+  }
+}
+
+/** One incarnation of an instance. */
+export class SimulatedProcess {
+  readonly instanceId: string
+  readonly consumer: SimulatedConsumer
+  readonly #simulation: Simulation
+  readonly #engine: Engine
+  #state: 'running' | 'crashed' | 'ended' = 'running'
+
+  constructor(simulation: Simulation, instanceId: string, seed: number) {
+    this.instanceId = instanceId
+    this.#simulation = simulation
+    const prng = new Prng(seed)
+    const { clock } = simulation
+    const isCrashed = (): boolean => this.#state === 'crashed'
+    // A crashed process never wakes.
+    const own: Clock = {
+      nowMs: () => clock.nowMs(),
+      monotonicMs: () => clock.monotonicMs(),
+      sleep: (durationMs, signal) => new Promise((resolve) => void clock.sleep(durationMs, signal).then(() => isCrashed() || resolve())),
+      every: (intervalMs, tick) => clock.every(intervalMs, () => isCrashed() || tick()),
+    }
+    const world: ProcessWorld = {
+      broker: simulation.broker,
+      group: simulation.group,
+      clock: own,
+      prng,
+      instanceId,
+      isCrashed,
+      crash: () => this.crash('crash at a commit'),
+      nextCommitFault: () => simulation.nextCommitFault(prng),
+    }
+    const made = simulation.makeEngine(world)
+    this.#engine = made.engine
+    this.consumer = made.consumer
+    this.#engine.run().then(
+      () => this.#end('stopped'),
+      (error: unknown) => {
+        this.#simulation.count('gave up')
+        const expected = error instanceof Error && error.name === 'HarrierError'
+        if (!expected) this.#simulation.problem(`${instanceId} failed: ${error instanceof Error ? error.stack : messageOf(error)}`)
+        this.#end(`gave up: ${messageOf(error)}`)
+      },
+    )
+  }
+
+  get isRunning(): boolean {
+    return this.#state === 'running'
+  }
+
+  describe(): string {
+    return `${this.instanceId} ${this.#state} ${JSON.stringify(this.#engine.stats().tasks.map(({ task, position }) => `${task}:${position}`))} ${this.#engine.stats().state}`
+  }
+
+  crash(why: string): void {
+    if (this.#state !== 'running') return
+    this.#simulation.count('crash')
+    this.#state = 'crashed'
+    this.#simulation.onGone(this, why)
+  }
+
+  async stop(): Promise<void> {
+    await this.#engine.stop()
+  }
+
+  #end(why: string): void {
+    if (this.#state !== 'running') return
+    this.#state = 'ended'
+    this.#simulation.onGone(this, why)
+  }
+}
