@@ -16,6 +16,10 @@ export const partitionsMax = 4096
 /** Changelog records of one batch. */
 export const checkpointRowsMax = 4096
 
+/** First size of the arenas of a batch; they grow to `batchBytesMax`. */
+const firstArenaBytesMax = 1 << 20
+const firstRecordBytes = 1024
+
 export interface DeadLetterCause {
   readonly code: string
   readonly message: string
@@ -71,10 +75,11 @@ export class Batch {
   constructor(options: { recordsMax: number; bytesMax: number; fields: readonly FieldSpec[]; models: number; restoring?: boolean }) {
     const { recordsMax, bytesMax, fields, models } = options
     this.sequences = options.restoring ? new Float64Array(recordsMax) : null
-    this.records = new RecordColumns(recordsMax, new Arena(1 << 20, bytesMax))
+    const bytes = Math.min(firstArenaBytesMax, recordsMax * firstRecordBytes)
+    this.records = new RecordColumns(recordsMax, new Arena(bytes, bytesMax))
     this.events = new EventColumns(fields, recordsMax)
     this.outcome = new OutcomeColumns(recordsMax, models)
-    this.outputs = new RecordColumns(recordsMax * 2 + Math.min(partitionsMax, recordsMax) + checkpointRowsMax, new Arena(1 << 20, bytesMax))
+    this.outputs = new RecordColumns(recordsMax * 2 + Math.min(partitionsMax, recordsMax) + checkpointRowsMax, new Arena(bytes, bytesMax))
     this.recordRow = new Int32Array(recordsMax)
     this.frameRow = new Int32Array(recordsMax)
     this.nextRow = new Int32Array(recordsMax)
