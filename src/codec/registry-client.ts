@@ -39,6 +39,10 @@ interface Answer {
   readonly body: Record<string, unknown>
 }
 
+const conflict = 409
+/** How often a subject that conflicts is tried, and the pause between. */
+const conflictTriesMax = 4
+const conflictPauseMs = 50
 const schemaNotFound = 40403
 const subjectNotFound = 40401
 const versionNotFound = 40402
@@ -92,7 +96,13 @@ export class RegistryClient {
     const key = `${subject}\n${text}`
     const known = this.#registered.get(key)
     if (known !== undefined) return known
-    const answer = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, { schema: text }, signal)
+    const post = (): Promise<Answer> => this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, { schema: text }, signal)
+    let answer = await post()
+    // Also the answer to the slower of two that make the same new subject at once; a refusal that is meant stays one.
+    for (let tries = 1; answer.status === conflict && tries < conflictTriesMax && signal?.aborted !== true; tries++) {
+      await this.#clock.sleep(conflictPauseMs, signal)
+      answer = await post()
+    }
     const id = answer.body['id']
     if (answer.status !== 200 || typeof id !== 'number') throw refused(`refused the schema of subject ${subject}`, answer)
     this.#registered.set(key, id)
