@@ -2,6 +2,9 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { systemClock } from '../../src/base/clock.js'
+import { RegistryClient } from '../../src/codec/registry-client.js'
+import { loadOwnSchema } from '../../src/codec/schema-files.js'
 import { startTestStack, type TestStack } from '../broker/test-stack.js'
 
 const program = fileURLToPath(new URL('../../../bin/harrier.js', import.meta.url))
@@ -24,6 +27,15 @@ describe('harrier soak', () => {
     assert.deepEqual({ kills, events, lost, doubled, changed, unproved, disorder, deaths, seed }, { kills: 6, events: 3000, lost: 0, doubled: 0, changed: 0, unproved: 0, disorder: 0, deaths: 0, seed: 5 })
     assert.ok(restores! > 6, `${restores} tasks restored`)
     assert.match(stderr, /broker restarts are left out/)
+  })
+
+  // Found by a soak.
+  it('processes that start at once on a new topic register its schema, though the registry tells the slower ones of a conflict', async () => {
+    for (let round = 0; round < 10; round++) {
+      const clients = Array.from({ length: 4 }, () => new RegistryClient(stack.registryUrl, { clock: systemClock }))
+      const ids = await Promise.all(clients.map((client) => client.register(`at-once-${round}-value`, loadOwnSchema('alert'))))
+      assert.equal(new Set(ids).size, 1)
+    }
   })
 })
 
