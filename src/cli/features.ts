@@ -44,7 +44,7 @@ async function features(options: FeaturesOptions): Promise<void> {
     epochMs,
     connections,
     clock: systemClock,
-    logger: createLogger((line) => process.stderr.write(line), { nowMs: systemClock.nowMs, level: 'warn' }),
+    logger: createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' }),
     onProgress: (done, of) => {
       const secondsLeft = Math.round((((systemClock.monotonicMs() - startedMs) / done) * (of - done)) / 1000)
       progress.onProgress(`${done.toLocaleString('en')} of ${of.toLocaleString('en')} rows, ${secondsLeft} s left`, 'tick')

@@ -1,6 +1,6 @@
 import Kafka from 'node-rdkafka'
 import type { Command } from 'commander'
-import { HarrierError } from '../base/errors.js'
+import { HarrierError, messageOf } from '../base/errors.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { controlHeader, forgetControl } from '../topology/control-record.js'
 import { loadTopology } from '../topology/load-topology.js'
@@ -35,7 +35,7 @@ async function forget(entity: string, options: ForgetOptions): Promise<void> {
     const offset = await new Promise<unknown>((resolve, reject) => {
       const headers = [{ [controlHeader]: forgetControl }]
       producer.produce(topic, null, null, Buffer.from(entity), null, headers, (error: unknown, at: unknown) =>
-        error ? reject(new HarrierError('TOPIC_MISSING', `${topic} takes no record: ${error instanceof Error ? error.message : String(error)}`)) : resolve(at),
+        error ? reject(new HarrierError('TOPIC_MISSING', `${topic} takes no record: ${messageOf(error)}`)) : resolve(at),
       )
     })
     process.stdout.write(`asked for on ${topic}, offset ${String(offset)}: state is cleared when the engine reaches it; records already on the topics stay\n`)

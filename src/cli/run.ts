@@ -53,7 +53,7 @@ async function run(options: RunOptions): Promise<void> {
   const topology = loadTopology(options.topology)
   const { brokers, registryUrl } = await resolveConnections(options)
   const logger = createLogger((line) => process.stderr.write(line), {
-    nowMs: systemClock.nowMs,
+    nowMs: () => systemClock.nowMs(),
     ...(options.json ? { json: true } : {}),
     ...(options.verbose ? { level: 'debug' } : {}),
   })

@@ -48,7 +48,7 @@ async function tail(name: string, options: TailOptions): Promise<void> {
   // The reader of a pipe may leave when it has seen enough.
   process.stdout.on('error', () => process.exit(0))
   const { brokers, registryUrl } = await resolveConnections(options)
-  const logger = createLogger((line) => process.stderr.write(line), { nowMs: systemClock.nowMs, level: 'warn' })
+  const logger = createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' })
   const decoder = new GenericDecoder(new RegistryClient(registryUrl, { clock: systemClock, logger }))
   const printer = new RecordPrinter(options)
   const follower = new TopicFollower(brokers, systemClock)

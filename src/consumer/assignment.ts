@@ -50,7 +50,7 @@ export class Assignment {
       const state = this.get(topic, partition)
       if (!state) continue
       state.open = false
-      delete this.#states[state.topicIndex]![partition]
+      this.#states[state.topicIndex]![partition] = undefined
     }
   }
 

@@ -104,7 +104,7 @@ test('transactions and labels arrive once each, in order for each card, in the r
 })
 
 test('JSON needs no registry; stop keeps what was sent', async () => {
-  const { registryUrl: _, ...options } = await sinkOptions('plain', 'json')
+  const { registryUrl: _registryUrl, ...options } = await sinkOptions('plain', 'json')
   const sink = await KafkaSink.open(options)
   const live = new LiveSimulator({ source: table, sink, clock, epochMs, pace: { kind: 'rate', perSecond: 2000 }, labels: 'none', labelDelayMs })
   while (live.counters.sent < 100) await clock.sleep(5)
