@@ -21,7 +21,7 @@ export interface PartitionState extends TopicPartition {
 
 export class Assignment {
   readonly #topics: readonly string[]
-  readonly #states: PartitionState[][]
+  readonly #states: (PartitionState | undefined)[][]
   #epoch = 0
 
   constructor(topics: readonly string[]) {
@@ -73,6 +73,6 @@ export class Assignment {
   }
 
   owned(): PartitionState[] {
-    return this.#states.flatMap((states) => states.filter(() => true))
+    return this.#states.flatMap((states) => states.flatMap((state) => state ?? []))
   }
 }

@@ -80,7 +80,7 @@ export class Demo {
   readonly #decoder: GenericDecoder
   readonly #follower: TopicFollower
   readonly #leaving = new AbortController()
-  #failure: unknown
+  #failure: Error | undefined
   #death: DemoResult['death']
   #sink: HeldSink | undefined
   #simulator: LiveSimulator | undefined
