@@ -142,6 +142,7 @@ const file = (path, language) => () => `\`\`\`${language}\n${readFileSync(`${roo
 export const parts = {
   commands: commandTable,
   'subscribe-js': file('docs/examples/subscribe.js', 'js'),
+  'test-topology': file('docs/examples/test-topology.js', 'js'),
   'subscribe-py': file('docs/examples/subscribe.py', 'python'),
   errors: errorTable,
   faults: faultTable,

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { promisify } from 'node:util'
 import { parse } from 'yaml'
 import { Arena } from '../../src/base/arena.js'
 import { RecordColumns } from '../../src/base/record-columns.js'
@@ -31,6 +33,11 @@ describe('contracts shown in the documentation', () => {
     const whole = parse(codeBlocks(documents.get('docs/topology.md')!, 'yaml')[0]!) as Record<string, object>
     const fields = { channel: { path: 'channel', type: 'text' }, ...(source.source as { fields: object }).fields }
     parseTopology(JSON.stringify({ ...whole, source: { ...source.source, fields } }), join(root, 'topologies/transfers.yaml'))
+  })
+
+  it('the test of a topology passes', async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, ['docs/examples/test-topology.js'], { cwd: root })
+    assert.match(stdout, /scores 0\.\d{3}|scores 1\.000/)
   })
 
   it('the manifest of the README is one', async () => {
