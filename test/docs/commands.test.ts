@@ -37,7 +37,7 @@ describe('commands in the documentation', () => {
     const options = new Set((await partsScript()).allCommands().flatMap(({ command }) => command.options.map(({ long }) => long)))
     for (const [file, text] of await readDocuments()) {
       if (file === 'training/README.md') continue
-      for (const [, option] of text.matchAll(/`(--[a-z-]+)[ `]/g)) assert.ok(options.has(option!) || option === '--help', `${file}: ${option}`)
+      for (const [, option] of text.matchAll(/`(--[a-z-]+)[ `]/g)) assert.ok(options.has(option) || option === '--help', `${file}: ${option}`)
     }
   })
 
