@@ -139,6 +139,12 @@ export class KafkaAdmin {
     }
   }
 
+  /** Client ids of the group's members; `RdkafkaGroupConsumer` has its group.instance.id there. */
+  async memberClientIds(groupId: string): Promise<string[]> {
+    const described = await this.#patiently(`describing group ${groupId}`, () => this.#admin.describeGroups([groupId]))
+    return described.groups.flatMap(({ members }) => members.map(({ clientId }) => clientId))
+  }
+
   async deleteGroup(groupId: string): Promise<void> {
     await this.#patiently(`deleting group ${groupId}`, () => this.#admin.deleteGroups([groupId]))
   }

@@ -17,6 +17,8 @@ const backoffMsMin = 10
 const backoffMsMax = 2000
 /** An idle poll returns after so long, so that stopping is quick. */
 const idlePollMsMax = 100
+/** After its producer was fenced: two heartbeats, within which a twin that took over the identity would have fenced the membership too. */
+const twinShowsMsMax = 3000
 /** A folder that has waited so long for a free batch pauses its partitions and goes on polling. */
 const parkedMsMax = 500
 const heldPollMsMax = 20
@@ -51,7 +53,8 @@ interface FoldedBatch {
  *
  * Invariants:
  * 1. Batches commit in the order in which they were folded; at most `batchesAheadMax` wait behind the one that commits.
- * 2. A failed commit rolls back every folded batch, newest first, and reads again from the tasks' positions: no trace, no restore.
+ * 2. A failed commit rolls back every folded batch, newest first, and reads again from the tasks' positions: no trace, no
+ *    restore. Only where its outcome is not known are the tasks restored from the log.
  * 3. A partition is revoked only when the folder is parked and every folded batch has committed or been rolled back.
  * 4. Before offsets are sent every partition of the batch has been owned since its poll.
  */
@@ -220,9 +223,8 @@ export class Engine {
 
   /** A batch could not commit: as if it and those after it had never been polled. */
   async #recover(error: unknown): Promise<void> {
-    const { producer, clock, logger, stage } = this.#parts
-    if (error instanceof HarrierError && error.consequence === 'fatal') return this.#fail(error)
-    if (!(error instanceof HarrierError) || error.code === 'FENCED') return this.#fail(error)
+    const { clock, logger, stage } = this.#parts
+    if (!(error instanceof HarrierError) || error.consequence === 'fatal') return this.#fail(error)
     this.#abortsInARow++
     this.counters.aborts++
     logger.log('warn', 'transaction aborted; its batches are processed again', { code: error.code, cause: error.message, inARow: this.#abortsInARow })
@@ -232,15 +234,44 @@ export class Engine {
     this.#holds++
     try {
       await this.#changed.until(() => this.#folderParked)
-      await producer.abort()
-      await this.#rollbackAll()
-      await this.#seekToPositions()
+      if (error.code === 'FENCED' || !(await this.#aborted())) await this.#startOver()
+      else {
+        await this.#rollbackAll()
+        await this.#seekToPositions()
+      }
       await clock.sleep(Math.min(backoffMsMax, backoffMsMin << Math.min(10, this.#abortsInARow - 1)))
     } catch (failure) {
       this.#fail(failure)
     } finally {
       this.#holds--
     }
+  }
+
+  /** False when the broker has ended the transaction before us: an abort of nothing is fatal to the producer. */
+  async #aborted(): Promise<boolean> {
+    try {
+      await this.#parts.producer.abort()
+      return true
+    } catch (error) {
+      if (error instanceof HarrierError && error.code === 'FENCED') return false
+      throw error
+    }
+  }
+
+  /**
+   * The broker has ended the transaction (it was away, or this process stood still), and whether the batch has committed
+   * is not known. A new epoch of the producer settles it; then every task is restored from what has committed.
+   */
+  async #startOver(): Promise<void> {
+    const { producer, clock, stage } = this.#parts
+    await clock.sleep(twinShowsMsMax)
+    if (this.#fatal) return
+    await producer.init()
+    await this.#rollbackAll()
+    const partitions = this.#consumer.assignment().filter(({ partition }) => stage.tasks[partition] && !this.#restoring.has(partition))
+    this.#consumer.pause(partitions)
+    for (const { partition } of partitions) stage.dropTask(partition)
+    this.#onAssigned(partitions).catch((failure: unknown) => this.#fail(failure))
   }
 
   async #rollbackAll(): Promise<void> {
@@ -289,6 +320,7 @@ export class Engine {
     const task = stage.tasks[partition]
     assert(task, 'a task that is restored exists')
     const topicPartition = { topic: names.input, partition }
+    await restorer.freePredecessor(task)
     const [committed] = await this.#consumer.committed([topicPartition])
     const restored = await restorer.restore(stage, task, committed!.offset, () => restoring.cancelled || this.#stopping)
     if (restoring.cancelled || this.#stopping) return

@@ -17,6 +17,8 @@ export interface TopologyNames {
   readonly sinks: readonly string[]
   instance(instanceId: string): string
   transactionalId(instanceId: string): string
+  /** The transactional id of the member with this `instance` name. */
+  transactionalIdOf(instance: string): string
 }
 
 export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageName'>, namespace = ''): TopologyNames {
@@ -34,5 +36,6 @@ export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageN
     sinks,
     instance: (instanceId) => `${own}-${instanceId}`,
     transactionalId: (instanceId) => `${own}-${instanceId}-0`,
+    transactionalIdOf: (instance) => `${instance}-0`,
   }
 }

@@ -9,7 +9,7 @@ import { RangeReader } from '../consumer/range-reader.js'
 import { RdkafkaGroupConsumer } from '../consumer/rdkafka-group-consumer.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { DevicePolicy } from '../inference/device.js'
-import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
+import { freeTransactionalId, RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
 import { Engine } from './engine.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
@@ -63,7 +63,9 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   try {
     await prepareTopics(options, names)
     const registry = new RegistryClient(registryUrl, { clock, logger })
-    if (topology.readerSchema) await registry.register(`${names.input}-value`, topology.readerSchema, signal)
+    // The contract of an input belongs to those who write it: it is registered only where there is none.
+    const subject = `${names.input}-value`
+    if (topology.readerSchema && !(await registry.latest(subject, signal))) await registry.register(subject, topology.readerSchema, signal)
     const schemaIds = {
       scored: await registry.register(`${names.scored}-value`, loadOwnSchema('scored-event'), signal),
       alert: await registry.register(`${names.alerts}-value`, loadOwnSchema('alert'), signal),
@@ -86,7 +88,18 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       clock,
       logger,
       producer: new RdkafkaTransactionalProducer({ brokers, transactionalId, clock, logger }),
-      restorer: new TaskRestorer({ reader, names, registry, clock, logger }),
+      restorer: new TaskRestorer({
+        reader,
+        names,
+        registry,
+        clock,
+        logger,
+        predecessors: {
+          ownTransactionalId: transactionalId,
+          isAlive: (id) => isMember(options, names, id),
+          free: (id) => freeTransactionalId({ brokers, transactionalId: id, clock, logger }),
+        },
+      }),
       closeReader: () => reader.close(),
       makeConsumer: (handlers) =>
         new RdkafkaGroupConsumer({ brokers, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers, clock, logger }),
@@ -94,6 +107,17 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   } catch (error) {
     await scorer.close()
     throw error
+  }
+}
+
+/** Members carry their instance's name as client id, and transactional ids begin with it. */
+async function isMember({ brokers, clock }: EngineOptions, names: TopologyNames, transactionalId: string): Promise<boolean> {
+  const admin = new KafkaAdmin({ brokers, clock })
+  await admin.start()
+  try {
+    return (await admin.memberClientIds(names.group)).some((clientId) => names.transactionalIdOf(clientId) === transactionalId)
+  } finally {
+    await admin.close()
   }
 }
 

@@ -29,6 +29,17 @@ export interface TaskRestorerOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly limits?: RestoreLimits
+  /** Whose transactional id this process has, and how another's is found dead and freed; absent without a broker. */
+  readonly predecessors?: Predecessors
+}
+
+/** Dead owners of partitions that come to this process: their open transactions hold back what can be read. */
+export interface Predecessors {
+  readonly ownTransactionalId: string
+  /** Whether a live member of the group writes under this transactional id. */
+  isAlive(transactionalId: string): Promise<boolean>
+  /** Ends the open transaction of a dead one, at once instead of at its time-out. */
+  free(transactionalId: string): Promise<void>
 }
 
 /** What the log says about a task: its last batch, and the batches that are not wholly on the changelog. */
@@ -77,6 +88,17 @@ export class TaskRestorer {
     task.nextSequence = last.sequence + 1
     task.position = last.inputs[0]!.to
     return { records, entities }
+  }
+
+  /** Ends the open transaction of the task's last owner, if that has left the group. Before the committed offset is asked for. */
+  async freePredecessor(task: Task): Promise<void> {
+    const { predecessors, logger } = this.#options
+    if (!predecessors) return
+    const [last] = await this.#lineage(task, 1)
+    const id = last?.transactional_id
+    if (id === undefined || id === predecessors.ownTransactionalId || (await predecessors.isAlive(id))) return
+    await predecessors.free(id)
+    logger.log('info', 'the transactional id of a dead predecessor was freed', { task: task.name, transactionalId: id })
   }
 
   /** The journal, once its end and the committed offset agree: a commit makes both visible, but not at one instant. */

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import kafkajs from 'kafkajs'
+import type kafkajs from 'kafkajs'
 
 const magic = 0x184d2204
 

@@ -1,6 +1,6 @@
 import { Kafka, logLevel } from 'kafkajs'
 import { uniqueSuffix } from '../../src/base/prng.js'
-import { teachKafkajsLz4 } from './kafka-lz4.js'
+import { teachKafkajsLz4 } from '../../src/soak/lz4-frame.js'
 
 export interface VerifiedRecord {
   readonly partition: number
