@@ -21,6 +21,16 @@ export const kafkaCode = {
   unknownPartition: -190,
   offsetOutOfRange: 1,
   unknownTopicOrPartition: 3,
+  leaderNotAvailable: 5,
+  notLeader: 6,
+  requestTimedOut: 7,
+  networkException: 13,
+  coordinatorLoading: 14,
+  coordinatorNotAvailable: 15,
+  notCoordinator: 16,
+  storageError: 56,
+  fencedLeaderEpoch: 74,
+  unknownLeaderEpoch: 76,
   messageTooLarge: 10,
   invalidProducerEpoch: 47,
   transactionalIdAuthorization: 53,
@@ -66,6 +76,17 @@ const passingCodes: ReadonlySet<number> = new Set([
   kafkaCode.allBrokersDown,
   kafkaCode.resolve,
   kafkaCode.waitCoordinator,
+  // A partition or a coordinator moves, or a broker has just started; librdkafka says of a single call that it cannot be retried.
+  kafkaCode.leaderNotAvailable,
+  kafkaCode.notLeader,
+  kafkaCode.requestTimedOut,
+  kafkaCode.networkException,
+  kafkaCode.coordinatorLoading,
+  kafkaCode.coordinatorNotAvailable,
+  kafkaCode.notCoordinator,
+  kafkaCode.storageError,
+  kafkaCode.fencedLeaderEpoch,
+  kafkaCode.unknownLeaderEpoch,
 ])
 
 /** Another instance has this one's identity. */
@@ -73,9 +94,13 @@ export function isFenced(error: KafkaError): boolean {
   return fencedCodes.has(error.code) || /fenced/i.test(error.message)
 }
 
+/** node-rdkafka loses the code of errors that come as events. */
+const lostCode = -1
+const passingMessage = /broker connections are down|transport failure|timed out|resolve/i
+
 /** A trouble of brokers or network that librdkafka goes on retrying by itself. */
 export function isPassing(error: KafkaError): boolean {
-  return passingCodes.has(error.code) && !error.isFatal
+  return (passingCodes.has(error.code) || (error.code === lostCode && passingMessage.test(error.message))) && !error.isFatal
 }
 
 /** The error with its Kafka code in the message; `code` says what it means for us. */
