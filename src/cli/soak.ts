@@ -89,7 +89,7 @@ function tellFindings(result: SoakResult, tell: (text: string) => void): number 
     for (const { instanceId, how, lastLines } of outcome.deaths) tell(`${name}: ${instanceId} ended by itself (${how})\n  ${lastLines.slice(-8).join('\n  ')}`)
     if (outcome.stalled !== undefined) tell(`${name}: given up: ${outcome.stalled}`)
   }
-  return result.lost + result.doubled + result.changed + result.unproved + result.disorder + result.deaths + result.stalled
+  return result.lost + result.doubled + result.changed + result.unproved + result.disorder + (result.deaths - result.fenced) + result.stalled
 }
 
 function table(result: SoakResult): string {
@@ -102,7 +102,7 @@ function table(result: SoakResult): string {
     ['changed', result.changed],
     ['unproved', result.unproved],
     ['disorder', result.disorder],
-    ['processes that ended by themselves', result.deaths],
+    ['processes that ended by themselves', `${result.deaths} (${result.fenced} of them fenced by a broker restart or a stand-still)`],
     ['groups that stopped', result.stalled],
     ['tasks restored', `${result.restores} (${result.restoredRecords} records folded again)`],
     ['seconds', result.seconds],

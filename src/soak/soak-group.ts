@@ -18,6 +18,8 @@ export const soakGroupLimits = {
   frozenMs: 6500,
   /** Processes that ended by themselves. */
   deathsMax: 20,
+  /** A process that is fenced so soon after the broker was away, or after it stood still, was fenced by that. */
+  fencedByTroubleMs: 90_000,
 } as const
 
 export interface SoakGroupOptions {
@@ -34,6 +36,9 @@ export interface SoakGroupOptions {
   /** Tell where the log ends for readers of committed and of all records: between them lies what a kill left open. */
   readonly ends: { readonly committed: RangeReader; readonly all: RangeReader }
   readonly restartBroker: (() => Promise<void>) | undefined
+  /** When the broker was last away, or a process last stood still. */
+  readonly troubleMs: () => number
+  readonly onTrouble: () => void
   readonly clock: Clock
   readonly signal: AbortSignal
   readonly onProgress: (text: string) => void
@@ -47,6 +52,8 @@ export interface GroupOutcome {
   readonly restores: number
   readonly restoredRecords: number
   readonly deaths: readonly Death[]
+  /** Of them those that said FENCED after the broker was away or the process stood still: loud, and restarted by whoever supervises. */
+  readonly fenced: number
   /** Why the run was given up, if it was. */
   readonly stalled: string | undefined
 }
@@ -65,6 +72,7 @@ export class SoakGroup {
   readonly #killsByKind: Partial<Record<StepKind, number>> = {}
   #kills = 0
   #inTransaction = 0
+  #fenced = 0
   #nextId = 0
   /** How long the last process took from its start to its first task. */
   #readyMs = 2500
@@ -113,6 +121,7 @@ export class SoakGroup {
       restores: lives.reduce((sum, { readyTasks }) => sum + readyTasks.length, 0),
       restoredRecords: lives.reduce((sum, { restoredRecords }) => sum + restoredRecords, 0),
       deaths: this.#deaths,
+      fenced: this.#fenced,
       stalled,
     }
   }
@@ -196,10 +205,12 @@ export class SoakGroup {
     process.freeze()
     await this.#options.clock.sleep(soakGroupLimits.frozenMs * (1 + moment), this.#options.signal)
     process.thaw()
+    this.#options.onTrouble()
   }
 
   async #breakBroker(): Promise<void> {
     await this.#options.restartBroker?.()
+    this.#options.onTrouble()
   }
 
   #start(instanceId: string): SoakProcess {
@@ -215,6 +226,7 @@ export class SoakGroup {
 
   #onDeath(death: Death): void {
     this.#deaths.push(death)
+    if (death.lastLines.some((line) => line.endsWith('[FENCED]')) && death.atMs - this.#options.troubleMs() < soakGroupLimits.fencedByTroubleMs) this.#fenced++
     this.#options.onProgress(`${this.#options.name}: ${death.instanceId} ended by itself (${death.how}): ${death.lastLines.at(-1) ?? ''}`)
   }
 

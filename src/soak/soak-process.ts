@@ -20,6 +20,7 @@ export interface SoakProcessOptions {
 
 export interface Death {
   readonly instanceId: string
+  readonly atMs: number
   readonly how: string
   readonly lastLines: readonly string[]
 }
@@ -54,8 +55,8 @@ export class SoakProcess {
       child.once('close', (code, signal) => {
         this.ended = true
         const { onDeath, instanceId } = options
-        if (!this.#asked) onDeath({ instanceId, how: signal ?? `exit code ${code}`, lastLines: this.#lines })
-        else if (code !== 0 && signal !== 'SIGKILL') onDeath({ instanceId, how: `${signal ?? `exit code ${code}`} after SIGTERM`, lastLines: this.#lines })
+        if (!this.#asked) onDeath({ instanceId, atMs: options.clock.monotonicMs(), how: signal ?? `exit code ${code}`, lastLines: this.#lines })
+        else if (code !== 0 && signal !== 'SIGKILL') onDeath({ instanceId, atMs: options.clock.monotonicMs(), how: `${signal ?? `exit code ${code}`} after SIGTERM`, lastLines: this.#lines })
         resolve()
       })
     })

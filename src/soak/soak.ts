@@ -54,6 +54,8 @@ export interface SoakResult {
   readonly disorder: number
   /** Processes that ended by themselves, and groups that stopped for good. */
   readonly deaths: number
+  /** Of these, processes that a broker restart or a stand-still fenced: no finding. */
+  readonly fenced: number
   readonly stalled: number
   readonly restores: number
   readonly restoredRecords: number
@@ -90,8 +92,10 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     const schemaId = await registry.register(`${names[0]!.input}-value`, loadOwnSchema('transaction'), signal)
     const records = soakRecords({ events: options.events, partitions: options.partitions, cards, seed, schemaId })
     const inputs = byPartition(records, options.partitions)
+    let troubleMs = -Infinity
+    const trouble = { troubleMs: () => troubleMs, onTrouble: () => void (troubleMs = clock.monotonicMs()) }
     const soakRun = (name: string, index: number, steps: readonly Step[], instances: number): Promise<GroupOutcome> =>
-      liveThrough({ ...options, name, steps, instances, records, names: names[index]!, namespace: namespaces[index]!, file, admin, ends })
+      liveThrough({ ...options, name, steps, instances, records, names: names[index]!, namespace: namespaces[index]!, file, admin, ends, ...trouble })
 
     onProgress(`reference: ${records.length} records, 1 process, uninterrupted`)
     const uninterrupted = await soakRun('reference', 0, [], 1)
@@ -130,6 +134,8 @@ interface GroupRun extends SoakOptions {
   readonly namespace: string
   readonly file: string
   readonly admin: KafkaAdmin
+  readonly troubleMs: () => number
+  readonly onTrouble: () => void
   readonly ends: { readonly committed: RangeReader; readonly all: RangeReader }
 }
 
@@ -139,8 +145,8 @@ async function liveThrough(run: GroupRun): Promise<GroupOutcome> {
   const feeder = new Feeder({ brokers, topic: names.input, records: run.records, clock: systemClock })
   await feeder.start()
   const args = ['--topology', run.file, '--namespace', run.namespace, '--brokers', brokers, '--registry', registryUrl, '--workers', String(run.workers)]
-  const { name, instances, steps, ends, restartBroker, signal, onProgress } = run
-  return new SoakGroup({ name, brokers, names, partitions, instances, steps, events: run.records.length, feeder, args, ends, restartBroker, clock: systemClock, signal, onProgress }).run()
+  const { name, instances, steps, ends, restartBroker, troubleMs, onTrouble, signal, onProgress } = run
+  return new SoakGroup({ name, brokers, names, partitions, instances, steps, events: run.records.length, feeder, args, ends, restartBroker, troubleMs, onTrouble, clock: systemClock, signal, onProgress }).run()
 }
 
 function judge(name: string, outcome: GroupOutcome, inputs: readonly (readonly SoakRecord[])[], records: Awaited<ReturnType<typeof readRun>>, reference: Reference): SoakGroupResult {
@@ -166,6 +172,7 @@ function summary(groups: readonly SoakGroupResult[], options: SoakOptions, recor
     unproved: sum(({ unproved }) => unproved),
     disorder: sum(({ disorder }) => disorder),
     deaths: sum(({ outcome }) => outcome.deaths.length),
+    fenced: sum(({ outcome }) => outcome.fenced),
     stalled: sum(({ outcome }) => (outcome.stalled === undefined ? 0 : 1)),
     restores: sum(({ outcome }) => outcome.restores),
     restoredRecords: sum(({ outcome }) => outcome.restoredRecords),
