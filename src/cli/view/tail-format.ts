@@ -120,12 +120,19 @@ function otherLines(record: TailRecord): ShownLine[] {
   return [line]
 }
 
-function preview(record: TailRecord): string {
-  const { decoded, valueBytes } = record
-  if (valueBytes < 0) return 'null'
-  const text = printable(valueText(decoded.value))
-  const shown = text.length > previewCharsMax ? `${text.slice(0, previewCharsMax)}…` : text
-  return `${shown}  (${count(valueBytes)} bytes, ${decoded.encoding}${decoded.problem === undefined ? '' : `: ${printable(decoded.problem)}`})`
+/** The original value: what Avro holds where that can be read, else the text it is, else its bytes in hex. */
+function preview({ decoded, value }: TailRecord): string {
+  if (value === null) return 'null'
+  const size = `${count(value.length)} bytes`
+  if (decoded.encoding === 'avro') return `${shorten(printable(valueText(decoded.value)), previewCharsMax)}  (${size} of Avro)`
+  const text = decoded.encoding === 'binary' ? undefined : Buffer.from(value).toString()
+  const isText = text !== undefined && printable(text) === text
+  const shown = shorten(isText ? text : Buffer.from(value).toString('hex'), previewCharsMax)
+  return `${shown}  (${size}${isText ? '' : ' in hex'})`
+}
+
+function shorten(text: string, charsMax: number): string {
+  return text.length > charsMax ? `${text.slice(0, charsMax)}…` : text
 }
 
 function valueText(value: unknown): string {

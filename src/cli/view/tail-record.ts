@@ -17,8 +17,8 @@ export interface TailRecord {
   readonly key: string | null
   readonly headers: readonly Header[]
   readonly decoded: DecodedValue
-  /** Bytes of the value; -1: null. */
-  readonly valueBytes: number
+  /** The value as it is on the topic. */
+  readonly value: Uint8Array | null
 }
 
 export type RecordKind = 'dead letter' | 'scored event' | 'alert' | 'lineage' | 'other'
@@ -33,7 +33,7 @@ export function toTailRecord(message: RdkafkaMessage, decoded: DecodedValue): Ta
     key: message.key === null ? null : textOrHex(message.key),
     headers,
     decoded,
-    valueBytes: message.value?.length ?? -1,
+    value: message.value,
   }
 }
 

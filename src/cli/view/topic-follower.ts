@@ -41,7 +41,7 @@ export class TopicFollower {
     this.#brokers = brokers
     this.#clock = clock
     const settings = { 'metadata.broker.list': brokers, 'client.id': 'harrier-follower', 'fetch.wait.max.ms': followerLimits.pollMsMax }
-    this.#client = new Kafka.KafkaConsumer(toConfiguration(rangeReaderSettings, settings) as Kafka.ConsumerGlobalConfig, {})
+    this.#client = new Kafka.KafkaConsumer(toConfiguration(rangeReaderSettings, settings), {})
     // What matters comes back from reading; a broker that is away for a moment is waited for.
     this.#client.on('event.error', () => undefined)
   }

@@ -10,7 +10,7 @@ import { matchesGolden } from '../golden.js'
 const eventTime = '2018-05-01T13:22:01.000Z'
 
 function record(decoded: DecodedValue, changes: Partial<TailRecord> = {}): TailRecord {
-  return { topic: 't', partition: 3, offset: 1_234, timestampMs: Date.UTC(2026, 10, 23, 20, 15, 30, 7), key: '4961', headers: [], decoded, valueBytes: 40, ...changes }
+  return { topic: 't', partition: 3, offset: 1_234, timestampMs: Date.UTC(2026, 10, 23, 20, 15, 30, 7), key: '4961', headers: [], decoded, value: Buffer.from('original'), ...changes }
 }
 
 const avro = (value: unknown): DecodedValue => ({ encoding: 'avro', schemaId: 5, value })
@@ -46,10 +46,10 @@ const lineage = {
     { role: 'shadow', model: 'card-row@1', device: 'webgpu', failure: null },
   ],
 }
-const deadLetter = record(
+const deadLetter: TailRecord = record(
   { encoding: 'binary', value: 'ff0001', schemaId: 99, problem: 'unknown schema id 99' },
   {
-    valueBytes: 3,
+    value: Buffer.from('ff0001', 'hex'),
     headers: [
       { name: 'traceparent', value: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' },
       { name: deadLetterHeaders.exception, value: 'RECORD_UNDECODABLE' },
@@ -64,14 +64,18 @@ const deadLetter = record(
 
 describe('harrier tail', () => {
   it('shows each kind of record as the golden text', () => {
-    const records = [
+    const records: TailRecord[] = [
       record(avro(scored)),
       record(avro(alert)),
       record(avro(lineage)),
       deadLetter,
+      { ...deadLetter, decoded: { encoding: 'json', value: { hello: 1 } }, value: Buffer.from('{"hello": 1}') },
+      { ...deadLetter, decoded: { encoding: 'text', value: '\u0000\u0000B?' }, value: Buffer.from('\u0000\u0000B?') },
+      { ...deadLetter, decoded: avro({ amount_minor: -5 }) },
+      { ...deadLetter, decoded: { encoding: 'null', value: null }, value: null },
       record({ encoding: 'json', value: { transaction_id: '9007199254740993' } }),
       record({ encoding: 'text', value: 'plain text' }, { key: null }),
-      record({ encoding: 'null', value: null }, { valueBytes: -1 }),
+      record({ encoding: 'null', value: null }, { value: null }),
     ]
     const text = records.flatMap((each) => {
       const { kind, lines } = formatRecord(each)
@@ -121,7 +125,7 @@ describe('harrier tail', () => {
 
   it('gives keys and headers that are not text in hex', () => {
     const message = { topic: 't', partition: 0, offset: 0, timestamp: 0, key: Buffer.from([0xff, 0x01]), value: null, headers: [{ h: Buffer.from([0xfe]) }] }
-    const { key, headers, valueBytes } = toTailRecord(message, { encoding: 'null', value: null })
-    assert.deepEqual([key, headers, valueBytes], ['0xff01', [{ name: 'h', value: '0xfe' }], -1])
+    const { key, headers, value } = toTailRecord(message, { encoding: 'null', value: null })
+    assert.deepEqual([key, headers, value], ['0xff01', [{ name: 'h', value: '0xfe' }], null])
   })
 })
