@@ -73,7 +73,7 @@ describe(`SIGKILL at seeded moments (SEED=${seed})`, () => {
       // Every third stays away until its session ends, so that the other takes its partitions over.
       if (kill % 3 === 0) await other.until('partitions taken over', () => other.ready > readyBefore, 30_000)
       engines[victim] = start('two', victim === 0 ? 'a' : 'b')
-      await engines[victim]!.until('a task ready', () => engines[victim]!.ready > 0, 30_000)
+      await engines[victim].until('a task ready', () => engines[victim]!.ready > 0, 30_000)
       await systemClock.sleep(prng.below(900))
     }
     await feeder.close()

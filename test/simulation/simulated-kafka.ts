@@ -79,7 +79,7 @@ export class SimulatedConsumer implements GroupConsumer, GroupMember {
   }
 
   assign(partitions: readonly number[]): void {
-    this.#enqueue(() => {
+    void this.#enqueue(() => {
       if (this.#stopping) return Promise.resolve()
       const assigned = this.#named(partitions)
       this.#assignment.add(assigned)

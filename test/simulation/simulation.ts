@@ -93,7 +93,10 @@ export class Simulation {
       await this.#clock.runUntil(() => !this.#failing, 10 * faultyMs)
     }
     const settled = await this.#clock.runUntil(() => fed && this.#isDrained(), settleMsMax)
-    if (!settled) this.#problems.push(`not drained after ${settleMsMax} ms: committed ${[...this.#broker.committed].map((pair) => pair.join(':')).join(' ')} of ${this.#inputs.map((each) => each.length).join(' ')}; ${[...this.#processes.values()].map((each) => each.describe()).join('; ')}`)
+    if (!settled) {
+      const committed = this.#inputs.map((ids, partition) => `${this.#broker.committed.get(partition) ?? 'none'} of ${ids.length}`)
+      this.#problems.push(`not drained after ${settleMsMax} ms: committed ${committed.join(', ')}; ${[...this.#processes.values()].map((each) => each.describe()).join('; ')}`)
+    }
     const contents = this.#verify()
     return { problems: this.#problems, contents, faults: this.#counts, trace: this.#trace }
   }

@@ -80,7 +80,7 @@ describe('a task is a deterministic fold', () => {
     const records = randomCards(11, 600, { broken: true, customers: 40 })
     const [inline, ...threaded] = await Promise.all(drivers.map(async (driver, i) => content(await pipeIn(driver, split(new Prng(i), records, 64)))))
     for (const outputs of threaded) assertSame(outputs, inline!, 'outputs')
-    for (const driver of drivers) assertSame(entitiesOf(driver), entitiesOf(drivers[0]!), 'entities')
+    for (const driver of drivers) assertSame(entitiesOf(driver), entitiesOf(drivers[0]), 'entities')
     await Promise.all(drivers.map((driver) => driver.close()))
   })
 
