@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
-import type { benchPipeline, PipelineBenchResult } from '../../bench/pipeline.js'
+import type { PipelineBenchResult } from '../../bench/pipeline.js'
 import { parseCount } from './parse-options.js'
 
 interface BenchOptions extends ConnectionOptions {
@@ -26,7 +26,7 @@ export function register(program: Command): void {
 async function runPipelineBench(options: BenchOptions): Promise<void> {
   const { brokers, registryUrl } = await resolveConnections(options)
   // Loaded when asked for: the benches are beside the engine, not in it.
-  const module = (await import('../../bench/pipeline.js')) as { benchPipeline: typeof benchPipeline }
+  const module = await import('../../bench/pipeline.js')
   const result = await module.benchPipeline({ ...options, brokers, registryUrl, onStep: (text) => process.stderr.write(`${text}\n`) })
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : table(result))
   process.exit(0)

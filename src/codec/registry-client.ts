@@ -254,7 +254,7 @@ function parseBody(text: string, status: number, url: string): Record<string, un
 
 function parseSchema(what: string, answer: Answer): object {
   const { schema, schemaType } = answer.body
-  if (schemaType !== undefined && schemaType !== 'AVRO') return { type: `of type ${String(schemaType)}, not AVRO` }
+  if (schemaType !== undefined && schemaType !== 'AVRO') return { type: `of type ${JSON.stringify(schemaType)}, not AVRO` }
   if (typeof schema !== 'string') throw refused(`gave no schema for ${what}`, answer)
   try {
     const parsed: unknown = JSON.parse(schema)

@@ -118,7 +118,7 @@ export class KafkaAdmin {
     return new Map(partitions.map(({ partition, offset }) => [partition, Number(offset) < 0 ? null : Number(offset)]))
   }
 
-  /** First offset and end (high watermark, open transactions included) by partition. */
+  /** First offset and stable end by partition: records of open transactions, and those after them, are not counted. */
   async ends(topic: string): Promise<Map<number, { low: number; high: number }>> {
     const found = await this.#patiently(`reading the ends of ${topic}`, () => this.#admin.fetchTopicOffsets(topic))
     return new Map(found.map(({ partition, low, high }) => [partition, { low: Number(low), high: Number(high) }]))

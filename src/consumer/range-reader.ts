@@ -84,6 +84,8 @@ export interface RangeResult {
  * 1. A range ends when a record at or after `to` comes, or the partition's end is at or after `to`; positions skip
  *    transaction markers, aborted and compacted records, so no offset is ever waited for.
  * 2. It never waits for ever: `progressMsMax` without progress is an error that says where it stands.
+ *    The stable end may lag a commit by some ms: the broker acknowledges before it writes the marker. Who must not miss
+ *    the last transaction compares with the group's committed offsets, and reads again while these are ahead.
  * 3. A start that is not in the log is RESTORE_IMPOSSIBLE, never a jump.
  */
 export class RangeReader {

@@ -1,4 +1,4 @@
-import Kafka from 'node-rdkafka'
+import type Kafka from 'node-rdkafka'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'

@@ -1,4 +1,4 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { InferenceSession, type Tensor } from 'onnxruntime-node'
 import { HarrierError, messageOf } from '../base/errors.js'
 import type { Device } from './device.js'
 import { manifestReference, type Manifest } from './manifest.js'

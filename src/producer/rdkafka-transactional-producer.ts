@@ -1,6 +1,6 @@
 import Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
-import { HarrierError } from '../base/errors.js'
+import type { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
 import { asHarrierError, isFenced, isPassing, kafkaCode, toKafkaError, type KafkaError } from '../consumer/kafka-errors.js'

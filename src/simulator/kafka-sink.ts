@@ -1,7 +1,7 @@
 import Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
 import type { Clock } from '../base/clock.js'
-import { HarrierError } from '../base/errors.js'
+import type { HarrierError } from '../base/errors.js'
 import { silentLogger, type Logger } from '../base/logger.js'
 import { loadOwnSchema } from '../codec/schema-files.js'
 import { RegistryClient } from '../codec/registry-client.js'

@@ -69,7 +69,7 @@ function examineMachine(): Finding[] {
   const memory = totalmem() / 2 ** 30
   const cores = availableParallelism()
   return [
-    { group: 'machine', name: 'Node.js', state: nodeOk ? 'ok' : 'missing', found: process.versions.node, ...(nodeOk ? {} : { remedy: 'Node.js 20.9 or later' }) },
+    { group: 'machine', name: 'Node.js', state: nodeOk ? 'ok' : 'missing', found: process.versions.node, ...(nodeOk ? {} : { remedy: 'Node.js 20.15 or later' }) },
     { group: 'machine', name: 'cores', state: 'ok', found: `${cores} (${cpus()[0]?.model.trim() ?? process.arch})` },
     { group: 'machine', name: 'instruction set', state: 'ok', found: instructionSet() },
     {

@@ -22,7 +22,7 @@ const loop = new CopyLoop({
   ...options,
   adapters: kafkaAdapters[options.adapters]!,
   clock: systemClock,
-  logger: createLogger((line) => process.stderr.write(line), { level: 'warn', nowMs: () => systemClock.nowMs() }),
+  logger: createLogger((line) => process.stderr.write(line), { level: 'info', nowMs: () => systemClock.nowMs() }),
   at: async (point, batch) => {
     if (options.dieAt?.point === point && batch >= options.dieAt.batch) process.kill(process.pid, 'SIGKILL')
     if (point === 'offsets') await systemClock.sleep(options.pauseMs)

@@ -166,6 +166,7 @@ export class CopyLoop {
 
   #note(event: string): void {
     this.events.push(event)
+    this.#options.logger.log('info', event)
     this.changed.notify()
   }
 }

@@ -105,7 +105,7 @@ for (const adapters of Object.values(kafkaAdapters)) {
         const committed = await admin.committedOffsets(topics.groupId, topics.input)
         // Offsets end before the last transaction marker.
         if ([...ends].every(([partition, { high }]) => (committed.get(partition) ?? 0) >= high - 1)) break
-        assert.ok(clock.monotonicMs() < endMs, `all is copied in time; committed ${JSON.stringify([...committed])} of ${JSON.stringify([...ends])}`)
+        assert.ok(clock.monotonicMs() < endMs, `all is copied in time; committed ${JSON.stringify([...committed])} of ${JSON.stringify([...ends])}; ${[...alive].map(({ errors }) => errors.join('')).join('\n')}`)
         await clock.sleep(200)
       }
       const left = [...alive]
@@ -176,7 +176,7 @@ for (const adapters of Object.values(kafkaAdapters)) {
       await expectExactlyOnce(topics.output, records)
     })
 
-    it('goes on after the broker was killed and started again', async () => {
+    it('goes on after the broker was killed and started again', async (context) => {
       const topics = await makeTopics()
       const records = await feed(topics.input, (written) => written >= 20_000)
       const one = copier(topics, 'a', { pauseMs: 30 })
@@ -185,6 +185,7 @@ for (const adapters of Object.values(kafkaAdapters)) {
       await clock.sleep(1000)
       await stack.startBroker()
       await finish(topics)
+      context.diagnostic(one.errors.join(''))
       await expectExactlyOnce(topics.output, records)
     })
   })

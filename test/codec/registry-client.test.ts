@@ -130,7 +130,7 @@ test('a registry that starts late is found', async (t) => {
 test('waiting ends when the caller aborts', async () => {
   const stop = new AbortController()
   const waiting = client('http://127.0.0.1:9/').schemaById(4, stop.signal)
-  setTimeout(() => stop.abort(), 30)
+  void systemClock.sleep(30).then(() => stop.abort())
   await assert.rejects(waiting, isCode('REGISTRY_UNAVAILABLE', /does not answer/))
 })
 
