@@ -75,9 +75,10 @@ describe('card-fraud with the committed models', () => {
       assert.deepEqual({ ...value.attributes }, { ...from.attributes })
       assert.deepEqual({ ...value.lineage }, { ...from.lineage })
     }
+    const { policy } = topology.stage
     for (const { value } of scored) {
       const { score, decision } = value as Scored
-      assert.equal(decision, score >= 0.9 ? 'DECLINE' : score >= 0.5 ? 'REVIEW' : 'APPROVE')
+      assert.equal(decision, score >= policy.decline ? 'DECLINE' : score >= policy.review ? 'REVIEW' : 'APPROVE')
     }
   })
 
