@@ -1,5 +1,5 @@
 import { LatencyHistogram } from '../monitor/latency-histogram.js'
-import type { EngineStats } from '../topology/engine-stats.js'
+import { EngineCounters, type EngineStats } from '../topology/engine-stats.js'
 
 type Counters = EngineStats['counters']
 type Checkpoint = EngineStats['checkpoint']
@@ -10,6 +10,9 @@ export interface ProcessStats {
   readonly past: readonly Pick<EngineStats, 'counters' | 'checkpoint'>[]
   readonly delays: LatencyHistogram
 }
+
+const { delay: _delay, commit: _commit, ...noCounts } = new EngineCounters()
+const noCheckpoint: Checkpoint = { records: 0, bytes: 0, dirty: 0 }
 
 /** From the most to the least hopeful: the whole is in the worst state of its parts. */
 const states = ['running', 'restoring', 'joining', 'stopping', 'stopped', 'failed']
@@ -27,12 +30,12 @@ export function mergeStats(processes: readonly ProcessStats[]): EngineStats {
   const worst = Math.max(...latest.map(({ state }) => states.indexOf(state)), 0)
   return {
     state: latest.length < processes.length ? 'joining' : states[worst]!,
-    counters: sumFields<Counters>(lives.map(({ counters }) => counters)),
+    counters: sumFields<Counters>(noCounts, lives.map(({ counters }) => counters)),
     delayMs: { p50: delays.quantile(0.5), p99: delays.quantile(0.99), p999: delays.quantile(0.999), count: delays.count },
     delayHistogram: delays.toJSON(),
     commitMs: { p50: slowest(latest.map(({ commitMs }) => commitMs.p50)), p99: slowest(latest.map(({ commitMs }) => commitMs.p99)) },
     lag: sum(({ lag }) => lag),
-    checkpoint: { ...sumFields<Checkpoint>(lives.map(({ checkpoint }) => checkpoint)), dirty: sum(({ checkpoint }) => checkpoint.dirty) },
+    checkpoint: { ...sumFields<Checkpoint>(noCheckpoint, lives.map(({ checkpoint }) => checkpoint)), dirty: sum(({ checkpoint }) => checkpoint.dirty) },
     entities: sum(({ entities }) => entities),
     stateBytes: sum(({ stateBytes }) => stateBytes),
     models: latest[0]?.models ?? [],
@@ -40,8 +43,8 @@ export function mergeStats(processes: readonly ProcessStats[]): EngineStats {
   }
 }
 
-function sumFields<T extends object>(parts: readonly T[]): T {
-  const total: Record<string, number> = {}
+function sumFields<T extends object>(none: T, parts: readonly T[]): T {
+  const total: Record<string, number> = { ...none } as Record<string, number>
   for (const part of parts) for (const [name, value] of Object.entries(part)) total[name] = (total[name] ?? 0) + Number(value)
   return total as T
 }

@@ -110,7 +110,7 @@ class Member {
   async live(): Promise<void> {
     const { clock, onLog } = this.#options
     const { backoffMsMin, backoffMsMax, deathsInARowMax, steadyMs } = this.#limits
-    const log = (level: string, message: string, fields: object): void => onLog(JSON.stringify({ time: new Date(clock.nowMs()).toISOString(), level, message, instance: this.#id, ...fields }))
+    const log = (message: string, fields: object): void => onLog(JSON.stringify({ ...lineHead(clock, 'error'), message, instance: this.#id, ...fields }))
     let deathsInARow = 0
     while (!this.#stopping.signal.aborted) {
       const startedMs = clock.monotonicMs()
@@ -125,7 +125,7 @@ class Member {
         throw new HarrierError('LIMIT_EXCEEDED', `${this.#id} ended ${deathsInARow} times in a row, the last time with ${how}: all processes stop`, { remedy: 'see its log above' })
       }
       const backoffMs = Math.min(backoffMsMax, backoffMsMin << (deathsInARow - 1))
-      log('error', 'a process ended; it is started again', { how, deathsInARow, backoffMs })
+      log('a process ended; it is started again', { how, deathsInARow, backoffMs })
       await clock.sleep(backoffMs, this.#stopping.signal)
     }
   }
@@ -150,12 +150,12 @@ class Member {
   }
 
   #liveOnce(): Promise<{ code: number; how: string }> {
-    const { program = harrierProgram, args, onLog } = this.#options
+    const { program = harrierProgram, args, onLog, clock } = this.#options
     // A process group of its own: Ctrl-C in a terminal must reach only the parent, which ends its children in order.
     const child = spawn(process.execPath, [program, 'run', ...args, '--json', '--instance-id', this.#id], { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
     this.#child = child
     createInterface({ input: child.stdout }).on('line', (line) => this.#onStats(line))
-    createInterface({ input: child.stderr }).on('line', (line) => onLog(withInstance(line, this.#id)))
+    createInterface({ input: child.stderr }).on('line', (line) => onLog(withInstance(line, this.#id, clock)))
     return new Promise((resolve) => {
       child.once('error', (error) => resolve({ code: hopelessCode, how: error.message }))
       child.once('close', (code, signal) => {
@@ -173,16 +173,20 @@ class Member {
       this.#latest = JSON.parse(line) as EngineStats
       this.#delays.merge(LatencyHistogram.fromJSON(this.#latest.delayHistogram))
     } catch {
-      this.#options.onLog(withInstance(line, this.#id))
+      this.#options.onLog(withInstance(line, this.#id, this.#options.clock))
     }
   }
 }
 
-/** A log line as JSON that says whose it is. */
-function withInstance(line: string, instance: string): string {
+/** A log line as JSON that says whose it is. What is no JSON is what a process said at its end. */
+function withInstance(line: string, instance: string, clock: Clock): string {
   try {
     return JSON.stringify({ ...(JSON.parse(line) as object), instance })
   } catch {
-    return JSON.stringify({ message: line, instance })
+    return JSON.stringify({ ...lineHead(clock, 'error'), message: line.trim(), instance })
   }
+}
+
+function lineHead(clock: Clock, level: string): { time: string; level: string } {
+  return { time: new Date(clock.nowMs()).toISOString(), level }
 }

@@ -61,6 +61,8 @@ describe('statistics of several processes', () => {
     const silent = { latest: undefined, past: [], delays: new LatencyHistogram() }
     const running = { ...silent, latest: statsOf(1) }
     assert.equal(mergeStats([running, silent]).state, 'joining')
+    assert.equal(mergeStats([silent, silent]).counters.scored, 0)
+    assert.equal(mergeStats([silent, silent]).checkpoint.bytes, 0)
     assert.equal(mergeStats([running, running]).state, 'running')
     assert.equal(mergeStats([running, { ...silent, latest: { ...statsOf(1), state: 'restoring' } }]).state, 'restoring')
   })
