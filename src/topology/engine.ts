@@ -270,8 +270,11 @@ export class Engine {
     await this.#rollbackAll()
     const partitions = this.#consumer.assignment().filter(({ partition }) => stage.tasks[partition] && !this.#restoring.has(partition))
     this.#consumer.pause(partitions)
+    const starts = partitions.map(({ partition }) => stage.tasks[partition]!.position)
     for (const { partition } of partitions) stage.dropTask(partition)
     this.#onAssigned(partitions).catch((failure: unknown) => this.#fail(failure))
+    // A partition of which nothing has committed yet has no journal that says where it begins; the consumer is past that.
+    partitions.forEach(({ partition }, index) => (stage.tasks[partition]!.position = starts[index]!))
   }
 
   async #rollbackAll(): Promise<void> {
@@ -336,15 +339,11 @@ export class Engine {
     this.#holds++
     this.#loadingStopper.abort()
     try {
-      for (const { partition } of partitions) {
-        const restoring = this.#restoring.get(partition)
-        if (!restoring) continue
-        restoring.cancelled = true
-        await restoring.done.catch(() => undefined)
-        this.#restoring.delete(partition)
-      }
+      await this.#cancelRestores(partitions)
       await this.#changed.until(() => this.#folderParked && (how === 'lost' ? !this.#committing : this.#folded.length === 0 && !this.#committing) || this.#fatal !== undefined)
       if (this.#fatal) return
+      // Meanwhile a commit of unknown outcome may have begun to restore them anew.
+      await this.#cancelRestores(partitions)
       if (how === 'lost') {
         await this.#rollbackAll()
         await this.#seekToPositions()
@@ -354,6 +353,16 @@ export class Engine {
       this.#loadingStopper = new AbortController()
       this.#holds--
       this.#changed.notify()
+    }
+  }
+
+  async #cancelRestores(partitions: readonly TopicPartition[]): Promise<void> {
+    for (const { partition } of partitions) {
+      const restoring = this.#restoring.get(partition)
+      if (!restoring) continue
+      restoring.cancelled = true
+      await restoring.done.catch(() => undefined)
+      this.#restoring.delete(partition)
     }
   }
 
