@@ -2,6 +2,8 @@ import { HarrierError, messageOf, type ErrorCode } from '../base/errors.js'
 
 /** Codes of librdkafka (negative) and of the protocol (positive) that are treated apart. */
 export const kafkaCode = {
+  purgedInFlight: -151,
+  purgedFromQueue: -152,
   queueFull: -184,
   timedOut: -185,
   transport: -195,

@@ -15,6 +15,7 @@ import {
 } from './group-consumer.js'
 import { asHarrierError, isFenced, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
 import { groupConsumerSettings, toConfiguration } from './kafka-settings.js'
+import { LogBounds, partitionName } from './log-bounds.js'
 import { appendMessage } from './message-columns.js'
 import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries } from './rdkafka-client.js'
 
@@ -34,6 +35,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   readonly #limits: GroupConsumerLimits
   readonly #client: Kafka.KafkaConsumer
   readonly #assignment: Assignment
+  readonly #bounds: LogBounds
   #rebalances: Promise<void> = Promise.resolve()
   #revoking = 0
   #polling: Promise<unknown> | undefined
@@ -59,6 +61,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
       rebalance_cb: (error: unknown, partitions: TopicPartition[]) => this.#onRebalance(toKafkaError(error), partitions),
     })
     this.#client = new Kafka.KafkaConsumer(configuration as Kafka.ConsumerGlobalConfig, {})
+    this.#bounds = new LogBounds(this.#client, options.clock, this.#limits)
     this.#client.on('event.error', (error) => this.#onClientError(toKafkaError(error)))
     this.#client.on('event.log', (event: { fac?: string; message?: string }) => this.#onLog(event))
   }
@@ -162,7 +165,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     const fresh = this.#statesOf(partitions).filter(({ position }) => position < 0)
     await Promise.all(
       (await this.committed(fresh)).map(async ({ topic, partition, offset }) => {
-        await this.seek({ topic, partition }, offset ?? (await this.#watermarks({ topic, partition })).low)
+        await this.seek({ topic, partition }, offset ?? (await this.#bounds.watermarks({ topic, partition })).low)
       }),
     )
     // Some may have been revoked meanwhile.
@@ -177,7 +180,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   async seek(partition: TopicPartition, offset: number): Promise<void> {
     const state = this.#assignment.get(partition.topic, partition.partition)
     if (!state) return
-    await this.#checkInLog(partition, offset)
+    await this.#bounds.checkStart(partition, offset)
     if (!this.#isCurrent(state)) return
     // Between here and the end nothing is fetched, so that a poll under way cannot bring records from before the seek
     // that look like records from after it, and no record from after it is dropped.
@@ -209,7 +212,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
         this.#client.seek({ topic, partition, offset }, leftMs, (error) => (error ? reject(toKafkaError(error)) : resolve()))
       })
     try {
-      await withRetries(`seeking ${name(state)} to ${offset}`, once, {
+      await withRetries(`seeking ${partitionName(state)} to ${offset}`, once, {
         limitMs: this.#limits.seekMsMax,
         tryMsMax: this.#limits.callMsMax,
         pauseMs: this.#limits.retryPauseMs,
@@ -251,7 +254,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
 
   progress(): PartitionProgress[] {
     return this.#assignment.owned().map(({ topic, partition, position }) => {
-      const end = this.#cachedEnd(topic, partition)
+      const end = this.#bounds.lastKnownEnd({ topic, partition })
       return { topic, partition, position: position < 0 ? null : position, end, lag: position < 0 || end === null ? 0 : Math.max(0, end - position) }
     })
   }
@@ -365,44 +368,16 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     this.#options.handlers.onFatal(error)
   }
 
-  /** A start outside the log is an error that names both ends, before librdkafka meets it. */
-  async #checkInLog(partition: TopicPartition, offset: number): Promise<void> {
-    const { low, stableEnd } = await this.#watermarks(partition)
-    if (offset >= low) return
-    throw new HarrierError('RESTORE_IMPOSSIBLE', `${name(partition)} should be read from offset ${offset}, but its log starts at ${low} (and ends at ${stableEnd})`)
-  }
-
-  #watermarks(partition: TopicPartition) {
-    const { seekMsMax, callMsMax, retryPauseMs } = this.#limits
-    return withRetries(
-      `asking for the ends of ${name(partition)}`,
-      (leftMs) => queryWatermarks(this.#client, partition.topic, partition.partition, leftMs),
-      { limitMs: seekMsMax, tryMsMax: callMsMax, pauseMs: retryPauseMs, clock: this.#options.clock },
-    )
-  }
-
   /** An error in the middle of a fetched batch is lost in node-rdkafka; this finds a partition that stands outside its log. */
   async #checkPositions(): Promise<void> {
     for (const state of this.#assignment.owned()) {
       if (!state.open || this.#stopping) continue
       try {
-        const positionBefore = state.position
-        const { low } = await queryWatermarks(this.#client, state.topic, state.partition, this.#limits.callMsMax)
-        if (this.#isCurrent(state) && state.position === positionBefore && positionBefore < low) {
-          this.#fail(new HarrierError('RESTORE_IMPOSSIBLE', `${name(state)} stands at offset ${positionBefore}, but its log starts at ${low}: retention was faster than the engine`))
-        }
+        const overtaken = await this.#bounds.overtaken(state)
+        if (overtaken) this.#fail(overtaken)
       } catch (error) {
         this.#options.logger.log('debug', 'the positions could not be checked', { cause: toKafkaError(error).message })
       }
-    }
-  }
-
-  #cachedEnd(topic: string, partition: number): number | null {
-    try {
-      const { highOffset } = this.#client.getWatermarkOffsets(topic, partition)
-      return highOffset >= 0 ? highOffset : null
-    } catch {
-      return null
     }
   }
 
@@ -416,10 +391,6 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
 }
 
 const offsetBeginning = -2
-
-function name({ topic, partition }: TopicPartition): string {
-  return `${topic}/${partition}`
-}
 
 function toPlain(partitions: readonly TopicPartition[]): { topic: string; partition: number }[] {
   return partitions.map(({ topic, partition }) => ({ topic, partition }))

@@ -84,8 +84,9 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
     })
     client.on('event.log', (event: { fac?: string; message?: string }) => logger.log('debug', 'librdkafka', { ...event }))
     client.on('delivery-report', (error) => {
+      const { code } = toKafkaError(error)
       // Records that an abort purges come here too; they are no news.
-      if (!error || this.#state !== 'open') return
+      if (!error || code === kafkaCode.purgedFromQueue || code === kafkaCode.purgedInFlight) return
       onDeliveryError?.(asHarrierError('TRANSACTION_ABORTED', 'a record could not be delivered', error))
     })
     return client

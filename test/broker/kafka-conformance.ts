@@ -445,6 +445,7 @@ export function kafkaConformance(adapters: KafkaAdapters, connect: () => Promise
       await out.begin()
       await out.send(columns, [small])
       await assert.rejects(out.commit(), isCode('TRANSACTION_ABORTED'))
+      for (const endMs = clock.monotonicMs() + 5000; failures.length === 0 && clock.monotonicMs() < endMs; ) await clock.sleep(20)
       assert.match(String(failures[0]?.message), /size too large/i)
       await out.abort()
 
