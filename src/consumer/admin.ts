@@ -11,13 +11,15 @@ export interface TopicSpecification {
 }
 
 export interface AdminLimits {
+  /** How long a broker that does not answer is waited for. */
+  readonly connectMsMax: number
   readonly requestMsMax: number
   /** How long a coordinator or a new topic may take to wake up. */
   readonly wakeMsMax: number
   readonly retryPauseMs: number
 }
 
-export const adminLimits: AdminLimits = { requestMsMax: 30_000, wakeMsMax: 60_000, retryPauseMs: 200 }
+export const adminLimits: AdminLimits = { connectMsMax: 30_000, requestMsMax: 30_000, wakeMsMax: 60_000, retryPauseMs: 200 }
 
 export interface KafkaAdminOptions {
   readonly brokers: string
@@ -56,7 +58,16 @@ export class KafkaAdmin {
   }
 
   async start(): Promise<void> {
-    await this.#patiently('no broker answers at ' + this.#brokers, () => this.#admin.connect())
+    // An engine that starts while its broker starts too waits for it, as long as its other clients do.
+    const endMs = this.#clock.monotonicMs() + Math.min(this.#limits.wakeMsMax, this.#limits.connectMsMax)
+    for (;;) {
+      try {
+        return await this.#admin.connect()
+      } catch (error) {
+        if (this.#clock.monotonicMs() > endMs) throw new HarrierError('BROKER_UNAVAILABLE', `no broker answers at ${this.#brokers}: ${messageOf(error)}`, { cause: error })
+        await this.#clock.sleep(this.#limits.retryPauseMs)
+      }
+    }
   }
 
   async close(): Promise<void> {
