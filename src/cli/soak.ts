@@ -69,13 +69,18 @@ async function runSoak(options: SoakCommandOptions): Promise<void> {
     })
     const events = options.events ?? Math.max(eventsLeast, Math.ceil((eventsPerKill * options.kills) / options.groups))
     const result = await soak({ ...options, brokers, registryUrl, events, keep: options.keep ?? false, restartBroker, signal: stopping.signal, onProgress: tell })
-    const findings = tellFindings(result, tell)
-    process.stdout.write(options.json ? `${JSON.stringify(jsonLine(result))}\n` : table(result))
-    process.exitCode = stopping.signal.aborted ? 130 : findings > 0 ? 1 : 0
+    process.exitCode = stopping.signal.aborted ? 130 : report(result, options.json ?? false, tell)
   } finally {
     await own?.down()
   }
   process.exit()
+}
+
+/** Prints the result and returns the exit code. */
+function report(result: SoakResult, json: boolean, tell: (text: string) => void): number {
+  const findings = tellFindings(result, tell)
+  process.stdout.write(json ? `${JSON.stringify(jsonLine(result))}\n` : table(result))
+  return findings > 0 ? 1 : 0
 }
 
 function jsonLine({ groups, ...line }: SoakResult): object {
