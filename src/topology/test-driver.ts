@@ -258,6 +258,8 @@ export class TopologyTestDriver {
     const digests = new Map<string, string>()
     for (const task of tasks) {
       task!.index.forEach((slot) => {
+        // Expiry is logical: whether a slot that has expired still lies there is no part of the state.
+        if (store.isFresh(slot, task!.streamTimeMs)) return
         const key = Buffer.from(store.slots.keyOf(slot)).toString()
         const memory = Buffer.from(bytes.subarray(0, exportSlot(scorer.memory, slot, bytes, 0))).toString('hex')
         digests.set(`${task!.partition}/${key}`, digestOf({ words: [...store.exportWords(slot)], memory }))
