@@ -11,7 +11,7 @@ export interface EntityStoreOptions extends WindowLogOptions {
 const eventsWord = 5
 /** Sequence + 1 of the first batch whose change is not on the changelog; 0: clean. */
 const dirtySinceWord = 6
-/** Sequence + 1 of the batch that the slot's changelog record reflects, while a restore folds; 0: none. */
+/** Sequence + 1 of the newest batch that the slot reflects; while a restore folds, that its changelog record reflects. 0: none. */
 const asOfWord = 7
 /** Partition + 1 of the task that owns the slot. */
 const ownerWord = 8
@@ -73,9 +73,14 @@ export class EntityStore {
     this.slots.coreOf(slot)[this.slots.wordOf(slot) + dirtySinceWord] = 0
   }
 
-  /** Batches up to this sequence are in the slot already; -1 when it came from no changelog record. */
+  /** Batches up to this sequence are in the slot already; -1: none. */
   asOf(slot: number): number {
     return this.slots.coreOf(slot)[this.slots.wordOf(slot) + asOfWord]! - 1
+  }
+
+  /** The batch has changed the slot. Undone with the rest of its words. */
+  touch(slot: number, sequence: number): void {
+    this.slots.coreOf(slot)[this.slots.wordOf(slot) + asOfWord] = sequence + 1
   }
 
   /**

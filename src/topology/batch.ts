@@ -48,6 +48,8 @@ export class Batch {
   readonly checkpointedSince: number[] = []
   /** Expired entities that the batch deletes from the changelog. */
   readonly swept = new IntStack()
+  /** Partition of each. */
+  readonly sweptIn = new IntStack()
   /** Entities whose deletion the batch carries, and those whose null may follow it. */
   readonly deleted: DeletedEntity[] = []
   readonly tombstoned: DeletedEntity[] = []
@@ -96,6 +98,7 @@ export class Batch {
     this.checkpointed.clear()
     this.checkpointedSince.length = 0
     this.swept.clear()
+    this.sweptIn.clear()
     this.deleted.length = 0
     this.tombstoned.length = 0
     this.causes.clear()

@@ -72,19 +72,25 @@ export class Checkpointer {
       task?.dirty.unshift(slot)
     }
     batch.swept.clear()
+    batch.sweptIn.clear()
     this.#deleted.unshift(...batch.tombstoned)
     for (const deleted of batch.deleted) this.#deleted.splice(this.#deleted.lastIndexOf(deleted), 1)
     batch.tombstoned.length = 0
     batch.deleted.length = 0
   }
 
-  /** The batch has committed: entities that expired and were not touched since are gone. */
+  /**
+   * The batch has committed: entities that expired are gone, unless this batch or one ahead of it has touched them. Their
+   * being clean and expired now would not say that: the batches ahead may have revived them, written them and gone past
+   * their time to live again, and still be rolled back.
+   */
   commit(batch: Batch): void {
     const { store, tasks } = this.#stage
     for (let i = 0; i < batch.swept.length; i++) {
       const slot = batch.swept.at(i)
-      const task = tasks[store.owner(slot)]
-      if (!task || store.dirtySince(slot) !== Infinity || !store.isFresh(slot, task.streamTimeMs)) continue
+      const task = tasks[batch.sweptIn.at(i)]
+      const part = batch.parts.find((each) => each.task === task)
+      if (!task || !part || store.owner(slot) !== task.partition || store.asOf(slot) >= part.sequence) continue
       task.index.remove(slot)
       store.release(slot)
     }
@@ -147,6 +153,7 @@ export class Checkpointer {
       if (!task || !batch.partitions.has(task.partition) || store.dirtySince(slot) !== Infinity) continue
       if (!store.isFresh(slot, task.streamTimeMs)) continue
       batch.swept.push(slot)
+      batch.sweptIn.push(task.partition)
       this.#delete(batch, task, slot, this.#begin(batch, task, slot))
     }
   }

@@ -160,6 +160,7 @@ export class Stage {
           batch.createdIn.push(task!.partition)
         }
         frame.flags[count] = this.store.fold(slot, timeMs, summed, streamTimeMs, undo) ? RESET : 0
+        if (!sequences) this.store.touch(slot, sequence)
         if (this.store.markDirty(slot, sequence)) {
           task!.dirty.push(slot)
           part!.dirtied++
@@ -265,6 +266,7 @@ export class Stage {
     const sequence = sequences ? sequences[row]! : part.sequence
     if (slot < 0 || (sequences && sequence <= this.store.asOf(slot))) return
     this.store.forget(slot, sequences ? null : batch.undo)
+    if (!sequences) this.store.touch(slot, sequence)
     if (this.store.markDirty(slot, sequence)) {
       task.dirty.push(slot)
       part.dirtied++
