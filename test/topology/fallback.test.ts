@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
+import { systemClock } from '../../src/base/clock.js'
 import { TopologyTestDriver, type TestOutput } from '../../src/topology/test-driver.js'
 import { gruStep, poisonable, rowModel, TestStore, windowDense } from '../inference/test-models.js'
 import { HANG_AT, THROW_AT } from '../inference/onnx-maker.js'
@@ -105,6 +107,7 @@ describe('a champion that fails', () => {
 
   it('a champion that hangs is timed out in its thread and stood in for', async () => {
     const driver = await TopologyTestDriver.open({ topology: smallTopology({ champion: 'slow@1', fallback: '{ model: row@1 }' }), models: store.root, workers: 1 })
+    const threads = threadsOfProcess()
     await driver.pipe(calm(0, 6))
     const { scored, lineage } = await driver.pipe([cardRecord(card(6, 'c1', startMs + 6000, { amount_minor: HANG_AT * 100 }))])
     assert.deepEqual(scoredOf(scored).map(({ model, fallback }) => [model, fallback]), [['row@1', true]])
@@ -114,5 +117,13 @@ describe('a champion that fails', () => {
     const restored = await driver.restart({ workers: 0 })
     assert.deepEqual(restored.stateDigests(), driver.stateDigests())
     await Promise.all([driver.close(), restored.close()])
+    // The abandoned thread ends when its run does; a process that exits before it is aborted by onnxruntime.
+    for (let waits = 0; waits < 300 && threadsOfProcess() >= threads; waits++) await systemClock.sleep(200)
   })
 })
+
+/** Linux; elsewhere nothing is waited for. */
+function threadsOfProcess(): number {
+  const status = '/proc/self/status'
+  return existsSync(status) ? Number(/^Threads:\s*(\d+)/m.exec(readFileSync(status, 'utf8'))?.[1]) : -1
+}
