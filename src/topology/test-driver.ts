@@ -15,7 +15,7 @@ import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { Batch } from './batch.js'
 import type { Topology } from './load-topology.js'
 import { Sink, topologyNames, type TopologyNames } from './names.js'
-import { harrierVersion } from './open-engine.js'
+import { harrierVersion } from './harrier-version.js'
 import { openScorer } from './open-scorer.js'
 import { Outputs } from './outputs.js'
 
