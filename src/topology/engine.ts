@@ -35,6 +35,13 @@ export interface EngineParts {
   readonly logger: Logger
 }
 
+/** A restore that waits for its turn or has begun. */
+interface Restoring {
+  cancelled: boolean
+  started: boolean
+  done: Promise<void>
+}
+
 /** A batch that has been folded: its scores are on their way. */
 interface FoldedBatch {
   readonly batch: Batch
@@ -67,14 +74,15 @@ export class Engine {
   /** Takes what an empty poll should not have given. */
   readonly #scrap: Batch
   readonly #changed = new Condition()
-  readonly #restoring = new Map<number, { cancelled: boolean; done: Promise<void> }>()
+  readonly #restoring = new Map<number, Restoring>()
   #restoreTurn: Promise<void> = Promise.resolve()
+  #seekTurn: Promise<void> = Promise.resolve()
   /** Reasons to hold the folder: a rebalance, a recovery. */
   #holds = 0
   #folderParked = false
   #committing = false
   #stopping = false
-  #fatal: HarrierError | undefined
+  #fatal: Error | undefined
   #abortsInARow = 0
   #loadingStopper = new AbortController()
   #running: Promise<void> | undefined
@@ -94,16 +102,26 @@ export class Engine {
 
   /** Joins the group and runs until `stop`, or until it fails for good. */
   async run(): Promise<void> {
-    await this.#parts.producer.init()
-    await this.#consumer.start()
-    this.#running = Promise.all([this.#foldBatches(), this.#commitBatches()]).then(() => undefined)
-    await this.#running
-    await this.#consumer.stop()
-    await this.#restoreTurn
-    await this.#parts.closeReader()
-    await this.#parts.producer.close()
-    await this.#parts.stage.scorer.close()
+    const { producer, closeReader, stage, logger } = this.#parts
+    const failed = (error: unknown): void => this.#fail(error)
+    try {
+      await producer.init()
+      await this.#consumer.start()
+      this.#running = Promise.all([this.#foldBatches().catch(failed).finally(() => this.#endFolder()), this.#commitBatches().catch(failed)]).then(() => undefined)
+      await this.#running
+    } catch (error) {
+      this.#fail(error)
+    }
+    for (const close of [() => this.#consumer.stop(), () => this.#restoreTurn, closeReader, () => producer.close(), () => stage.scorer.close()]) {
+      await close().catch((error: unknown) => logger.log('warn', 'closing', { cause: messageOf(error) }))
+    }
     if (this.#fatal) throw this.#fatal
+  }
+
+  /** Whatever ended the folder, nobody waits for it any more. */
+  #endFolder(): void {
+    this.#folderParked = true
+    this.#changed.notify()
   }
 
   /** Ends after the batches that are folded have committed. */
@@ -150,18 +168,14 @@ export class Engine {
       this.#folded.push({ batch, scored })
       this.#changed.notify()
     }
-    this.#folderParked = true
-    this.#changed.notify()
   }
 
   /** Some changelog records into the batch's transaction, before its own changes. */
   async #checkpoint(batch: Batch): Promise<void> {
     const { stage, clock } = this.#parts
-    if (!stage.isAtRest) {
-      if (!stage.checkpointer.isDue(clock.monotonicMs())) return
-      await stage.rest()
-    }
-    stage.checkpointer.turn(batch, clock.monotonicMs())
+    if (!stage.isAtRest && !stage.checkpointer.isDue(clock.monotonicMs())) return
+    // Frozen, not only at rest: a restore that scores frame after frame would never leave it a moment.
+    await stage.frozen(() => stage.checkpointer.turn(batch, clock.monotonicMs()))
   }
 
   /** Steps 6 and 7, and the transaction. */
@@ -232,6 +246,7 @@ export class Engine {
       return this.#fail(new HarrierError('TRANSACTION_ABORTED', `${this.#abortsInARow} transactions in a row were aborted; the last: ${error.message}`))
     }
     this.#holds++
+    this.#loadingStopper.abort()
     try {
       await this.#changed.until(() => this.#folderParked)
       if (error.code === 'FENCED' || !(await this.#aborted())) await this.#startOver()
@@ -244,6 +259,7 @@ export class Engine {
       this.#fail(failure)
     } finally {
       this.#holds--
+      this.#renewLoading()
     }
   }
 
@@ -297,18 +313,25 @@ export class Engine {
     this.#free.push(batch)
   }
 
+  /** One seek at a time: two of one partition would each close what the other has opened. */
+  #seek(partition: TopicPartition, offset: number): Promise<void> {
+    const seek = this.#seekTurn.then(() => this.#consumer.seek(partition, offset))
+    this.#seekTurn = seek.catch(() => undefined)
+    return seek
+  }
+
   async #seekToPositions(): Promise<void> {
     const { stage, names } = this.#parts
     for (const { partition } of this.#consumer.assignment()) {
       const task = stage.tasks[partition]
-      if (task && task.position >= 0 && !this.#restoring.has(partition)) await this.#consumer.seek({ topic: names.input, partition }, task.position)
+      if (task && task.position >= 0 && !this.#restoring.has(partition)) await this.#seek({ topic: names.input, partition }, task.position)
     }
   }
 
   /** New partitions arrive paused: restore each, then let its records come. Others go on being scored meanwhile. */
   async #onAssigned(partitions: readonly TopicPartition[]): Promise<void> {
     for (const { partition } of partitions) {
-      const restoring = { cancelled: false, done: Promise.resolve() }
+      const restoring: Restoring = { cancelled: false, started: false, done: Promise.resolve() }
       this.#parts.stage.addTask(partition)
       this.#restoring.set(partition, restoring)
       restoring.done = this.#restoreTurn.then(() => this.#restore(partition, restoring))
@@ -317,18 +340,28 @@ export class Engine {
     await Promise.all(partitions.map(({ partition }) => this.#restoring.get(partition)?.done))
   }
 
-  async #restore(partition: number, restoring: { cancelled: boolean }): Promise<void> {
+  async #restore(partition: number, restoring: Restoring): Promise<void> {
+    const pointless = (): boolean => restoring.cancelled || this.#stopping || this.#fatal !== undefined
+    if (pointless()) return
+    restoring.started = true
+    try {
+      await this.#restoreTask(partition, pointless)
+    } catch (error) {
+      if (!pointless()) throw error
+    }
+  }
+
+  async #restoreTask(partition: number, pointless: () => boolean): Promise<void> {
     const { stage, restorer, names, logger } = this.#parts
-    if (restoring.cancelled || this.#stopping) return
     const task = stage.tasks[partition]
     assert(task, 'a task that is restored exists')
     const topicPartition = { topic: names.input, partition }
     await restorer.freePredecessor(task)
     const [committed] = await this.#consumer.committed([topicPartition])
-    const restored = await restorer.restore(stage, task, committed!.offset, () => restoring.cancelled || this.#stopping)
-    if (restoring.cancelled || this.#stopping) return
+    const restored = await restorer.restore(stage, task, committed!.offset, pointless)
+    if (pointless()) return
     this.counters.restoredRecords += restored.records
-    if (task.position >= 0) await this.#consumer.seek(topicPartition, task.position)
+    if (task.position >= 0) await this.#seek(topicPartition, task.position)
     await this.#consumer.resume([topicPartition])
     this.#restoring.delete(partition)
     logger.log('info', 'task ready', { task: task.name, sequence: task.nextSequence, position: task.position, restored: restored.records })
@@ -350,10 +383,15 @@ export class Engine {
       }
       for (const { partition } of partitions) this.#parts.stage.dropTask(partition)
     } finally {
-      this.#loadingStopper = new AbortController()
       this.#holds--
+      this.#renewLoading()
       this.#changed.notify()
     }
+  }
+
+  /** Schemas may be waited for again, unless the engine ends. */
+  #renewLoading(): void {
+    if (!this.#stopping && !this.#fatal && this.#holds === 0) this.#loadingStopper = new AbortController()
   }
 
   async #cancelRestores(partitions: readonly TopicPartition[]): Promise<void> {
@@ -361,7 +399,8 @@ export class Engine {
       const restoring = this.#restoring.get(partition)
       if (!restoring) continue
       restoring.cancelled = true
-      await restoring.done.catch(() => undefined)
+      // One that has not begun sees that it is cancelled when its turn comes.
+      if (restoring.started) await restoring.done.catch(() => undefined)
       this.#restoring.delete(partition)
     }
   }
@@ -412,13 +451,14 @@ export class Engine {
       // A restored partition was opened meanwhile: its record is read again later.
       const stray = { topic: names.input, partition: scrap.partition[0]! }
       this.#consumer.pause([stray])
-      await this.#consumer.seek(stray, scrap.offset[0]!)
+      await this.#seek(stray, scrap.offset[0]!)
     }
     if (!this.#fatal) await this.#consumer.resume(this.#consumer.assignment().filter(({ partition }) => !this.#restoring.has(partition)))
   }
 
   #fail(error: unknown): void {
-    this.#fatal ??= error instanceof HarrierError ? error : new HarrierError('TRANSACTION_ABORTED', messageOf(error), { cause: error })
+    this.#fatal ??= error instanceof Error ? error : new Error(messageOf(error))
+    for (const restoring of this.#restoring.values()) restoring.cancelled = true
     this.#loadingStopper.abort()
     this.#changed.notify()
   }

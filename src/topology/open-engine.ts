@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
@@ -11,15 +10,13 @@ import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { freeTransactionalId, RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
 import { Engine } from './engine.js'
+import { harrierVersion } from './harrier-version.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
 import { openScorer } from './open-scorer.js'
 import { Outputs } from './outputs.js'
 import { TaskRestorer } from './restore.js'
 import { Stage } from './stage.js'
-
-const packageFile = new URL('../../../package.json', import.meta.url)
-export const harrierVersion = (JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }).version
 
 export interface EngineOptions {
   readonly topology: Topology
@@ -47,8 +44,8 @@ const stateTopicConfig = { 'cleanup.policy': 'compact', 'max.message.bytes': Str
 /** The topics that a topology writes, given the partitions of its input. */
 export function outputTopics(names: TopologyNames, partitions: number): TopicSpecification[] {
   return [
-    { topic: names.scored, partitions },
-    { topic: names.alerts, partitions },
+    { topic: names.scored, partitions, config: deadLetterTopicConfig },
+    { topic: names.alerts, partitions, config: deadLetterTopicConfig },
     { topic: names.deadLetters, partitions, config: deadLetterTopicConfig },
     { topic: names.lineage, partitions, config: keepForEver },
     { topic: names.state, partitions, config: stateTopicConfig },

@@ -2,7 +2,7 @@ import { decodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
 import type { RegistryClient } from '../codec/registry-client.js'
 import { schemaIdOf } from '../codec/registry-prefix.js'
 import type { Clock } from '../base/clock.js'
-import { HarrierError } from '../base/errors.js'
+import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { RangeReader } from '../consumer/range-reader.js'
@@ -94,6 +94,16 @@ export class TaskRestorer {
   async freePredecessor(task: Task): Promise<void> {
     const { predecessors, logger } = this.#options
     if (!predecessors) return
+    try {
+      await this.#freeDead(task, predecessors)
+    } catch (error) {
+      // Best effort: an open transaction ends at its time-out, and the committed offset is waited for.
+      logger.log('warn', 'a predecessor could not be looked after', { task: task.name, cause: messageOf(error) })
+    }
+  }
+
+  async #freeDead(task: Task, predecessors: Predecessors): Promise<void> {
+    const { logger } = this.#options
     const [last] = await this.#lineage(task, 1)
     const id = last?.transactional_id
     if (id === undefined || id === predecessors.ownTransactionalId || (await predecessors.isAlive(id))) return
@@ -209,7 +219,9 @@ export class TaskRestorer {
       stage.fold(batch)
       folded += batch.records.count
       scored += batch.parts[0]!.scored
-      const done = stage.score(batch, { stateOnly: true, skip: skips[at]! })
+      const skip = skips[at]!
+      const done = stage.score(batch, { stateOnly: true, skip }).then(() => failedAnew(task, batch, skip))
+      done.catch(() => undefined)
       await otherScored
       stage.finishRestored(other)
       other.reset()
@@ -223,7 +235,7 @@ export class TaskRestorer {
         while (offset >= tail[next]!.inputs[0]!.to) next++
         // Batches that were folded under the same conditions are folded as one.
         const sameSkip = skips[next]!.length === 0 && skips[at]!.length === 0
-        if ((next !== at && !sameSkip) || batch.records.count === batch.records.recordsMax) await flush()
+        if ((next !== at && !sameSkip) || batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await flush()
         at = next
         batch.sequences![batch.records.copyRow(columns, row)] = tail[at]!.sequence
       }
@@ -267,6 +279,12 @@ export class TaskRestorer {
       logger.log('info', `restoring from the ${what}`, { task: task.name, records, entities, secondsLeft })
     }
   }
+}
+
+/** A model that fails while state is restored would leave another state than the one that was live. */
+function failedAnew(task: Task, batch: Batch, skip: readonly number[]): void {
+  const failure = batch.frame?.failures.find(({ model }) => !skip.includes(model))
+  if (failure) throw new HarrierError('MODEL_FAILED', `task ${task.name}: while its state was restored a model failed that had not failed before: ${failure.message}`, { remedy: 'start again; if it stays, look at the model' })
 }
 
 const lineageRemedy = 'the lineage topic must keep all its records: set its retention.ms to -1; or start a new state generation'

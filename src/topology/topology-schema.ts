@@ -60,8 +60,8 @@ export const limitsSchema = z.strictObject({
   batchDelayMsMax: z.number().min(0).max(1000).default(5).describe('How long a batch that has a record waits for more, in ms.'),
   batchesAheadMax: z.number().int().min(1).max(4).default(2).describe('Batches folded but not committed, besides the one that is committing.'),
   recordBytesMax: z.number().int().min(1).default(1 << 20).describe('Largest value of an input record in bytes; a larger one is a dead letter.'),
-  batchBytesMax: z.number().int().min(1 << 20).default(256 << 20).describe('Records of one batch in bytes, and its outputs in bytes.'),
-  windowEntriesMax: z.number().int().min(64).max(1 << 20).default(4096).describe('Entries in the window log of one entity; a power of two. Past it the windows of that entity are tiled.'),
+  batchBytesMax: z.number().int().min(64 << 20).default(256 << 20).describe('Records of one batch in bytes, and its outputs in bytes.'),
+  windowEntriesMax: z.number().int().min(64).max(1 << 17).default(4096).describe('Entries in the window log of one entity; a power of two. Past it the windows of that entity are tiled.'),
   checkpointIntervalMs: durationSchema
     .refine((ms) => ms >= 100, 'at least 100ms')
     .default(10_000)
