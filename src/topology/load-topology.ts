@@ -93,7 +93,20 @@ export function parseTopology(text: string, file: string): Topology {
       topology: digestOf(spec),
       features: digestOf(features),
       policy: digestOf({ policy, models, late }),
-      layout: digestOf({ source: { format: spec.source.format, fields }, late, recordBytesMax: spec.limits.recordBytesMax, key, keyBytesMax, grace, ttl, ring, features, windows: windowNeeds(features), windowEntriesMax: spec.limits.windowEntriesMax, version: 1 }),
+      layout: digestOf({
+        source: { format: spec.source.format, fields },
+        late,
+        recordBytesMax: spec.limits.recordBytesMax,
+        key,
+        keyBytesMax,
+        grace,
+        ttl,
+        ring,
+        features,
+        windows: windowNeeds(features),
+        windowEntriesMax: spec.limits.windowEntriesMax,
+        version: 1,
+      }),
     },
   }
 }

@@ -34,6 +34,8 @@ export class Stage {
   readonly #program: FeatureProgram
   readonly #atRest = new Condition()
   #scoring = 0
+  /** Frames that wait to be scored. */
+  #entering = 0
   #frozen = false
   readonly #fieldColumns: number[]
   readonly #keyColumn: number
@@ -188,7 +190,14 @@ export class Stage {
    * rest, and a restore of another task may be scoring.
    */
   async score(batch: Batch, options: ScoreOptions = {}): Promise<void> {
-    while (this.#frozen) await this.#atRest.changed()
+    // Frames of a task take effect in the order of their folds: nobody passes those that wait.
+    if (this.#frozen || this.#entering > 0) {
+      this.#entering++
+      do await this.#atRest.changed()
+      while (this.#frozen)
+      this.#entering--
+      this.#atRest.notify()
+    }
     this.#scoring++
     try {
       await this.scorer.score(batch.frame!, options)
