@@ -1,6 +1,6 @@
 import avro from 'avsc'
 import type { Clock } from '../../src/base/clock.js'
-import { messageOf } from '../../src/base/errors.js'
+import { HarrierError, messageOf } from '../../src/base/errors.js'
 import { silentLogger } from '../../src/base/logger.js'
 import { Prng } from '../../src/base/prng.js'
 import type { LineageRecord } from '../../src/codec/lineage-codec.js'
@@ -302,8 +302,10 @@ export class SimulatedProcess {
       () => this.#end('stopped'),
       (error: unknown) => {
         this.#simulation.count('gave up')
-        const expected = error instanceof Error && error.name === 'HarrierError'
-        if (!expected) this.#simulation.problem(`${instanceId} failed: ${error instanceof Error ? error.stack : messageOf(error)}`)
+        // An engine may give up for what the world does, never for a bug of its own.
+        const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+        const expected = error instanceof HarrierError && (error.cause === undefined || error.cause instanceof HarrierError)
+        if (!expected) this.#simulation.problem(`${instanceId} failed: ${cause instanceof Error ? cause.stack : messageOf(error)}`)
         this.#end(`gave up: ${messageOf(error)}`)
       },
     )
