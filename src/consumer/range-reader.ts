@@ -52,8 +52,11 @@ export interface Range {
   readonly partition: number
   /** First offset wanted; the log must still reach back to it. */
   readonly from: number | 'earliest'
-  /** Exclusive; `stable-end` is where committed readers stand when the partition's end is reached. */
-  readonly to: number | 'stable-end'
+  /**
+   * Exclusive; `stable-end` is where committed readers stand when reading begins. `settled-end` is the end of all that is
+   * written by then: transactions that are open, or whose marker is still on its way to this partition, are waited for.
+   */
+  readonly to: number | 'stable-end' | 'settled-end'
 }
 
 export interface RangeProgress {
@@ -163,29 +166,35 @@ export class RangeReader {
     const { clock } = this.#options
     const { low, stableEnd } = await this.watermarks(topic, partition)
     const from = range.from === 'earliest' ? low : range.from
-    const to = range.to === 'stable-end' ? stableEnd : range.to
+    let to = typeof range.to === 'number' ? range.to : stableEnd
+    let unsettled = range.to === 'settled-end'
     if (from < low) {
       throw new HarrierError('RESTORE_IMPOSSIBLE', `${topic}/${partition} should be read from offset ${from}, but its log starts at ${low}`)
     }
     let position = from
     let records = 0
-    if (from >= to) return { records, position }
+    if (from >= to && !unsettled) return { records, position }
 
     const columns = this.#columns
     this.#client.assign([{ topic, partition, offset: from }])
     try {
       let progressAtMs = clock.monotonicMs()
-      while (position < to && options.signal?.aborted !== true) {
+      while ((position < to || unsettled) && options.signal?.aborted !== true) {
         const fetched = await this.#fetch(range, position)
         const positionBefore = position
         columns.reset()
         for (const message of fetched.messages) {
           if (message.partition !== partition || message.topic !== topic || message.offset < position) continue
           position = message.offset + 1
-          if (message.offset < to) appendMessage(columns, options.topicIndex ?? 0, message)
+          if (message.offset < to || unsettled) appendMessage(columns, options.topicIndex ?? 0, message)
         }
         for (const eof of fetched.eofs) {
           if (eof.partition === partition && eof.topic === topic) position = Math.max(position, eof.offset)
+        }
+        if (unsettled && (fetched.messages.length > 0 || fetched.eofs.length > 0)) {
+          // What was fetched tells the high watermark, too, which does not stop at open transactions.
+          to = Math.max(to, this.#client.getWatermarkOffsets(topic, partition).highOffset)
+          unsettled = false
         }
         if (columns.count > 0) {
           records += columns.count

@@ -189,7 +189,8 @@ export class TaskRestorer {
         }
       }
     }
-    await reader.readRange({ topic: names.state, partition: task.partition, from: 'earliest', to: 'stable-end' }, take, {
+    // Settled: the markers of one transaction reach its partitions one by one, so the lineage may be visible before this.
+    await reader.readRange({ topic: names.state, partition: task.partition, from: 'earliest', to: 'settled-end' }, take, {
       signal: stopper.signal,
       onProgress: ({ position, to, records }) => progress(records, position, to, task.index.size),
     })

@@ -305,12 +305,12 @@ export class TopologyTestDriver {
   }
 
   async #readRange(
-    range: { topic: string; partition: number; from: number | 'earliest'; to: number | 'stable-end' },
+    range: { topic: string; partition: number; from: number | 'earliest'; to: number | 'stable-end' | 'settled-end' },
     onBatch: (columns: RecordColumns) => void | Promise<void>,
   ): Promise<{ records: number; position: number }> {
     const log = this.#logOf(range.topic)[range.partition]!
     const from = range.from === 'earliest' ? 0 : range.from
-    const to = range.to === 'stable-end' ? Infinity : range.to
+    const to = typeof range.to === 'number' ? range.to : Infinity
     const records = log.filter(({ offset }) => offset >= from && offset < to)
     const columns = new RecordColumns(Math.max(1, records.length))
     for (const record of records) appendTo(columns, record)

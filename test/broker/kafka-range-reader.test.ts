@@ -144,6 +144,24 @@ describe('range reader on a real broker', () => {
     assert.deepEqual((await read({ topic: name, partition: 0, from: 0, to: high }, impatient)).values, numbers(0, 10))
   })
 
+  it('reads to the settled end: waits for what is open, and takes it if it commits', async () => {
+    for (const how of ['commit', 'abort'] as const) {
+      const name = await topic()
+      assert.deepEqual((await read({ topic: name, partition: 0, from: 'earliest', to: 'settled-end' })).values, [])
+      await write(await writer(), name, numbers(0, 5))
+      const open = await writer()
+      await write(open, name, ['open'], 'leave open')
+      await clock.sleep(500)
+      const reading = read({ topic: name, partition: 0, from: 'earliest', to: 'settled-end' }, await openReader())
+      let done = false
+      void reading.then(() => (done = true))
+      await clock.sleep(700)
+      assert.equal(done, false)
+      await open[how]()
+      assert.deepEqual((await reading).values, how === 'commit' ? [...numbers(0, 5), 'open'] : numbers(0, 5))
+    }
+  })
+
   it('refuses a range whose start is gone', async () => {
     const name = await topic()
     await write(await writer(), name, numbers(0, 100))

@@ -1,3 +1,5 @@
+import type { Clock } from '../../src/base/clock.js'
+import type { Prng } from '../../src/base/prng.js'
 import type { RecordColumns } from '../../src/base/record-columns.js'
 
 export interface MemoryTransaction {
@@ -6,7 +8,12 @@ export interface MemoryTransaction {
   /** Offsets of the input that it will commit. */
   readonly offsets: Map<number, number>
   readonly touched: Set<MemoryRecord[]>
+  /** Ended, but the marker has not reached these partitions yet. */
+  readonly unmarked: Set<MemoryRecord[]>
 }
+
+/** Longest way of a marker to its partition. */
+const markerMs = 40
 
 export interface MemoryRecord {
   readonly timestampMs: number
@@ -23,7 +30,14 @@ export interface MemoryRecord {
 export class MemoryBroker {
   readonly committed = new Map<number, number>()
   readonly #topics = new Map<string, MemoryRecord[][]>()
-  readonly #producers = new Map<string, { epoch: number; open: MemoryTransaction | null }>()
+  readonly #producers = new Map<string, { epoch: number; open: MemoryTransaction | null; ending: MemoryTransaction | null }>()
+  readonly #clock: Clock
+  readonly #prng: Prng
+
+  constructor(clock: Clock, prng: Prng) {
+    this.#clock = clock
+    this.#prng = prng
+  }
 
   createTopic(topic: string, partitions: number): void {
     this.#topics.set(topic, Array.from({ length: partitions }, () => []))
@@ -40,7 +54,7 @@ export class MemoryBroker {
   /** The end as a committed reader sees it: the first record of an open transaction. */
   stableEnd(topic: string, partition: number): number {
     const log = this.log(topic, partition)
-    const open = log.findIndex(({ transaction }) => transaction?.state === 'open')
+    const open = log.findIndex(({ transaction }) => transaction !== null && (transaction.state === 'open' || transaction.unmarked.has(log)))
     return open < 0 ? log.length : open
   }
 
@@ -58,8 +72,11 @@ export class MemoryBroker {
 
   /** A new epoch: the open transaction of the old one is aborted, and its owner is fenced. */
   initProducer(id: string): number {
-    const producer = this.#producers.get(id) ?? { epoch: -1, open: null }
-    if (producer.open) this.#end(producer.open, 'aborted')
+    const producer = this.#producers.get(id) ?? { epoch: -1, open: null, ending: null }
+    if (producer.open) {
+      this.#end(producer.open, 'aborted')
+      producer.ending = producer.open
+    }
     producer.epoch++
     producer.open = null
     this.#producers.set(id, producer)
@@ -71,7 +88,7 @@ export class MemoryBroker {
   }
 
   begin(id: string): MemoryTransaction {
-    const transaction: MemoryTransaction = { producer: id, state: 'open', offsets: new Map(), touched: new Set() }
+    const transaction: MemoryTransaction = { producer: id, state: 'open', offsets: new Map(), touched: new Set(), unmarked: new Set() }
     this.#producers.get(id)!.open = transaction
     return transaction
   }
@@ -96,7 +113,13 @@ export class MemoryBroker {
   end(id: string, transaction: MemoryTransaction, state: 'committed' | 'aborted'): void {
     this.#end(transaction, state)
     const producer = this.#producers.get(id)!
+    producer.ending = transaction
     if (producer.open === transaction) producer.open = null
+  }
+
+  /** The coordinator refuses the next transaction until the markers of the last are written. */
+  isEnding(id: string): boolean {
+    return (this.#producers.get(id)?.ending?.unmarked.size ?? 0) > 0
   }
 
   /** The transaction time-out: the broker aborts what is open and raises the epoch. */
@@ -109,12 +132,19 @@ export class MemoryBroker {
   }
 
   get openTransactions(): number {
-    return [...this.#producers.values()].filter(({ open }) => open !== null).length
+    return [...this.#producers.values()].filter(({ open, ending }) => open !== null || (ending?.unmarked.size ?? 0) > 0).length
   }
 
   #end(transaction: MemoryTransaction, state: 'committed' | 'aborted'): void {
     transaction.state = state
-    for (const log of transaction.touched) log.push({ timestampMs: 0, key: null, value: null, headers: [], transaction, marker: true })
+    for (const log of transaction.touched) {
+      transaction.unmarked.add(log)
+      void this.#clock.sleep(this.#prng.below(markerMs)).then(() => {
+        transaction.unmarked.delete(log)
+        log.push({ timestampMs: 0, key: null, value: null, headers: [], transaction, marker: true })
+      })
+    }
+    // The marker of the offsets may be the first to arrive, long before that of the lineage.
     if (state === 'committed') for (const [partition, offset] of transaction.offsets) this.committed.set(partition, offset)
   }
 }

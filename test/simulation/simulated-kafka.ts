@@ -225,11 +225,13 @@ export class SimulatedProducer implements TransactionalProducer {
     await this.#wait()
     this.#epoch = this.#world.broker.initProducer(this.transactionalId)
     this.#open = null
+    await this.#untilMarked()
   }
 
   async begin(): Promise<void> {
     await this.#wait()
     this.#assertCurrent('beginning')
+    await this.#untilMarked()
     this.#open = this.#world.broker.begin(this.transactionalId)
   }
 
@@ -300,6 +302,10 @@ export class SimulatedProducer implements TransactionalProducer {
     if (this.#world.broker.isFenced(this.transactionalId, this.#epoch)) throw new HarrierError('FENCED', `${doing}: another producer has this id`)
   }
 
+  async #untilMarked(): Promise<void> {
+    while (this.#world.broker.isEnding(this.transactionalId)) await this.#world.clock.sleep(5)
+  }
+
   async #wait(): Promise<void> {
     await this.#world.clock.sleep(this.#world.prng.below(4))
   }
@@ -322,7 +328,7 @@ export class SimulatedReader {
     const { broker, clock, prng } = this.#world
     const { topic, partition } = range
     let position = range.from === 'earliest' ? 0 : range.from
-    const to = range.to === 'stable-end' ? broker.stableEnd(topic, partition) : range.to
+    const to = typeof range.to === 'number' ? range.to : range.to === 'stable-end' ? broker.stableEnd(topic, partition) : broker.log(topic, partition).length
     let records = 0
     while (position < to && options.signal?.aborted !== true) {
       await clock.sleep(prng.below(10))

@@ -35,6 +35,8 @@ export interface SimulationResult {
 
 const partitions = 3
 const records = 240
+/** Few entities come again in each batch, many are new in each. */
+const customersOf = [9, 40, 4]
 const faultyMs = 6000
 const sessionMs = 700
 /** Virtual time in which all must be committed once nothing fails any more. */
@@ -51,7 +53,7 @@ const types = {
 export class Simulation {
   readonly #clock = new VirtualClock()
   readonly #prng: Prng
-  readonly #broker = new MemoryBroker()
+  readonly #broker: MemoryBroker
   readonly #group: MemoryGroup
   readonly #registry = new MemoryRegistry()
   readonly #names = topologyNames(topology)
@@ -67,6 +69,7 @@ export class Simulation {
     this.#options = options
     this.#prng = new Prng(options.seed)
     this.#failing = options.faults
+    this.#broker = new MemoryBroker(this.#clock, new Prng(options.seed + 3))
     this.#group = new MemoryGroup(partitions, this.#clock, new Prng(options.seed + 1))
     this.#broker.createTopic(this.#names.input, partitions)
     for (const topic of this.#names.sinks) this.#broker.createTopic(topic, partitions)
@@ -88,6 +91,7 @@ export class Simulation {
     })
     this.#start('a')
     if (this.#options.faults) {
+      if (this.#prng.below(3) === 0) this.#loseRegistry(600)
       this.#start('b')
       void this.#disturb()
       await this.#clock.runUntil(() => !this.#failing, 10 * faultyMs)
@@ -107,9 +111,10 @@ export class Simulation {
     const evolved = { ...schema, fields: schema.fields.map((field, index) => (index === 0 ? { ...field, doc: 'evolved' } : field)) }
     const ids = [this.#registry.register(schema), this.#registry.register(evolved)]
     let timeMs = startMs
+    const customers = customersOf[this.#options.seed % customersOf.length]!
     for (let id = 0; id < records; id++) {
       if (id > records / 4) await this.#clock.sleep(prng.below(50))
-      const customer = prng.below(9)
+      const customer = prng.below(customers)
       timeMs += prng.below(prng.below(10) === 0 ? 7 * 86_400_000 : 3_600_000)
       const back = prng.below(5) === 0 ? prng.below(9_000_000) : 0
       const value = { transaction_id: id, event_time: timeMs - back, customer_id: `c${customer}`, terminal_id: 't', amount_minor: prng.below(100_000), currency: 'EUR' }
@@ -147,15 +152,22 @@ export class Simulation {
         this.count('stop')
         void process.stop()
       } else if (what === 3 && !this.#registry.down) {
-        this.note('registry down')
-        this.count('registry')
-        this.#registry.down = true
-        void this.#clock.sleep(prng.below(800)).then(() => (this.#registry.down = false))
+        this.#loseRegistry(prng.below(800))
+        // A rebalance while schemas are waited for.
+        await this.#clock.sleep(prng.below(100))
+        if (prng.below(2) === 0) this.#start(instances[prng.below(instances.length)]!)
       }
     }
     this.note('nothing fails any more')
     this.#failing = false
     if (![...this.#processes.values()].some((each) => each.isRunning)) this.#start('a')
+  }
+
+  #loseRegistry(forMs: number): void {
+    this.note('registry down')
+    this.count('registry')
+    this.#registry.down = true
+    void this.#clock.sleep(forMs).then(() => (this.#registry.down = false))
   }
 
   /** Whoever is gone is started again or leaves the group when its session ends. */
