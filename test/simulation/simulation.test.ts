@@ -4,8 +4,12 @@ import { Simulation, type SimulationResult } from './simulation.js'
 
 const only = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 const schedules = Number(process.env.SCHEDULES ?? 100)
-/** Seeds that have found something once. */
-const found: readonly number[] = [23, 38, 49, 113, 186, 254]
+/** Seeds whose schedule meets what was wrong once. */
+const found: readonly (readonly [seed: number, what: string])[] = [
+  [19, 'a first transaction of unknown outcome lost the records of its batch'],
+  [21, 'an entity was freed that a batch ahead had revived'],
+  [23, 'a changelog was read before the marker of its last transaction had come'],
+]
 
 async function simulate(seed: number): Promise<SimulationResult> {
   const calm = await new Simulation({ seed, faults: false }).run()
@@ -26,7 +30,7 @@ describe('the engine under seeded schedules of faults', () => {
     return
   }
 
-  for (const seed of found) it(`seed ${seed}, which has found something once`, async () => void (await simulate(seed)))
+  for (const [seed, what] of found) it(`seed ${seed}: ${what}`, async () => void (await simulate(seed)))
 
   it(`${schedules} schedules: each input has one output, in order, with the bits of an uninterrupted run; lineage has no gap`, async (t) => {
     const totals: Record<string, number> = {}

@@ -37,6 +37,8 @@ const partitions = 3
 const records = 240
 /** Few entities come again in each batch, many are new in each. */
 const customersOf = [9, 40, 4]
+/** One event in so many comes up to a week after the last: entities expire now and then, or all the time. */
+const leapsOf = [10, 4]
 const faultyMs = 6000
 const sessionMs = 700
 /** Virtual time in which all must be committed once nothing fails any more. */
@@ -111,11 +113,12 @@ export class Simulation {
     const evolved = { ...schema, fields: schema.fields.map((field, index) => (index === 0 ? { ...field, doc: 'evolved' } : field)) }
     const ids = [this.#registry.register(schema), this.#registry.register(evolved)]
     let timeMs = startMs
+    const leapOneIn = leapsOf[this.#options.seed % leapsOf.length]!
     const customers = customersOf[this.#options.seed % customersOf.length]!
     for (let id = 0; id < records; id++) {
       if (id > records / 4) await this.#clock.sleep(prng.below(50))
       const customer = prng.below(customers)
-      timeMs += prng.below(prng.below(10) === 0 ? 7 * 86_400_000 : 3_600_000)
+      timeMs += prng.below(prng.below(leapOneIn) === 0 ? 7 * 86_400_000 : 3_600_000)
       const back = prng.below(5) === 0 ? prng.below(9_000_000) : 0
       const value = { transaction_id: id, event_time: timeMs - back, customer_id: `c${customer}`, terminal_id: 't', amount_minor: prng.below(100_000), currency: 'EUR' }
       const broken = prng.below(25) === 0
