@@ -172,6 +172,7 @@ for (const adapters of Object.values(kafkaAdapters)) {
       const again = copier(topics, 'b')
       await again.resumedMs
       first.process.kill('SIGKILL')
+      await first.ended
       await finish(topics)
       await expectExactlyOnce(topics.output, records)
     })
