@@ -1,7 +1,7 @@
 import { messageOf } from '../base/errors.js'
 import { parseAvroSchema, type AvroType } from './avro-schema.js'
 import { AvroValueReader } from './avro-value-reader.js'
-import { UnknownSchemaIdError, type RegistryClient } from './registry-client.js'
+import { UnknownSchemaIdError, WrongSchemaTypeError, type RegistryClient } from './registry-client.js'
 import { prefixBytes, schemaIdOf } from './registry-prefix.js'
 
 /** A value for a person. `problem` says why an Avro value could not be read; `value` is then what can be shown of it. */
@@ -16,7 +16,7 @@ export interface DecodedValue {
 export const shownBytesMax = 64
 
 /**
- * Decodes any value of any topic into a plain object for people: Avro by its schema id, else JSON, else text, else the
+ * Decodes any value of any topic into a plain object for people: Avro or JSON by its schema id, else JSON, else text, else the
  * first bytes in hex. Integers beyond 2^53 become decimal text, exactly. Waits for a registry that is down.
  */
 export class GenericDecoder {
@@ -36,6 +36,11 @@ export class GenericDecoder {
       const type = await this.#type(schemaId, this.#registry, signal)
       return { encoding: 'avro', schemaId, value: new AvroValueReader(bytes, prefixBytes).readAll(type) }
     } catch (error) {
+      if (error instanceof WrongSchemaTypeError) {
+        // JSON Schema frames JSON as Avro is framed.
+        const body = decodePlain(error.found === 'JSON' ? bytes.subarray(prefixBytes) : bytes)
+        return error.found === 'JSON' ? { ...body, schemaId } : { ...body, schemaId, problem: error.message }
+      }
       if (error instanceof Error && error.name === 'HarrierError' && !(error instanceof UnknownSchemaIdError)) throw error
       return { ...decodePlain(bytes), schemaId, problem: messageOf(error) }
     }

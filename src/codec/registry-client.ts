@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { silentLogger, type Logger } from '../base/logger.js'
+import { bundleSchema, readRegistered, referencesMax, type RegisteredSchema, type SchemaType } from './registered-schema.js'
 import { SharedRequest } from './shared-request.js'
 
 export interface RegistryClientOptions {
@@ -34,6 +35,32 @@ export class UnknownSchemaIdError extends HarrierError {
   }
 }
 
+/** The registry has a schema of this id, but of another type than wanted. */
+export class WrongSchemaTypeError extends HarrierError {
+  constructor(
+    readonly schemaId: number,
+    readonly found: string,
+    wanted: SchemaType,
+  ) {
+    super('RECORD_UNDECODABLE', `schema ${schemaId} is of type ${found}, not ${wanted}`)
+  }
+}
+
+/** What decoders need of a registry. */
+export interface SchemaLookup {
+  /** As `RegistryClient.schemaById`. */
+  schemaById(id: number, signal?: AbortSignal, type?: SchemaType): Promise<object>
+  isUnknownId(id: number): boolean
+}
+
+/** A version of a subject; `schema` stands for itself, references included, and is empty where `type` is neither AVRO nor JSON. */
+export interface SubjectVersion {
+  readonly id: number
+  readonly version: number
+  readonly type: string
+  readonly schema: object
+}
+
 interface Answer {
   readonly status: number
   readonly body: Record<string, unknown>
@@ -60,9 +87,9 @@ export class RegistryClient {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #limits: typeof defaults
-  readonly #schemas = new Map<number, object>()
+  readonly #schemas = new Map<number, { type: string; schema: object }>()
   readonly #unknownUntilMs = new Map<number, number>()
-  readonly #inFlight = new Map<number, SharedRequest<object>>()
+  readonly #inFlight = new Map<number, SharedRequest<{ type: string; schema: object }>>()
   readonly #registered = new Map<string, number>()
   #loggedAtMs = -Infinity
 
@@ -91,12 +118,12 @@ export class RegistryClient {
   }
 
   /** Registers a schema under a subject and returns its id. The same schema again gives the same id. */
-  async register(subject: string, schema: object, signal?: AbortSignal): Promise<number> {
+  async register(subject: string, schema: object, signal?: AbortSignal, type: SchemaType = 'AVRO'): Promise<number> {
     const text = JSON.stringify(schema)
     const key = `${subject}\n${text}`
     const known = this.#registered.get(key)
     if (known !== undefined) return known
-    const post = (): Promise<Answer> => this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, { schema: text }, signal)
+    const post = (): Promise<Answer> => this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, { schema: text, ...typeMember(type) }, signal)
     let answer = await post()
     // Also the answer to the slower of two that make the same new subject at once; a refusal that is meant stays one.
     for (let tries = 1; answer.status === conflict && tries < conflictTriesMax && signal?.aborted !== true; tries++) {
@@ -109,10 +136,17 @@ export class RegistryClient {
     return id
   }
 
-  /** The Avro schema with an id. Throws UnknownSchemaIdError when the registry says that there is none. */
-  async schemaById(id: number, signal?: AbortSignal): Promise<object> {
-    const known = this.#schemas.get(id)
-    if (known) return known
+  /**
+   * The schema with an id, references written into it. Throws UnknownSchemaIdError when the registry says that there is
+   * none, WrongSchemaTypeError when it is of another type.
+   */
+  async schemaById(id: number, signal?: AbortSignal, type: SchemaType = 'AVRO'): Promise<object> {
+    const found = this.#schemas.get(id) ?? (await this.#sharedFetch(id, signal))
+    if (found.type !== type) throw new WrongSchemaTypeError(id, found.type, type)
+    return found.schema
+  }
+
+  async #sharedFetch(id: number, signal: AbortSignal | undefined): Promise<{ type: string; schema: object }> {
     if (this.isUnknownId(id)) throw new UnknownSchemaIdError(id)
     let shared = this.#inFlight.get(id)
     if (!shared) {
@@ -134,12 +168,21 @@ export class RegistryClient {
   }
 
   /** The newest version under a subject; undefined when the subject has none. */
-  async latest(subject: string, signal?: AbortSignal): Promise<{ id: number; version: number; schema: object } | undefined> {
+  async latest(subject: string, signal?: AbortSignal): Promise<SubjectVersion | undefined> {
     const answer = await this.#request('GET', `/subjects/${encodeURIComponent(subject)}/versions/latest`, undefined, signal)
     const { id, version } = answer.body
     if (isAbsent(answer)) return undefined
     if (answer.status !== 200 || typeof id !== 'number' || typeof version !== 'number') throw refused(`refused subject ${subject}`, answer)
-    return { id, version, schema: parseSchema(`subject ${subject}`, answer) }
+    return { id, version, ...(await this.#bundled(`subject ${subject}`, answer, signal)) }
+  }
+
+  /** The version under a subject that is this very schema; undefined when the subject has none such. */
+  async lookup(subject: string, schema: object, signal?: AbortSignal): Promise<{ id: number; version: number } | undefined> {
+    const answer = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}`, { schema: JSON.stringify(schema) }, signal)
+    const { id, version } = answer.body
+    if (isAbsent(answer) || answer.status === 404) return undefined
+    if (answer.status !== 200 || typeof id !== 'number' || typeof version !== 'number') throw refused(`refused to look under subject ${subject}`, answer)
+    return { id, version }
   }
 
   /** Whether a schema could be registered under a subject; a subject without versions takes any. */
@@ -159,16 +202,34 @@ export class RegistryClient {
     if (answer.status !== 200) throw refused(`refused compatibility ${level} for subject ${subject}`, answer)
   }
 
-  async #fetchSchema(id: number, signal: AbortSignal | undefined): Promise<object> {
+  async #fetchSchema(id: number, signal: AbortSignal | undefined): Promise<{ type: string; schema: object }> {
     const answer = await this.#request('GET', `/schemas/ids/${id}`, undefined, signal)
     if (answer.status === 404 && answer.body['error_code'] === schemaNotFound) {
       this.#rememberUnknown(id)
       throw new UnknownSchemaIdError(id)
     }
     if (answer.status !== 200) throw refused(`refused schema id ${id}`, answer)
-    const schema = parseSchema(`schema id ${id}`, answer)
+    const schema = await this.#bundled(`schema id ${id}`, answer, signal)
     this.#schemas.set(id, schema)
     return schema
+  }
+
+  /** The schema of an answer with all that it refers to. */
+  async #bundled(what: string, answer: Answer, signal: AbortSignal | undefined): Promise<{ type: string; schema: object }> {
+    const registered = parseSchema(what, answer)
+    const referred = new Map<string, unknown>()
+    const open = [...registered.references]
+    for (let next = open.shift(); next; next = open.shift()) {
+      if (referred.has(next.name)) continue
+      if (referred.size === referencesMax) throw new HarrierError('REGISTRY_REFUSED', `${what} refers to more than ${referencesMax} schemas`)
+      const path = `/subjects/${encodeURIComponent(next.subject)}/versions/${next.version}`
+      const found = await this.#request('GET', path, undefined, signal)
+      if (found.status !== 200) throw refused(`has no version ${next.version} of subject ${next.subject}, to which ${what} refers as ${next.name}: it answered`, found)
+      const { schema, references } = parseSchema(`subject ${next.subject}`, found)
+      referred.set(next.name, schema)
+      open.push(...references)
+    }
+    return { type: registered.type, schema: bundleSchema(registered.type, registered.schema, referred) }
   }
 
   #rememberUnknown(id: number): void {
@@ -252,16 +313,18 @@ function parseBody(text: string, status: number, url: string): Record<string, un
   throw new HarrierError('REGISTRY_REFUSED', `${url} answered something other than JSON`, { remedy: 'correct the URL of the schema registry' })
 }
 
-function parseSchema(what: string, answer: Answer): object {
-  const { schema, schemaType } = answer.body
-  if (schemaType !== undefined && schemaType !== 'AVRO') return { type: `of type ${JSON.stringify(schemaType)}, not AVRO` }
-  if (typeof schema !== 'string') throw refused(`gave no schema for ${what}`, answer)
+function parseSchema(what: string, answer: Answer): RegisteredSchema {
+  if (typeof answer.body['schema'] !== 'string') throw refused(`gave no schema for ${what}`, answer)
   try {
-    const parsed: unknown = JSON.parse(schema)
-    return typeof parsed === 'object' && parsed !== null ? parsed : { type: parsed }
+    return readRegistered(answer.body)
   } catch (error) {
     throw new HarrierError('REGISTRY_REFUSED', `the schema registry gave ${what} as something other than JSON`, { cause: error })
   }
+}
+
+/** AVRO goes without saying. */
+function typeMember(type: SchemaType): { schemaType?: SchemaType } {
+  return type === 'AVRO' ? {} : { schemaType: type }
 }
 
 function isAbsent(answer: Answer): boolean {

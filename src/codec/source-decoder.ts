@@ -4,7 +4,7 @@ import { recordBytesMaxDefault } from './decode-fault.js'
 import type { EventColumns } from './event-columns.js'
 import { checkFieldSpecs, type FieldSpec } from './field-spec.js'
 import { JsonSourceDecoder } from './json-source-decoder.js'
-import type { RegistryClient } from './registry-client.js'
+import type { SchemaLookup } from './registry-client.js'
 
 /** Bytes of a source to columns of events. One decoder serves any number of batches and of `EventColumns`. */
 export interface SourceDecoder {
@@ -12,14 +12,17 @@ export interface SourceDecoder {
    * Fetches the schemas that the batch needs and that are not known yet. Undefined when there is nothing to fetch, so
    * that the steady path awaits nothing. Waits while the registry is down, until `signal` aborts
    * (REGISTRY_UNAVAILABLE); REGISTRY_REFUSED when it answers anything but the schema or "unknown id". The next batch is
-   * prepared after this one is decoded: what is known may be forgotten to keep within its limit.
+   * prepared after this one is decoded: what is known may be forgotten to keep within its limit. `unknownIds` are not
+   * asked for.
    */
-  prepare(records: RecordColumns, from?: number, signal?: AbortSignal): Promise<void> | undefined
+  prepare(records: RecordColumns, from?: number, signal?: AbortSignal, unknownIds?: ReadonlySet<number>): Promise<void> | undefined
   /**
    * Decodes rows `from` to `records.count` and sets `events.count`. Every row is either complete or has a fault; never
    * throws for what is in a record. Formatted text is appended to the arena of `records`. `from` 0 resets `events`.
+   * Records of the schema ids `unknownIds` are taken as of unknown schema, whatever the registry says now: a restore
+   * folds them as they were folded then (`unknown_schema_ids` of the lineage).
    */
-  decode(records: RecordColumns, events: EventColumns, from?: number): void
+  decode(records: RecordColumns, events: EventColumns, from?: number, unknownIds?: ReadonlySet<number>): void
 }
 
 export interface SourceDecoderOptions {
@@ -28,7 +31,7 @@ export interface SourceDecoderOptions {
   /** The contract as the topology knows it (parsed .avsc): its defaults and aliases fill what a writer lacks. */
   readonly readerSchema?: object | undefined
   /** Needed for Avro. */
-  readonly registry?: Pick<RegistryClient, 'schemaById' | 'isUnknownId'> | undefined
+  readonly registry?: SchemaLookup | undefined
   /** Largest accepted value in bytes. */
   readonly recordBytesMax?: number | undefined
 }

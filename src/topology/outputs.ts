@@ -1,6 +1,8 @@
 import { AlertEncoder } from '../codec/alert-encoder.js'
+import { Fault } from '../codec/decode-fault.js'
 import { encodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
 import { Decision } from '../codec/outcome-columns.js'
+import { schemaIdAt } from '../codec/registry-prefix.js'
 import { ScoredEventEncoder } from '../codec/scored-event-encoder.js'
 import { appendDeadLetter } from '../consumer/dead-letter.js'
 import type { Scorer } from '../inference/scorer.js'
@@ -176,10 +178,18 @@ export class Outputs {
       oldest_dirty: part.oldestDirty,
       transactional_id: this.#options.transactionalId,
       engine: this.#options.engine,
+      unknown_schema_ids: part.deadLetters === 0 ? [] : unknownSchemaIds(batch, part),
     })
-    const row = outputs.begin(Sink.lineage, task.partition, 0, batch.records.timestamp[part.lastRow]!)
+    const row = outputs.begin(Sink.lineage, task.partition, 0, part.lastRow < 0 ? part.streamTimeAfter : batch.records.timestamp[part.lastRow]!)
     const key = Buffer.from(task.name)
     outputs.setKey(row, outputs.arena.append(key), key.length)
     outputs.setValue(row, outputs.arena.append(value), value.length)
   }
+}
+
+/** Schema ids of the part's records that the registry did not know. */
+function unknownSchemaIds({ records, events, nextRow }: Batch, part: TaskPart): number[] {
+  const ids = new Set<number>()
+  for (let row = part.firstRow; row >= 0; row = nextRow[row]!) if (events.fault[row] === Fault.unknownSchema) ids.add(schemaIdAt(records, row))
+  return [...ids]
 }

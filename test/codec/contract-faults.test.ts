@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import avro from 'avsc'
 import { faultCatalogue, faultNames, type FaultName } from '../../src/codec/decode-fault.js'
+import { EventColumns } from '../../src/codec/event-columns.js'
 import type { FieldSpec } from '../../src/codec/field-spec.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
-import { decodeAll, decodeJson, withPrefix } from './decode-fixture.js'
+import { createSourceDecoder } from '../../src/codec/source-decoder.js'
+import { decodeAll, decodeJson, fakeRegistry, fillRecords, readRows, withPrefix } from './decode-fixture.js'
 
 const schema = loadOwnSchema('transaction')
 const type = avro.Type.forSchema(schema as avro.Schema)
@@ -146,4 +148,20 @@ test('every fault has a text, and a code of the error catalogue that means dead 
     assert.notEqual(faultCatalogue[name].text, '')
     assert.match(faultCatalogue[name].code, /^RECORD_/)
   }
+})
+
+test('ids that a lineage record names as unknown then are unknown again, whatever the registry knows now', async () => {
+  const registry = fakeRegistry(new Map([[1, schema], [2, schema]]))
+  const decoder = createSourceDecoder({ format: 'avro', fields, registry })
+  const value = type.toBuffer(good)
+  const records = fillRecords([withPrefix(1, value), withPrefix(2, value)], () => 0xff)
+  const events = new EventColumns(fields, 2)
+  const unknownThen = new Set([2])
+  await decoder.prepare(records, 0, undefined, unknownThen)
+  assert.deepEqual(registry.asked, [1])
+  decoder.decode(records, events, 0, unknownThen)
+  assert.deepEqual(readRows(records, events).map(({ fault }) => fault), ['none', 'unknownSchema'])
+  await decoder.prepare(records)
+  decoder.decode(records, events)
+  assert.deepEqual(readRows(records, events).map(({ fault }) => fault), ['none', 'none'])
 })

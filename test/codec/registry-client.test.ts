@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test, type TestContext } from 'node:test'
+import avro from 'avsc'
 import { systemClock, ManualClock } from '../../src/base/clock.js'
 import { HarrierError } from '../../src/base/errors.js'
 import type { Logger } from '../../src/base/logger.js'
-import { RegistryClient, UnknownSchemaIdError, type RegistryClientOptions } from '../../src/codec/registry-client.js'
+import { parseAvroSchema } from '../../src/codec/avro-schema.js'
+import { RegistryClient, UnknownSchemaIdError, WrongSchemaTypeError, type RegistryClientOptions } from '../../src/codec/registry-client.js'
 
 interface Reply {
   readonly status: number
@@ -183,7 +185,7 @@ test('latest gives the newest version, or undefined for a subject that is not th
     if (path.includes('absent')) return { status: 404, body: { error_code: 40401, message: 'Subject not found' } }
     return { status: 200, body: { id: 3, version: 2, schema: JSON.stringify(record) } }
   })
-  assert.deepEqual(await client(registry.url).latest('present'), { id: 3, version: 2, schema: record })
+  assert.deepEqual(await client(registry.url).latest('present'), { id: 3, version: 2, type: 'AVRO', schema: record })
   assert.equal(await client(registry.url).latest('absent'), undefined)
 })
 
@@ -194,4 +196,48 @@ test('compatibility is asked before it is needed', async (t) => {
   })
   assert.deepEqual(await client(registry.url).compatible('present', record), { compatible: false, messages: ['READER_FIELD_MISSING_DEFAULT_VALUE'] })
   assert.deepEqual(await client(registry.url).compatible('absent', record), { compatible: true, messages: [] })
+})
+
+test('Avro types of other subjects are written into the schema that names them, each once', async (t) => {
+  const amount = { type: 'record', name: 'Amount', namespace: 'bank.common', fields: [{ name: 'value', type: 'long' }, { name: 'currency', type: 'Currency' }] }
+  const currency = { type: 'enum', name: 'bank.common.Currency', symbols: ['CHF', 'EUR'] }
+  const fee = { type: 'record', name: 'Fee', fields: [{ name: 'amount', type: 'bank.common.Amount' }] }
+  const payment = {
+    type: 'record',
+    name: 'Payment',
+    namespace: 'bank.pay',
+    fields: [{ name: 'instructed', type: ['null', 'bank.common.Amount'] }, { name: 'fees', type: { type: 'array', items: 'Fee' } }, { name: 'currency', type: { type: 'bank.common.Currency' } }],
+  }
+  const subjects: Record<string, [schema: object, references: object[]]> = {
+    '/subjects/currency/versions/2': [currency, []],
+    '/subjects/amount/versions/1': [amount, [{ name: 'bank.common.Currency', subject: 'currency', version: 2 }]],
+    '/subjects/fee/versions/1': [fee, [{ name: 'bank.common.Amount', subject: 'amount', version: 1 }]],
+    '/schemas/ids/9': [payment, [{ name: 'Fee', subject: 'fee', version: 1 }, { name: 'bank.common.Amount', subject: 'amount', version: 1 }]],
+  }
+  const registry = await startRegistry(t, (path) => {
+    const [schema, references] = subjects[path.replace('/api/v7', '')]!
+    return { status: 200, body: { schema: JSON.stringify(schema), references } }
+  })
+  const schema = await client(registry.url).schemaById(9)
+  const type = avro.Type.forSchema(schema as avro.Schema)
+  const value = { instructed: { 'bank.common.Amount': { value: 3, currency: 'EUR' } }, fees: [{ amount: { value: 4, currency: 'CHF' } }], currency: 'CHF' }
+  assert.ok(type.isValid(value), 'avsc understands it without another schema')
+  assert.doesNotThrow(() => parseAvroSchema(schema))
+  assert.equal(registry.calls.length, 4, 'each subject is asked once')
+})
+
+test('a schema of another type than wanted is refused by its type', async (t) => {
+  const registry = await startRegistry(t, (path) => ({ status: 200, body: path.endsWith('1') ? { schemaType: 'PROTOBUF', schema: 'message A {}' } : { schemaType: 'JSON', schema: '{"type":"object"}' } }))
+  const registryClient = client(registry.url)
+  await assert.rejects(registryClient.schemaById(1), (error) => error instanceof WrongSchemaTypeError && error.message === 'schema 1 is of type PROTOBUF, not AVRO')
+  await assert.rejects(registryClient.schemaById(2), WrongSchemaTypeError)
+  assert.deepEqual(await registryClient.schemaById(2, undefined, 'JSON'), { type: 'object' })
+  assert.equal(registry.calls.length, 2)
+})
+
+test('a reference that is not there is refused by the subject that lacks it', async (t) => {
+  const registry = await startRegistry(t, (path) =>
+    path.includes('/subjects/') ? { status: 404, body: { error_code: 40401, message: 'not found' } } : { status: 200, body: { schema: JSON.stringify(record), references: [{ name: 'A', subject: 'gone', version: 3 }] } },
+  )
+  await assert.rejects(client(registry.url).schemaById(4), isCode('REGISTRY_REFUSED', /no version 3 of subject gone, to which schema id 4 refers as A/))
 })
