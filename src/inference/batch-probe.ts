@@ -1,7 +1,8 @@
 import { Tensor, type InferenceSession } from 'onnxruntime-node'
 import { Prng } from '../base/prng.js'
 import type { Manifest } from './manifest.js'
-import { withBatch, type Feeds, type Graph } from './session.js'
+import { withBatch, type Graph } from './graph.js'
+import type { Feeds } from './session.js'
 
 /** Rows whose outputs are compared. */
 const probeRows = 24

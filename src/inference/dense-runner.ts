@@ -3,7 +3,8 @@ import type { Frame } from './frame.js'
 import type { FrameWalk, WindowGather } from './frame-walk.js'
 import { batchRowsOf, bitsOf, paddedRows, ScoreReader, type ModelRunner, type RunCounts, type RunnableModel } from './model-runner.js'
 import { copyFeatures, type FeatureMap } from './ring.js'
-import { withBatch, type Feeds, type GraphInput, type RunSession } from './session.js'
+import { withBatch, type GraphInput } from './graph.js'
+import type { Feeds, RunSession } from './session.js'
 
 /** Runs a row model or a window model over all rows of a walk, in dense chunks. */
 export class DenseRunner implements ModelRunner {

@@ -1,6 +1,6 @@
 import { listSupportedBackends, type InferenceSession } from 'onnxruntime-node'
 import { HarrierError, messageOf } from '../base/errors.js'
-import { createSession } from './session.js'
+import { createSession, type ModelSource } from './session.js'
 
 export type Device = 'cpu' | 'webgpu' | 'cuda'
 export type DevicePolicy = Device | 'auto'
@@ -20,12 +20,12 @@ const autoOrder: readonly Device[] = ['cuda', 'webgpu']
  * `auto` falls back to the CPU and keeps the causes in `deviceNote`.
  */
 export async function openSession(
-  bytes: Uint8Array<ArrayBuffer>, reference: string, policy: DevicePolicy,
+  source: ModelSource, reference: string, policy: DevicePolicy,
 ): Promise<DeviceInUse & { session: InferenceSession }> {
   if (policy !== 'auto') {
     const missing = whyNotBundled(policy)
     if (missing) throw new HarrierError('DEVICE_UNAVAILABLE', `${reference} cannot run on ${policy}: ${missing}`)
-    return { session: await createSession(bytes, reference, policy), device: policy, deviceNote: null }
+    return { session: await createSession(source, reference, policy), device: policy, deviceNote: null }
   }
   const notes: string[] = []
   for (const device of autoOrder) {
@@ -35,12 +35,12 @@ export async function openSession(
       continue
     }
     try {
-      return { session: await createSession(bytes, reference, device), device, deviceNote: notes.length > 0 ? notes.join('; ') : null }
+      return { session: await createSession(source, reference, device), device, deviceNote: notes.length > 0 ? notes.join('; ') : null }
     } catch (error) {
       notes.push(`${device}: ${messageOf(error instanceof HarrierError && error.cause ? error.cause : error)}`)
     }
   }
-  return { session: await createSession(bytes, reference, 'cpu'), device: 'cpu', deviceNote: notes.join('; ') }
+  return { session: await createSession(source, reference, 'cpu'), device: 'cpu', deviceNote: notes.join('; ') }
 }
 
 function whyNotBundled(device: Device): string | null {

@@ -2,7 +2,8 @@ import type { InferenceSession } from 'onnxruntime-node'
 import type { Frame } from './frame.js'
 import type { FrameWalk } from './frame-walk.js'
 import type { Manifest } from './manifest.js'
-import type { Graph, RunSession } from './session.js'
+import type { Graph } from './graph.js'
+import type { RunSession } from './session.js'
 
 /** A session with what a runner knows of it. */
 export interface RunnableModel {

@@ -2,7 +2,7 @@ import { probeRowsMultiple } from './batch-probe.js'
 import { openSession, type DeviceInUse, type DevicePolicy } from './device.js'
 import type { RunnableModel } from './model-runner.js'
 import { readModelFile, type LoadedModel } from './model-store.js'
-import { readGraph } from './session.js'
+import { readGraph } from './graph.js'
 
 /** What a thread needs to open a model; plain data, sent to workers. */
 export interface ModelToOpen {

@@ -3,7 +3,8 @@ import type { Frame } from './frame.js'
 import { CARRIED, ZERO, type FrameWalk, type HiddenGather } from './frame-walk.js'
 import { batchRowsOf, bitsOf, paddedRows, ScoreReader, type ModelRunner, type RunCounts, type RunnableModel } from './model-runner.js'
 import { copyFeatures, copyWords } from './ring.js'
-import { withBatch, type Feeds, type RunSession } from './session.js'
+import { withBatch } from './graph.js'
+import type { Feeds, RunSession } from './session.js'
 import { HIDDEN_HEAD, type HiddenSlab, type SequenceMemory } from './sequence-memory.js'
 
 /** Exponent bits of a float32: all set in NaN and infinity. */
