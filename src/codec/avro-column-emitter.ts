@@ -1,9 +1,9 @@
-import { AvroSkipEmitter } from './avro-skip-emitter.js'
+import { AvroContainerEmitter, stepsInto } from './avro-container-emitter.js'
 import type { AvroType, RecordType } from './avro-schema.js'
 import { fieldRefusal, standInFor, timeUnitMs } from './avro-default.js'
 import { eventTimeMsMax, eventTimeMsMin, Fault, packFault } from './decode-fault.js'
 import { decimalScaleMax, decimalTextBytesMax, longTextBytesMax, powersOfTen } from './exact-number.js'
-import { isText, isTime, type FieldSpec } from './field-spec.js'
+import { isText, isTime, zoneMinutesOf, type FieldSpec } from './field-spec.js'
 import { fieldsBelow, type PathNode } from './field-paths.js'
 
 const uuidTextBytes = 36
@@ -16,11 +16,11 @@ type Source = Exclude<AvroType, { kind: 'union' | 'record' | 'null' }>
 /**
  * Writes the source of code that reads the wanted fields of an Avro value into columns and skips the rest.
  * Further variables: N, A, L the columns (numbers, textAt, textBytes), V a view of B, v a number, lo/mid/hi a varint in
- * groups of 28 bits, w where formatted text goes, C constant texts, H helpers.
+ * groups of 28 bits, w where formatted text goes, C constant texts and fields, H helpers.
  */
-export class AvroColumnEmitter extends AvroSkipEmitter {
+export class AvroColumnEmitter extends AvroContainerEmitter {
   readonly #fields: readonly FieldSpec[]
-  readonly #constants: Uint8Array[] = []
+  readonly #constants: (Uint8Array | FieldSpec)[] = []
   #textBytesMax = 0
 
   constructor(fields: readonly FieldSpec[]) {
@@ -28,7 +28,7 @@ export class AvroColumnEmitter extends AvroSkipEmitter {
     this.#fields = fields
   }
 
-  finish(): { source: string; constants: readonly Uint8Array[]; textBytesMax: number } {
+  finish(): { source: string; constants: readonly (Uint8Array | FieldSpec)[]; textBytesMax: number } {
     this.flush()
     const source = `'use strict'
 ${this.functionSources()}
@@ -43,22 +43,34 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
   emitRoot(type: AvroType, node: PathNode): void {
     const refusal = this.#refusal(type, node)
     if (refusal !== undefined) throw new Error(refusal)
-    this.#emitValue(type, node)
+    this.emitChild(type, node)
   }
 
   /** What a branch of a union cannot give is a fault of the records that use it, not of the schema. */
-  #emitValue(type: AvroType, node: PathNode): void {
+  protected emitChild(type: AvroType, node: PathNode): void {
     if (type.kind === 'null') return this.#emitNull(node)
-    if (type.kind === 'union') return this.emitUnion(type.branches, (branch) => this.#emitValue(branch, node))
-    const isRecord = type.kind === 'record'
-    const unfit = isRecord ? node.fields[0] : (fieldsBelow(node).find((index) => !node.fields.includes(index)) ?? this.#unfit(type, node))
+    if (type.kind === 'union') return this.emitUnion(type.branches, (branch) => this.emitChild(branch, node))
+    const unfit = this.#unfit(type, node)
     if (unfit !== undefined) this.emit(`return ${packFault(Fault.wrongType, unfit)}`)
-    else if (isRecord) this.#emitRecord(type, node)
+    else if (type.kind === 'record') this.#emitRecord(type, node)
+    else if (type.kind === 'array') this.emitArray(type.items, node)
+    else if (type.kind === 'map') this.emitMap(type.items, node)
     else this.#emitScalar(type, node)
   }
 
-  #unfit(type: AvroType, node: PathNode): number | undefined {
+  /** The first field that no value of a type can fill. */
+  #unfit(type: Exclude<AvroType, { kind: 'union' | 'null' }>, node: PathNode): number | undefined {
+    const child = node.children.find((candidate) => !stepsInto(type, candidate))
+    if (child) return this.firstField(child)
     return node.fields.find((index) => !accepts(this.#fields[index]!, type))
+  }
+
+  protected firstField(node: PathNode): number {
+    return fieldsBelow(node)[0]!
+  }
+
+  protected constant(value: Uint8Array | FieldSpec): string {
+    return `C[${this.#constants.push(value) - 1}]`
   }
 
   /** Why no value of a type can fill the fields of a node; undefined when some can. */
@@ -70,12 +82,18 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
     if (type.kind === 'null') return undefined
     for (const index of node.fields) {
       const field = this.#fields[index]!
-      if (type.kind === 'record' || !accepts(field, type)) return fieldRefusal(field, `cannot be read from ${nameOfType(type)}`)
+      if (!accepts(field, type)) return fieldRefusal(field, `cannot be read from ${nameOfType(type)}`)
     }
-    const first = node.children[0]
-    if (first === undefined) return undefined
-    if (type.kind !== 'record') return fieldRefusal(this.#fields[fieldsBelow(first)[0]!]!, `${node.path} is ${nameOfType(type)}, not a record`)
     for (const child of node.children) {
+      if (!stepsInto(type, child)) {
+        const wanted = child.index === undefined ? 'a record' : 'an array'
+        return fieldRefusal(this.#fields[this.firstField(child)]!, `${node.path === '' ? 'the value' : node.path} is ${nameOfType(type)}, not ${wanted}`)
+      }
+      if (type.kind === 'array' || type.kind === 'map') {
+        const why = this.#refusal(type.items, child)
+        if (why !== undefined) return why
+      }
+      if (type.kind !== 'record') continue
       const field = fieldOf(type, child)
       const why = field ? this.#refusal(field.type, child) : this.#absence(child)
       if (why !== undefined) return why
@@ -94,10 +112,10 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
   #emitRecord(type: RecordType, node: PathNode): void {
     for (const field of type.fields) {
       const child = node.children.find((candidate) => fieldOf(type, candidate) === field)
-      if (child) this.#emitValue(field.type, child)
+      if (child) this.emitChild(field.type, child)
       else this.emitSkip(field.type)
     }
-    for (const child of node.children) if (!fieldOf(type, child)) this.#emitStandIns(child)
+    for (const child of node.children) if (!fieldOf(type, child)) this.emitStandIns(child)
   }
 
   #emitNull(node: PathNode): void {
@@ -111,7 +129,7 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
     this.emit(isText(this.#fields[index]!) ? `A[${index}][row]=0;L[${index}][row]=-1` : `N[${index}][row]=NaN`)
   }
 
-  #emitStandIns(node: PathNode): void {
+  protected emitStandIns(node: PathNode): void {
     for (const index of fieldsBelow(node)) {
       const standIn = standInFor(node, this.#fields[index]!)
       if (standIn.kind === 'missing') this.emit(`return ${packFault(Fault.missingField, index)}`)
@@ -119,7 +137,7 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
       else if (typeof standIn.value === 'number') this.emit(`N[${index}][row]=${literal(standIn.value)}`)
       else {
         const text = Buffer.from(standIn.value)
-        this.#emitFormatted(index, `H.copyText(B,C[${this.#constants.push(text) - 1}],w)`, text.length)
+        this.#emitFormatted(index, `H.copyText(B,${this.constant(text)},w)`, text.length)
       }
     }
   }
@@ -225,8 +243,12 @@ return p===end?0:p>end?${Fault.truncated}:${Fault.trailingBytes}}`
   /** bytes, fixed and strings of n bytes at p. */
   #emitBytes(index: number, type: Source): void {
     const field = this.#fields[index]!
+    if (type.kind === 'string' && !isText(field) && field.type !== 'iso8601') {
+      this.emit(`m=H.decimalTextValue(B,p,p+n,${this.constant(field)});N[${index}][row]=H.value;if(m!==0)return m|${packFault(0, index)}`)
+      return this.#emitBounds(index)
+    }
     if (field.type === 'iso8601') {
-      this.emit(`m=H.isoTimeMs(B,p,p+n);if(m!==m)return ${packFault(Fault.badTime, index)}`)
+      this.emit(`m=H.isoTimeMs(B,p,p+n,${zoneMinutesOf(field)});if(m!==m)return ${packFault(Fault.badTime, index)}`)
       return this.#emitTime(index, 'm')
     }
     const logical = 'logical' in type ? type.logical : undefined
@@ -272,6 +294,7 @@ function accepts(field: FieldSpec, type: AvroType): boolean {
   if (isText(field)) return kind === 'string' || kind === 'enum' || kind === 'int' || kind === 'long' || kind === 'bytes' || kind === 'fixed'
   if (field.type === 'boolean') return kind === 'boolean'
   if (field.type === 'iso8601') return kind === 'string'
+  if (kind === 'string') return field.from === 'text'
   if (kind === 'int' || kind === 'long' || kind === 'float' || kind === 'double') return true
   return isDecimal && !isTime(field)
 }

@@ -43,6 +43,6 @@ export function compileAvroDecoder(writer: AvroType, fields: readonly FieldSpec[
   emitter.emitRoot(writer, tree)
   const { source, constants, textBytesMax } = emitter.finish()
   // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the point of this file; see above for what the code holds
-  const make = new Function('H', 'C', source) as (helpers: typeof decoderHelpers, constants: readonly Uint8Array[]) => RowDecoder
+  const make = new Function('H', 'C', source) as (helpers: typeof decoderHelpers, constants: readonly (Uint8Array | FieldSpec)[]) => RowDecoder
   return { decode: make(decoderHelpers, constants), textBytesMax }
 }

@@ -1,5 +1,7 @@
 import { bigFromBytes, bigFromVarint, decimalText, exact, scaleDecimal, scaleDouble, writeAscii, writeIntegerText } from './exact-number.js'
 import { decimalBytesMax, Fault } from './decode-fault.js'
+import { readDecimalText } from './decimal-text.js'
+import type { FieldSpec } from './field-spec.js'
 import { parseIsoTimeMs } from './iso-time.js'
 import { isUtf8 } from './utf8.js'
 
@@ -82,6 +84,20 @@ export const decoderHelpers = {
     if (length > decimalBytesMax) return Fault.malformed
     decoderHelpers.value = writeAscii(bytes, to, decimalText(bigFromBytes(bytes, at, length), scale))
     return Fault.none
+  },
+
+  /** A number that is written as text, as a field's column value into `value`. Returns a fault code. */
+  decimalTextValue(bytes: Uint8Array, at: number, end: number, field: FieldSpec): number {
+    const fault = readDecimalText(bytes, at, end, field)
+    decoderHelpers.value = exact.value
+    return fault
+  },
+
+  /** Whether the n bytes at `at` are this text. */
+  isText(bytes: Uint8Array, at: number, n: number, text: Uint8Array): boolean {
+    if (n !== text.length) return false
+    for (let i = 0; i < n; i++) if (bytes[at + i] !== text[i]) return false
+    return true
   },
 
   /** Bytes as lower-case hex digits at `to`, with the hyphens of a UUID where wanted; returns the length. */

@@ -152,7 +152,7 @@ export class AvroSkipEmitter {
 }
 
 /** Whether values of a type have no bytes: a block of them may claim any count. */
-function isZeroSize(type: AvroType, visiting: Set<AvroType>): boolean {
+export function isZeroSize(type: AvroType, visiting: Set<AvroType>): boolean {
   if (type.kind === 'null') return true
   if (type.kind === 'fixed') return type.size === 0
   if (type.kind !== 'record') return false

@@ -27,6 +27,8 @@ export const Fault = {
   notJson: 21,
   tooDeep: 22,
   duplicateField: 23,
+  notNumber: 24,
+  tooMany: 25,
 } as const
 
 export type FaultName = keyof typeof Fault
@@ -73,6 +75,8 @@ export const faultCatalogue: Readonly<Record<FaultName, FaultEntry>> = {
   notJson: undecodable('the value is not JSON'),
   tooDeep: undecodable('the value is nested too deeply'),
   duplicateField: invalid('appears twice'),
+  notNumber: invalid('is text that is not a decimal number'),
+  tooMany: invalid('has more than one item, and the path says [only]'),
 }
 
 export const faultNames = Object.keys(Fault) as FaultName[]

@@ -10,10 +10,12 @@ export function daysFromCivil(year: number, month: number, day: number): number 
 
 /**
  * Ms since 1970 of `YYYY-MM-DDTHH:MM:SS[.fraction](Z|+HH:MM|+HHMM|-HH:MM)` in bytes [at, end); a space may stand for the T.
- * Finer fractions are cut to ms. NaN when it is anything else: a time without a zone names no moment.
+ * Finer fractions are cut to ms. NaN when it is anything else: a time without a zone names no moment, unless the contract
+ * says the zone: `zoneDefault` minutes east of UTC; a date alone is then its first moment.
  */
-export function parseIsoTimeMs(bytes: Uint8Array, at: number, end: number): number {
-  if (end - at < 20) return NaN
+export function parseIsoTimeMs(bytes: Uint8Array, at: number, end: number, zoneDefault = NaN): number {
+  if (end - at === 10) return dateMs(bytes, at) - zoneDefault * 60_000
+  if (end - at < 19) return NaN
   const year = digits(bytes, at, 4)
   const month = digits(bytes, at + 5, 2)
   const day = digits(bytes, at + 8, 2)
@@ -36,9 +38,17 @@ export function parseIsoTimeMs(bytes: Uint8Array, at: number, end: number): numb
     }
     if (at === first) return NaN
   }
-  const offsetMinutes = zoneMinutes(bytes, at, end)
+  const offsetMinutes = at === end ? zoneDefault : zoneMinutes(bytes, at, end)
   const dayMs = daysFromCivil(year, month, day) * 86_400_000
   return dayMs + hour * 3_600_000 + minute * 60_000 + second * 1000 + fractionMs - offsetMinutes * 60_000
+}
+
+function dateMs(bytes: Uint8Array, at: number): number {
+  const year = digits(bytes, at, 4)
+  const month = digits(bytes, at + 5, 2)
+  const day = digits(bytes, at + 8, 2)
+  if (bytes[at + 4] !== 0x2d || bytes[at + 7] !== 0x2d || !(month >= 1 && month <= 12 && day >= 1 && day <= daysInMonth(year, month))) return NaN
+  return daysFromCivil(year, month, day) * 86_400_000
 }
 
 function zoneMinutes(bytes: Uint8Array, at: number, end: number): number {

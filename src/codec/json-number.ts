@@ -1,12 +1,12 @@
 import { Fault } from './decode-fault.js'
 import { exact, powersOfTen, scaleBig } from './exact-number.js'
-import type { JsonScanner } from './json-scanner.js'
+import type { ScannedNumber } from './decimal-text.js'
 
 /**
  * The scanner's number times 10^scale into `exact.value`. `exact.fault` says integerUnsafe, or inexact: then the value is
  * the next integer below.
  */
-export function jsonInteger(scanner: JsonScanner, scale: number): void {
+export function jsonInteger(scanner: ScannedNumber, scale: number): void {
   const shift = scanner.exponent + scale
   exact.fault = Fault.none
   if (!scanner.long && shift === 0) {
@@ -34,7 +34,7 @@ export function jsonInteger(scanner: JsonScanner, scale: number): void {
 }
 
 /** The scanner's number as the nearest double into `exact.value`; infinite when it is beyond all of them. */
-export function jsonNumber(scanner: JsonScanner): void {
+export function jsonNumber(scanner: ScannedNumber): void {
   const { mantissa, exponent, negative } = scanner
   exact.fault = Fault.none
   // Both factors are exact, so the one operation rounds correctly. Source: Clinger 1990, "fast path".
@@ -45,14 +45,14 @@ export function jsonNumber(scanner: JsonScanner): void {
 }
 
 /** The scanner's number of units of 10^scale ms in whole ms into `exact.value`; what is finer is cut off (downwards). NaN beyond 2^53. */
-export function jsonTimeMs(scanner: JsonScanner, scale: number): void {
+export function jsonTimeMs(scanner: ScannedNumber, scale: number): void {
   jsonInteger(scanner, scale)
   if (exact.fault === Fault.integerUnsafe) exact.value = NaN
   exact.fault = Fault.none
 }
 
 /** The rare long way: numbers with many digits or far exponents. */
-function fromText(scanner: JsonScanner, scale: number): void {
+function fromText(scanner: ScannedNumber, scale: number): void {
   exact.value = 0
   const match = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(textOf(scanner))
   const fraction = match?.[2] ?? ''
@@ -71,7 +71,7 @@ function fromText(scanner: JsonScanner, scale: number): void {
   }
 }
 
-function textOf(scanner: JsonScanner): string {
+function textOf(scanner: ScannedNumber): string {
   const { bytes, textAt, textEnd } = scanner
   return Buffer.from(bytes.buffer, bytes.byteOffset + textAt, textEnd - textAt).toString('latin1')
 }

@@ -2,9 +2,10 @@ import type { Arena } from '../base/arena.js'
 import { declaredStandIn } from './avro-default.js'
 import { eventTimeMsMax, eventTimeMsMin, Fault, nestingDepthMax, packFault } from './decode-fault.js'
 import type { EventColumns } from './event-columns.js'
+import { exponentOf, readDecimalText } from './decimal-text.js'
 import { exact } from './exact-number.js'
 import { buildPathTree, type PathNode } from './field-paths.js'
-import type { FieldSpec, FieldType } from './field-spec.js'
+import { zoneMinutesOf, type FieldSpec, type FieldType } from './field-spec.js'
 import { parseIsoTimeMs } from './iso-time.js'
 import { jsonInteger, jsonNumber, jsonTimeMs } from './json-number.js'
 import { JsonScanner } from './json-scanner.js'
@@ -15,7 +16,14 @@ interface JsonNode {
   /** JSON writes the name as it is, without escapes. */
   readonly plain: boolean
   readonly fields: readonly number[]
+  /** Steps by name. */
   readonly children: readonly JsonNode[]
+  /** Steps into an array. */
+  readonly items: readonly JsonNode[]
+  readonly index: number
+  readonly only: boolean
+  /** What its value begins with: 0 a scalar, the byte of { or [, -1 what no value begins with (its paths contradict each other). */
+  readonly opens: number
   readonly first: number
   seen: number
 }
@@ -23,15 +31,15 @@ interface JsonNode {
 /** Field types as small integers: the hot path compares no strings. */
 const Kind = { text: 0, integer: 1, number: 2, boolean: 3, isoTime: 4, unitTime: 5 } as const
 
-const kindOf: Record<FieldType, { readonly kind: number; readonly exponent: number }> = {
-  text: { kind: Kind.text, exponent: 0 },
-  integer: { kind: Kind.integer, exponent: 0 },
-  number: { kind: Kind.number, exponent: 0 },
-  boolean: { kind: Kind.boolean, exponent: 0 },
-  iso8601: { kind: Kind.isoTime, exponent: 0 },
-  'timestamp-millis': { kind: Kind.unitTime, exponent: 0 },
-  'timestamp-micros': { kind: Kind.unitTime, exponent: -3 },
-  'timestamp-seconds': { kind: Kind.unitTime, exponent: 3 },
+const kindOf: Record<FieldType, number> = {
+  text: Kind.text,
+  integer: Kind.integer,
+  number: Kind.number,
+  boolean: Kind.boolean,
+  iso8601: Kind.isoTime,
+  'timestamp-millis': Kind.unitTime,
+  'timestamp-micros': Kind.unitTime,
+  'timestamp-seconds': Kind.unitTime,
 }
 
 /**
@@ -42,6 +50,7 @@ const kindOf: Record<FieldType, { readonly kind: number; readonly exponent: numb
 export class JsonRowDecoder {
   /** Bytes that a row's defaults may append to the arena; text itself is never longer than its JSON. */
   readonly textBytesMax: number
+  readonly #fields: readonly FieldSpec[]
   readonly #kind: Uint8Array
   /** Powers of ten from the written number to the column's: the scale of integers, ms of a time unit. */
   readonly #exponent: Int8Array
@@ -49,6 +58,8 @@ export class JsonRowDecoder {
   readonly #min: Float64Array
   readonly #max: Float64Array
   readonly #optional: Uint8Array
+  /** Minutes east of UTC of times that name no zone; NaN: they are refused. */
+  readonly #zone: Float64Array
   readonly #root: JsonNode
   readonly #scanner = new JsonScanner()
   /** Number of the row in which a field got its value; rows are numbered over the decoder's life. */
@@ -60,8 +71,10 @@ export class JsonRowDecoder {
   #arena!: Arena
 
   constructor(fields: readonly FieldSpec[]) {
-    this.#kind = Uint8Array.from(fields, ({ type }) => kindOf[type].kind)
-    this.#exponent = Int8Array.from(fields, ({ type, scale }) => scale ?? kindOf[type].exponent)
+    this.#fields = fields
+    this.#kind = Uint8Array.from(fields, ({ type }) => kindOf[type])
+    this.#exponent = Int8Array.from(fields, exponentOf)
+    this.#zone = Float64Array.from(fields, zoneMinutesOf)
     this.#min = Float64Array.from(fields, ({ min }) => min ?? -Infinity)
     this.#max = Float64Array.from(fields, ({ max }) => max ?? Infinity)
     this.#optional = Uint8Array.from(fields, ({ optional }) => Number(optional === true))
@@ -96,9 +109,9 @@ export class JsonRowDecoder {
   #value(node: JsonNode, depth: number): number {
     const scanner = this.#scanner
     const first = scanner.peek()
-    if (first === 0x7b && node.children.length > 0 && node.fields.length === 0) return this.#object(node, depth)
     if (first === 0x6e) return scanner.scanWord() || this.#null(node)
-    if (node.children.length > 0 || first === 0x7b || first === 0x5b) return this.#skip(depth) || packFault(Fault.wrongType, node.first)
+    if (first === node.opens) return first === 0x7b ? this.#object(node, depth) : this.#array(node, depth)
+    if (node.opens !== 0 || first === 0x7b || first === 0x5b) return this.#skip(depth) || packFault(Fault.wrongType, node.first)
     if (first === 0x22) return this.#string(node)
     if (first === 0x74 || first === 0x66) return this.#boolean(node, first === 0x74)
     return scanner.scanNumber() || this.#number(node)
@@ -189,13 +202,22 @@ export class JsonRowDecoder {
         this.#events.textAt[index]![this.#row] = at
         this.#events.textBytes[index]![this.#row] = size
       } else if (kind === Kind.isoTime) {
-        exact.value = parseIsoTimeMs(scanner.bytes, at, at + size)
+        exact.value = parseIsoTimeMs(scanner.bytes, at, at + size, this.#zone[index]!)
         if (exact.value !== exact.value) return packFault(Fault.badTime, index)
         const fault = this.#setTime(index)
+        if (fault !== 0) return fault
+      } else if (this.#fields[index]!.from === 'text') {
+        const fault = this.#numberText(index, at, at + size)
         if (fault !== 0) return fault
       } else return packFault(Fault.wrongType, index)
     }
     return Fault.none
+  }
+
+  #numberText(index: number, at: number, end: number): number {
+    const fault = readDecimalText(this.#scanner.bytes, at, end, this.#fields[index]!)
+    if (fault === Fault.timeOutOfRange) return this.#setTime(index)
+    return fault === 0 ? this.#setNumber(index) : packFault(fault, index)
   }
 
   #number(node: JsonNode): number {
@@ -241,7 +263,7 @@ export class JsonRowDecoder {
       this.#filled[index] = this.#stamp
       this.#setNull(index)
     }
-    for (const child of node.children) {
+    for (const child of [...node.children, ...node.items]) {
       const fault = this.#null(child)
       if (fault !== 0) return fault
     }
@@ -289,12 +311,13 @@ export class JsonRowDecoder {
     const first = scanner.peek()
     if (first === 0x22) return scanner.scanString()
     if (first === 0x7b) return this.#object(noNode, depth)
-    if (first === 0x5b) return this.#array(depth)
+    if (first === 0x5b) return this.#array(noNode, depth)
     if (first === 0x74 || first === 0x66 || first === 0x6e) return scanner.scanWord()
     return scanner.scanNumber()
   }
 
-  #array(depth: number): number {
+  /** An array, with the items that are wanted. */
+  #array(node: JsonNode, depth: number): number {
     const scanner = this.#scanner
     if (depth >= nestingDepthMax) return Fault.tooDeep
     scanner.at++
@@ -302,8 +325,8 @@ export class JsonRowDecoder {
       scanner.at++
       return Fault.none
     }
-    for (;;) {
-      const fault = this.#skip(depth + 1)
+    for (let place = 0; ; place++) {
+      const fault = this.#item(node, place, depth + 1)
       if (fault !== 0) return fault
       const next = scanner.peek()
       if (next !== 0x2c && next !== 0x5d) return Fault.notJson
@@ -311,13 +334,25 @@ export class JsonRowDecoder {
       if (next === 0x5d) return Fault.none
     }
   }
+
+  #item(node: JsonNode, place: number, depth: number): number {
+    let wanted: JsonNode | undefined
+    for (const item of node.items) {
+      if (place > 0 && item.only) return packFault(Fault.tooMany, item.first)
+      if (item.index === place) wanted = item
+    }
+    return wanted ? this.#value(wanted, depth) : this.#skip(depth)
+  }
 }
 
-const noNode: JsonNode = { name: new Uint8Array(0), plain: false, fields: [], children: [], first: -1, seen: 0 }
+const noNode: JsonNode = { name: new Uint8Array(0), plain: false, fields: [], children: [], items: [], index: -1, only: false, opens: 0, first: -1, seen: 0 }
 
 function toJsonNode(node: PathNode): JsonNode {
-  const children = node.children.map(toJsonNode)
-  const first = node.fields[0] ?? children[0]?.first ?? -1
+  const children = node.children.filter(({ index }) => index === undefined).map(toJsonNode)
+  const items = node.children.filter(({ index }) => index !== undefined).map(toJsonNode)
+  const first = node.fields[0] ?? children[0]?.first ?? items[0]?.first ?? -1
+  const kinds = [node.fields, children, items].filter(({ length }) => length > 0).length
+  const opens = kinds > 1 ? -1 : children.length > 0 ? 0x7b : items.length > 0 ? 0x5b : 0
   const plain = JSON.stringify(node.name) === `"${node.name}"`
-  return { name: Buffer.from(node.name), plain, fields: node.fields, children, first, seen: 0 }
+  return { name: Buffer.from(node.name), plain, fields: node.fields, children, items, index: node.index ?? -1, only: node.only === true, opens, first, seen: 0 }
 }

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import avro from 'avsc'
 import fc from 'fast-check'
 import { exact, scaleBig, scaleDecimal } from '../../src/codec/exact-number.js'
+import { parsePath } from '../../src/codec/field-paths.js'
 import type { FieldSpec, FieldType } from '../../src/codec/field-spec.js'
 import { decodeAll, decodeJson, withPrefix, type Cell, type DecodedRow } from './decode-fixture.js'
 import { avscType } from './random-avro.js'
@@ -146,7 +148,7 @@ test('names in a schema never become code', async () => {
     fields: [{ name: evil, type: { type: 'enum', name: `E${evil}`, symbols: [`'${evil}`, '`${evil}'] } }, { name: 'x', type: 'string' }],
   }
   const fields: FieldSpec[] = [
-    { name: evil, path: evil, type: 'text' },
+    { name: evil, path: `[${JSON.stringify(evil)}]`, type: 'text' },
     { name: 'x', path: 'x', type: 'text' },
     { name: 'd', path: 'd', type: 'text', default: `"${evil}` },
   ]
@@ -232,4 +234,81 @@ test('JSON names are found in any order and with escapes, and never taken from b
     rows.map(({ fault, cells }) => cells ?? fault),
     [{ a: 1, c: 2 }, { a: 1, c: 2 }, 'notJson'],
   )
+})
+
+const legs = {
+  type: 'record',
+  name: 'Order',
+  fields: [
+    { name: 'legs', type: { type: 'array', items: { type: 'record', name: 'Leg', fields: [{ name: 'note', type: 'string' }, { name: 'amount', type: 'string' }] } } },
+    { name: 'tags', type: { type: 'map', values: ['null', 'string', 'long'] } },
+    { name: 'at', type: 'string' },
+  ],
+}
+const legFields: FieldSpec[] = [
+  { name: 'second', path: 'legs[1].amount', type: 'integer', scale: 2, from: 'text', optional: true },
+  { name: 'first', path: 'legs[0].amount', type: 'number', from: 'text' },
+  { name: 'channel', path: 'tags.channel', type: 'text', default: 'none' },
+  { name: 'dotted', path: 'tags["a.b"]', type: 'text', optional: true },
+  { name: 'at', path: 'at', type: 'iso8601', zone: '+02:00' },
+]
+const order = (amounts: string[], tags: Record<string, unknown>, at = '2024-05-02T09:14:03'): object => ({ legs: amounts.map((amount) => ({ note: 'n', amount })), tags, at })
+
+test('paths lead into arrays and maps, numbers may be text and times may name no zone, in Avro and JSON alike', async () => {
+  const type = avro.Type.forSchema(legs as avro.Schema, { wrapUnions: 'always' })
+  const atMs = Date.UTC(2024, 4, 2, 7, 14, 3)
+  const cases: [object, object | string][] = [
+    [order(['1.5', '12.34', '9'], { channel: { string: 'web' }, 'a.b': { long: 7 } }), { second: 1234, first: 1.5, channel: 'web', dotted: '7', at: atMs }],
+    [order(['+00012.50'], {}), { second: null, first: 12.5, channel: 'none', dotted: null, at: atMs }],
+    [order(['1', '-0.07'], { other: null }, '2024-05-02'), { second: -7, first: 1, channel: 'none', dotted: null, at: Date.UTC(2024, 4, 1, 22) }],
+    [order(['1'], {}, '2024-05-02T09:14:03Z'), { second: null, first: 1, channel: 'none', dotted: null, at: Date.UTC(2024, 4, 2, 9, 14, 3) }],
+    [order([], {}), 'missingField'],
+    [order(['1', '12.345'], {}), 'inexact'],
+    [order(['1,5'], {}), 'notNumber'],
+    [order(['1e5'], {}), 'notNumber'],
+    [order(['1.'], {}), 'notNumber'],
+    [order([''], {}), 'notNumber'],
+    [order(['1', '90071992547409.92'], {}), 'integerUnsafe'],
+    [order(['1'], { channel: null }), 'nullField'],
+  ]
+  const unwrap = (_: string, value: unknown): unknown => {
+    const only = typeof value === 'object' && value !== null && Object.keys(value).length === 1 ? Object.keys(value)[0] : undefined
+    return only === 'string' || only === 'long' ? (value as Record<string, unknown>)[only] : value
+  }
+  const fromAvro = await decodeAll(legFields, cases.map(([value]) => withPrefix(1, type.toBuffer(value))), { schemas: new Map([[1, legs]]) })
+  const fromJson = await decodeJson(legFields, cases.map(([value]) => JSON.stringify(value, unwrap)))
+  cases.forEach(([, expected], row) => {
+    const got = (rows: typeof fromAvro): unknown => rows[row]!.cells ?? rows[row]!.fault
+    assert.deepEqual(got(fromAvro), expected, `Avro, row ${row}: ${fromAvro[row]!.message}`)
+    assert.deepEqual(got(fromJson), expected, `JSON, row ${row}: ${fromJson[row]!.message}`)
+  })
+})
+
+test('a path with [only] takes an array of one item and refuses longer ones by name', async () => {
+  const fields: FieldSpec[] = [{ name: 'amount', path: 'legs[only].amount', type: 'text' }, { name: 'note', path: 'legs[0].note', type: 'text' }]
+  const type = avro.Type.forSchema(legs as avro.Schema)
+  const values = [order(['5'], {}), order(['5', '6'], {})]
+  const fromAvro = await decodeAll(fields, values.map((value) => withPrefix(1, type.toBuffer(value))), { schemas: new Map([[1, legs]]) })
+  for (const rows of [fromAvro, await decodeJson(fields, values.map((value) => JSON.stringify(value)))]) {
+    assert.deepEqual(rows[0]!.cells, { amount: '5', note: 'n' })
+    assert.equal(rows[1]!.message, 'field amount (legs[only].amount): has more than one item, and the path says [only]')
+  }
+})
+
+test('items are found in blocks with sizes, in later blocks, and a key that stands twice is a fault', async () => {
+  const schema = { type: 'record', name: 'R', fields: [{ name: 'a', type: { type: 'array', items: 'int' } }, { name: 'm', type: { type: 'map', values: 'int' } }] }
+  const fields: FieldSpec[] = [{ name: 'third', path: 'a[2]', type: 'integer' }, { name: 'x', path: 'm.x', type: 'integer', default: -1 }]
+  const rows = await decodeAll(
+    fields,
+    // a: a block of -2 items (2 bytes), a block of 1; m: empty, one sized block with x, x twice.
+    [[3, 4, 2, 4, 2, 6, 0, 0], [3, 4, 2, 4, 2, 6, 0, 1, 6, 2, 0x78, 8, 0], [6, 2, 4, 6, 0, 4, 2, 0x78, 8, 2, 0x78, 8, 0]].map((bytes) => withPrefix(1, Buffer.from(bytes))),
+    { schemas: new Map([[1, schema]]) },
+  )
+  assert.deepEqual(rows.map(({ cells, fault }) => cells ?? fault), [{ third: 3, x: -1 }, { third: 3, x: 4 }, 'duplicateField'])
+})
+
+test('a path says what it means', () => {
+  assert.deepEqual(parsePath('a.b[12].c'), [{ name: 'a' }, { name: 'b' }, { name: '[12]', index: 12 }, { name: 'c' }])
+  assert.deepEqual(parsePath('a["x.y"][only]'), [{ name: 'a' }, { name: 'x.y' }, { name: '[only]', index: 0, only: true }])
+  for (const wrong of ['', '.', 'a.', '.a', 'a..b', '[0]', 'a[', 'a[-1]', 'a[1000]', 'a[x]', 'a[0]b', 'a.[0]']) assert.equal(parsePath(wrong), undefined, wrong)
 })

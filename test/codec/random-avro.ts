@@ -1,5 +1,6 @@
 import avro from 'avsc'
 import type { Prng } from '../../src/base/prng.js'
+import { parsePath } from '../../src/codec/field-paths.js'
 import type { FieldSpec, FieldType } from '../../src/codec/field-spec.js'
 import type { Cell } from './decode-fixture.js'
 
@@ -11,6 +12,8 @@ export interface RandomType {
   readonly branch: string
   readonly fields?: readonly { readonly name: string; readonly type: RandomType }[]
   readonly branches?: readonly RandomType[]
+  /** Of an array or a map. */
+  readonly items?: RandomType
   readonly make: () => unknown
 }
 
@@ -74,12 +77,12 @@ function typeOfKind(kind: string, prng: Prng, depth: number, names: { count: num
     case 'array': {
       const items = randomType(prng, depth - 1, names)
       const make = (): unknown => Array.from({ length: prng.below(4) }, () => items.make())
-      return { schema: { type: 'array', items: items.schema }, kind, branch: 'array', make }
+      return { schema: { type: 'array', items: items.schema }, kind, branch: 'array', items, make }
     }
     case 'map': {
       const values = randomType(prng, depth - 1, names)
       const make = (): unknown => Object.fromEntries(Array.from({ length: prng.below(4) }, (_, i) => [`key${i}`, values.make()]))
-      return { schema: { type: 'map', values: values.schema }, kind, branch: 'map', make }
+      return { schema: { type: 'map', values: values.schema }, kind, branch: 'map', items: values, make }
     }
     case 'union': {
       const branches: RandomType[] = prng.below(4) > 0 ? [typeOfKind('null', prng, 0, names)] : []
@@ -125,14 +128,18 @@ const takes: Record<string, readonly FieldType[]> = {
   fixed: ['text'],
 }
 
-/** Fields that can be read from a type: leaves of records, also of records within unions. */
+/** Fields that can be read from a type: leaves of records, of items of arrays and of entries of maps, also within unions. */
 export function randomFields(type: RandomType, prng: Prng): FieldSpec[] {
   const fields: FieldSpec[] = []
   const walk = (inner: RandomType, path: string): void => {
     const branches = inner.branches ?? [inner]
     const records = branches.filter(({ kind }) => kind === 'record')
     const scalars = branches.filter(({ kind }) => takes[kind] !== undefined)
-    if (records[0] && prng.below(10) > 0) for (const field of records[0].fields!) walk(field.type, path === '' ? field.name : `${path}.${field.name}`)
+    const container = branches.find(({ items }) => items !== undefined)
+    if (container && path !== '' && prng.below(3) > 0) {
+      const steps = container.kind === 'array' ? ['[0]', '[1]', '[only]'] : ['.key0', '["key2"]']
+      for (const step of steps) if (prng.below(2) === 0) walk(container.items!, path + step)
+    } else if (records[0] && prng.below(10) > 0) for (const field of records[0].fields!) walk(field.type, path === '' ? field.name : `${path}.${field.name}`)
     else if (scalars[0] && path !== '' && prng.below(3) > 0) {
       const types = takes[scalars[0].kind]!
       fields.push({ name: `c${fields.length}`, path, type: types[prng.below(types.length)]!, optional: prng.below(4) > 0 })
@@ -143,7 +150,7 @@ export function randomFields(type: RandomType, prng: Prng): FieldSpec[] {
 }
 
 /** What a field must read from a value, worked out from the value as avsc takes it; 'fault' where it must be refused. */
-export function expectedCell(type: RandomType, value: unknown, field: FieldSpec, steps = field.path.split('.')): Cell | 'fault' {
+export function expectedCell(type: RandomType, value: unknown, field: FieldSpec, steps = parsePath(field.path)!): Cell | 'fault' {
   if (type.branches) {
     if (value === null) return field.optional ? null : 'fault'
     const [branch, inner] = Object.entries(value as Record<string, unknown>)[0]!
@@ -152,10 +159,18 @@ export function expectedCell(type: RandomType, value: unknown, field: FieldSpec,
   if (type.kind === 'null') return field.optional ? null : 'fault'
   const step = steps[0]
   if (step !== undefined) {
-    const inner = type.fields?.find(({ name }) => name === step)
+    if (type.items) {
+      if ((type.kind === 'array') !== (step.index !== undefined)) return 'fault'
+      if (step.only && (value as unknown[]).length > 1) return 'fault'
+      const item = (value as Record<string | number, unknown>)[step.index ?? step.name]
+      if (item === undefined) return field.optional ? null : 'fault'
+      return expectedCell(type.items, item, field, steps.slice(1))
+    }
+    if (step.index !== undefined) return 'fault'
+    const inner = type.fields?.find(({ name }) => name === step.name)
     // A record of a union that lacks the field is as good as a writer that lacks it.
     if (!inner) return type.fields && field.optional ? null : 'fault'
-    return expectedCell(inner.type, (value as Record<string, unknown>)[step], field, steps.slice(1))
+    return expectedCell(inner.type, (value as Record<string, unknown>)[step.name], field, steps.slice(1))
   }
   if (!takes[type.kind]?.includes(field.type)) return 'fault'
   return scalarCell(type.kind, value, field.type)
