@@ -2,7 +2,8 @@ import { Tensor } from 'onnxruntime-node'
 import { systemClock } from '../src/base/clock.js'
 import { Prng } from '../src/base/prng.js'
 import { ModelStore, readModelFile } from '../src/inference/model-store.js'
-import { createSession, readGraph, withBatch, type Feeds } from '../src/inference/session.js'
+import { readGraph, withBatch } from '../src/inference/graph.js'
+import { createSession, type Feeds } from '../src/inference/session.js'
 import { modelsFolder } from '../src/topology/open-scorer.js'
 
 /**
@@ -15,7 +16,7 @@ export async function rawOnnxRowsPerSecond(reference: string, batch: number, sec
   const graph = readGraph(session, model.manifest)
   const prng = new Prng(1)
   const feeds: Feeds = {}
-  for (const input of [graph.features, ...graph.extras]) feeds[input.name] = filled(input.type, withBatch(input.shape, batch), prng)
+  for (const input of graph.inputs) feeds[input.name] = filled(input.type, withBatch(input.shape, batch), prng)
   for (const state of graph.states) feeds[state.input] = filled('float32', withBatch(state.shape, batch), prng)
   for (let warm = 0; warm < 20; warm++) await session.run(feeds)
   const startMs = systemClock.monotonicMs()

@@ -1,8 +1,9 @@
-import { Tensor, type InferenceSession } from 'onnxruntime-node'
+import type { InferenceSession, Tensor } from 'onnxruntime-node'
 import { Prng } from '../base/prng.js'
 import type { Manifest } from './manifest.js'
-import { withBatch, type Graph } from './graph.js'
+import { withBatch, type Graph, type GraphInput } from './graph.js'
 import type { Feeds } from './session.js'
+import { TensorPort } from './tensor-port.js'
 
 /** Rows whose outputs are compared. */
 const probeRows = 24
@@ -24,7 +25,7 @@ const sizes: readonly number[] = [
 export async function probeRowsMultiple(session: InferenceSession, graph: Graph, manifest: Manifest): Promise<number> {
   if (graph.fixedBatch !== null) return graph.fixedBatch
   const limit = manifest.limits.batchRowsMax
-  const rows = makeProbe(graph)
+  const rows = makeProbe(graph, manifest)
   for (const multiple of multiples) {
     if (multiple > limit) break
     const largest = Math.floor(limit / multiple) * multiple
@@ -36,26 +37,33 @@ export async function probeRowsMultiple(session: InferenceSession, graph: Graph,
 
 interface ProbeInput {
   readonly name: string
-  readonly what: string
   readonly type: Tensor.Type
   /** Shape of one row with the batch's place; its size without it. */
-  readonly shape: Graph['features']['shape']
+  readonly shape: GraphInput['shape']
   readonly outer: number
   readonly inner: number
   /** [probeRows][outer * inner] */
   readonly values: readonly Float32Array[]
 }
 
-function makeProbe(graph: Graph): ProbeInput[] {
+function makeProbe(graph: Graph, manifest: Manifest): ProbeInput[] {
   const prng = new Prng(probeSeed)
-  const states = graph.states.map((state) => ({ name: state.input, what: 'state', type: 'float32' as const, shape: state.shape }))
-  return [graph.features, ...graph.extras, ...states].map(({ name, what, type, shape }) => {
+  const states = graph.states.map(({ input, type, shape }) => ({ name: input, what: 'state', type, shape, columns: null }))
+  return [...graph.inputs, ...states].map(({ name, what, type, shape, columns }) => {
     const axis = shape.indexOf(null)
     const outer = shape.slice(0, axis).reduce<number>((product, size) => product * size!, 1)
     const inner = shape.slice(axis + 1).reduce<number>((product, size) => product * size!, 1)
-    const value = (): number => (what === 'features' ? 2 * prng.normal() : what === 'state' ? prng.normal() / 2 : 1)
+    const width = columns?.length ?? manifest.features.length
+    const value = (_: unknown, at: number): number => {
+      if (what === 'state') return prng.normal() / 2
+      if (what !== 'features' && what !== 'last-row') return what === 'padding-mask' ? 0 : 1
+      const feature = columns ? columns[at % width]! : at % width
+      const category = manifest.categories[manifest.features[feature]!]
+      if (category) return prng.below(8) === 0 ? category.unknown : category.first + prng.below(category.values.length)
+      return type === 'float32' || type === 'float16' ? 2 * prng.normal() : prng.below(2)
+    }
     const values = Array.from({ length: probeRows }, () => Float32Array.from({ length: outer * inner }, value))
-    return { name, what, type, shape, outer, inner, values }
+    return { name, type, shape, outer, inner, values }
   })
 }
 
@@ -83,11 +91,10 @@ function feedsOf(probe: ProbeInput[], batch: number, first: number): Feeds {
       const row = values[(first + b) % probeRows]!
       for (let o = 0; o < outer; o++) data.set(row.subarray(o * inner, (o + 1) * inner), (o * batch + b) * inner)
     }
-    const dims = withBatch(shape, batch)
-    if (type === 'int64') feeds[name] = new Tensor('int64', BigInt64Array.from(data, (value) => BigInt(value)), dims)
-    else if (type === 'int32') feeds[name] = new Tensor('int32', Int32Array.from(data), dims)
-    else if (type === 'bool') feeds[name] = new Tensor('bool', Uint8Array.from(data), dims)
-    else feeds[name] = new Tensor('float32', data, dims)
+    const port = new TensorPort(type, data.length)
+    port.floats.set(data)
+    port.load(data.length)
+    feeds[name] = port.tensor(data.length, withBatch(shape, batch))
   }
   return feeds
 }
@@ -96,9 +103,9 @@ function feedsOf(probe: ProbeInput[], batch: number, first: number): Feeds {
 function rowBits(outputs: InferenceSession.OnnxValueMapType, graph: Graph, b: number, batch: number): string {
   const parts: string[] = []
   const take = (name: string, outer: number): void => {
-    const data = outputs[name]!.data as Float32Array
-    const inner = data.length / batch / outer
-    for (let o = 0; o < outer; o++) parts.push(Buffer.from(data.buffer, data.byteOffset + (o * batch + b) * inner * 4, inner * 4).toString('latin1'))
+    const { buffer, byteOffset, byteLength } = outputs[name]!.data as Uint8Array
+    const inner = byteLength / batch / outer
+    for (let o = 0; o < outer; o++) parts.push(Buffer.from(buffer, byteOffset + (o * batch + b) * inner, inner).toString('latin1'))
   }
   take(graph.score.name, 1)
   for (const state of graph.states) take(state.output, state.outer)

@@ -4,10 +4,11 @@ import { messageOf } from '../base/errors.js'
 import { DenseRunner } from './dense-runner.js'
 import type { Frame } from './frame.js'
 import { FrameWalk, type HiddenGather, type WindowGather } from './frame-walk.js'
-import { hiddenFloatsOf } from './manifest.js'
+import { hiddenFloatsOf, modelDigest } from './manifest.js'
 import type { ModelRunner } from './model-runner.js'
 import { featureIndexes, type LoadedModel } from './model-store.js'
 import type { OpenModel } from './open-model.js'
+import { recodesOf, sameRecodes, type Categories } from './recodes.js'
 import { RecurrentRunner } from './recurrent-runner.js'
 import { featureMap } from './ring.js'
 import type { SequenceLayout, SequenceMemory } from './sequence-memory.js'
@@ -46,7 +47,7 @@ export interface ProcessHooks {
 /** The sequence layout of a stage and its models. */
 export function sequenceLayout(models: readonly { model: LoadedModel }[], features: number, window: number, chunkSlots: number): SequenceLayout {
   const recurrent = models.map(({ model }) => model.manifest).filter((manifest) => manifest.kind === 'recurrent')
-  const hidden = recurrent.map((manifest) => ({ identity: manifest.sha256, floats: hiddenFloatsOf(manifest) }))
+  const hidden = recurrent.map((manifest) => ({ identity: modelDigest(manifest), floats: hiddenFloatsOf(manifest) }))
   return { features, window, hidden, chunkSlots }
 }
 
@@ -57,9 +58,10 @@ export class FrameProcessor {
   readonly #memory: SequenceMemory
   readonly #clock: Clock
 
-  /** `features`: names of the stage's features, in the order of its rows. */
+  /** `features`: names of the stage's features, in the order of its rows; `categories`: which of them are categories. */
   constructor(
     memory: SequenceMemory, models: readonly { open: OpenModel; model: LoadedModel }[], features: readonly string[], rowsMax: number, clock: Clock,
+    categories: Categories = new Map(),
   ) {
     const windows: WindowGather[] = []
     const hidden: HiddenGather[] = []
@@ -68,16 +70,20 @@ export class FrameProcessor {
       const indexes = featureIndexes(model, features)
       const map = featureMap(indexes)
       const floats = indexes.length
-      if (manifest.kind === 'row') return { index, hidden: -1, runner: new DenseRunner(open, map, null) }
+      const recodes = recodesOf(model, categories)
+      if (manifest.kind === 'row') return { index, hidden: -1, runner: new DenseRunner(open, map, recodes, null) }
       if (manifest.kind === 'window') {
         const window = manifest.window!
         assert(window - 1 <= memory.layout.window, 'the ring holds a window model\'s rows')
-        let gather = windows.find((each) => each.window === window && each.features === floats && sameMap(each.map, map))
-        if (!gather) windows.push((gather = { window, features: floats, map, bits: new Int32Array(0), lengths: new Int32Array(rowsMax) }))
-        return { index, hidden: -1, runner: new DenseRunner(open, map, gather) }
+        const right = manifest.padding === 'right'
+        let gather = windows.find((each) => {
+          return each.window === window && each.features === floats && each.right === right && sameMap(each.map, map) && sameRecodes(each.recodes, recodes)
+        })
+        if (!gather) windows.push((gather = { window, features: floats, map, recodes, right, bits: new Int32Array(0), lengths: new Int32Array(rowsMax) }))
+        return { index, hidden: -1, runner: new DenseRunner(open, map, recodes, gather) }
       }
       const warm = { warmCount: 0, warmLengths: new Int32Array(rowsMax), warmBits: new Int32Array(0) }
-      const gather = { epoch: open.epoch, features: floats, map, source: new Int32Array(rowsMax), ...warm }
+      const gather = { epoch: open.epoch, features: floats, map, recodes, source: new Int32Array(rowsMax), ...warm }
       hidden.push(gather)
       return { index, hidden: hidden.length - 1, runner: new RecurrentRunner(open, gather, memory, hidden.length - 1) }
     })

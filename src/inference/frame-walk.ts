@@ -1,4 +1,5 @@
 import { NO_UPDATE, RESET, type Frame } from './frame.js'
+import { recodeRow, type Recodes } from './recodes.js'
 import { copyFeatures, copyWords, gatherRing, ringInsert, ringPlace, ringVictim, type FeatureMap } from './ring.js'
 import { HIDDEN_HEAD, HIDDEN_MARKED, type SequenceMemory } from './sequence-memory.js'
 import { touchesMemory } from './undo.js'
@@ -13,7 +14,10 @@ export interface WindowGather {
   readonly window: number
   readonly features: number
   readonly map: FeatureMap
-  /** [rows, W, F], left-padded with zeros. */
+  readonly recodes: Recodes
+  /** True: zeros stand after the rows of a short history, else before them. */
+  readonly right: boolean
+  /** [rows, W, F], padded with zeros. */
   bits: Int32Array
   /** Real rows of each window. */
   readonly lengths: Int32Array
@@ -24,6 +28,7 @@ export interface HiddenGather {
   readonly epoch: number
   readonly features: number
   readonly map: FeatureMap
+  readonly recodes: Recodes
   /** For each own row: CARRIED, ZERO or its place among the warmed. */
   readonly source: Int32Array
   warmCount: number
@@ -187,13 +192,14 @@ export class FrameWalk {
       model.warmBits = grown
     }
     gatherRing(this.#memory, slot, head, 0, before, model.warmBits, at, model.features, model.map)
+    if (model.recodes !== null) for (let i = 0; i < before; i++) recodeRow(model.warmBits, at + i * model.features, model.recodes)
     model.warmLengths[model.warmCount] = before
     model.source[own] = model.warmCount++
     this.warmedRows++
   }
 
   #gatherWindow(gather: WindowGather, own: number, frame: Frame, row: number, slot: number, head: number, before: number): void {
-    const { window, features, map } = gather
+    const { window, features, map, recodes, right } = gather
     const rows = Math.min(before, window - 1)
     const at = own * window * features
     const end = at + window * features
@@ -202,10 +208,13 @@ export class FrameWalk {
       grown.set(gather.bits)
       gather.bits = grown
     }
-    const rowsAt = at + (window - 1 - rows) * features
+    const rowsAt = right ? at : at + (window - 1 - rows) * features
+    const ownAt = rowsAt + rows * features
     gather.bits.fill(0, at, rowsAt)
+    gather.bits.fill(0, ownAt + features, end)
     gatherRing(this.#memory, slot, head, before - rows, before, gather.bits, rowsAt, features, map)
-    copyFeatures(gather.bits, end - features, frame.rowsBits, row * this.#memory.layout.features, features, map)
+    copyFeatures(gather.bits, ownAt, frame.rowsBits, row * this.#memory.layout.features, features, map)
+    if (recodes !== null) for (let i = rowsAt; i <= ownAt; i += features) recodeRow(gather.bits, i, recodes)
     gather.lengths[own] = rows + 1
   }
 

@@ -1,5 +1,6 @@
 import type { Frame } from './frame.js'
 import { FrameProcessor } from './frame-processor.js'
+import { modelDigest } from './manifest.js'
 import { openModel, type OpenModel } from './open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
 import type { ModelUse, ScoreOptions, ScorerModel, ScorerOptions } from './scorer.js'
@@ -18,7 +19,7 @@ export class InlineScorer extends ScorerBase {
     this.#open = open
     this.models = options.models.map((use, index) => describeModel(use, open[index]!))
     const models = options.models.map(({ model }, index) => ({ model, open: open[index]! }))
-    this.#processor = new FrameProcessor(this.memory, models, options.features, this.limits.rowsMax, options.clock)
+    this.#processor = new FrameProcessor(this.memory, models, options.features, this.limits.rowsMax, options.clock, options.categories)
   }
 
   /** Errors: MODEL_INVALID, DEVICE_UNAVAILABLE. */
@@ -64,5 +65,5 @@ export class InlineScorer extends ScorerBase {
 export function describeModel({ model, role, epoch }: ModelUse, open: Pick<ScorerModel, 'device' | 'deviceNote' | 'rowsMultiple'>): ScorerModel {
   const { manifest, reference } = model
   const { device, deviceNote, rowsMultiple } = open
-  return { reference, sha256: manifest.sha256, role, kind: manifest.kind, epoch: epoch ?? 1, device, deviceNote, rowsMultiple }
+  return { reference, sha256: modelDigest(manifest), role, kind: manifest.kind, epoch: epoch ?? 1, device, deviceNote, rowsMultiple }
 }

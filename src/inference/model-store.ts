@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { HarrierError } from '../base/errors.js'
 import { manifestReference, parseManifest, type Manifest } from './manifest.js'
+import { readOnnxFile } from './onnx-file.js'
+import type { ModelSource } from './session.js'
 
 /** A model whose manifest is checked and whose file has the manifest's sha256. */
 export interface LoadedModel {
@@ -59,28 +61,84 @@ export class ModelStore {
 
 /** Loads the model of one folder, wherever it lies. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */
 export function loadModelFolder(folder: string): LoadedModel {
+  const model = readModelFolder(folder)
+  checkModelFiles(model)
+  return model
+}
+
+/** The manifest of a folder alone; whoever opens the model checks its files. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */
+export function readModelFolder(folder: string): LoadedModel {
   const manifestPath = join(folder, manifestFile)
   if (!existsSync(manifestPath)) throw new HarrierError('MODEL_NOT_FOUND', `there is no ${manifestPath}`)
   const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath)
-  const model = { reference: manifestReference(manifest), manifest, folder, file: join(folder, manifest.file) }
-  readModelFile(model)
-  return model
+  return { reference: manifestReference(manifest), manifest, folder, file: join(folder, manifest.file) }
+}
+
+/** Compares every file of a model with its sha256, a piece at a time: no file is held in memory. Errors: MODEL_INVALID. */
+export function checkModelFiles(model: Pick<LoadedModel, 'reference' | 'manifest' | 'file' | 'folder'>): void {
+  const { manifest, folder, file } = model
+  const files = [{ path: file, sha256: manifest.sha256 }, ...manifest.externalData.map((each) => ({ path: join(folder, each.file), sha256: each.sha256 }))]
+  for (const { path, sha256 } of files) {
+    const actual = reading(model, path, () => sha256OfFile(path))
+    if (actual !== sha256) throw wrongDigest(model, path, actual, sha256)
+  }
 }
 
 /** The bytes of the ONNX file, checked against the manifest. Errors: MODEL_INVALID. */
 export function readModelFile(model: Pick<LoadedModel, 'reference' | 'manifest' | 'file'>): Uint8Array<ArrayBuffer> {
-  let bytes: Uint8Array<ArrayBuffer>
-  try {
-    bytes = new Uint8Array(readFileSync(model.file))
-  } catch (error) {
-    throw new HarrierError('MODEL_INVALID', `${model.reference}: ${model.file} cannot be read`, {
-      cause: error,
-      remedy: 'put the file there, or correct `file` in the manifest',
-    })
-  }
+  const bytes = reading(model, model.file, () => new Uint8Array(readFileSync(model.file)))
   const sha256 = createHash('sha256').update(bytes).digest('hex')
-  if (sha256 === model.manifest.sha256) return bytes
-  throw new HarrierError('MODEL_INVALID', `${model.reference}: ${model.file} has sha256 ${sha256}, its manifest says ${model.manifest.sha256}`, {
+  if (sha256 !== model.manifest.sha256) throw wrongDigest(model, model.file, sha256, model.manifest.sha256)
+  return bytes
+}
+
+/** Models up to this size are opened from the very bytes that were checked; larger ones from their file, which the runtime reads itself. */
+export const modelBytesInMemoryMax = 16 << 20
+
+/**
+ * What a session is made from: checked bytes, or the path of checked files. Files of weights are mapped by the runtime, so
+ * that workers share their pages. Errors: MODEL_INVALID, also when the model names files that the manifest does not.
+ */
+export function modelSource(model: LoadedModel): ModelSource {
+  const { manifest, file, reference } = model
+  if (manifest.externalData.length === 0 && reading(model, file, () => statSync(file).size) <= modelBytesInMemoryMax) return readModelFile(model)
+  checkModelFiles(model)
+  const listed = manifest.externalData.map((each) => each.file)
+  const unlisted = readOnnxFile(file).externalFiles.filter((each) => !listed.includes(each))
+  if (unlisted.length === 0) return file
+  throw new HarrierError('MODEL_INVALID', `${reference}: ${join(model.folder, manifestFile)}: externalData lacks ${unlisted.join(', ')}, which ${manifest.file} takes weights from`, {
+    remedy: `put them beside ${manifest.file} and write externalData: [{file: ${unlisted[0]}, sha256: <of the file>}]`,
+  })
+}
+
+/** Bytes of all files of a model. */
+export function modelFileBytes({ file, folder, manifest }: Pick<LoadedModel, 'file' | 'folder' | 'manifest'>): number {
+  return [file, ...manifest.externalData.map((each) => join(folder, each.file))].reduce((sum, path) => sum + statSync(path).size, 0)
+}
+
+/** Errors: what the file system throws. */
+export function sha256OfFile(path: string): string {
+  const hash = createHash('sha256')
+  const piece = Buffer.allocUnsafe(1 << 20)
+  const descriptor = openSync(path, 'r')
+  try {
+    for (let bytes = 0; (bytes = readSync(descriptor, piece)) > 0; ) hash.update(piece.subarray(0, bytes))
+  } finally {
+    closeSync(descriptor)
+  }
+  return hash.digest('hex')
+}
+
+function reading<T>({ reference }: Pick<LoadedModel, 'reference'>, path: string, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw new HarrierError('MODEL_INVALID', `${reference}: ${path} cannot be read`, { cause: error, remedy: 'put the file there, or correct its name in the manifest' })
+  }
+}
+
+function wrongDigest({ reference }: Pick<LoadedModel, 'reference'>, path: string, actual: string, expected: string): HarrierError {
+  return new HarrierError('MODEL_INVALID', `${reference}: ${path} has sha256 ${actual}, its manifest says ${expected}`, {
     remedy: 'restore the file, or register it as a new version',
   })
 }

@@ -1,7 +1,8 @@
+import { join } from 'node:path'
 import { probeRowsMultiple } from './batch-probe.js'
 import { openSession, type DeviceInUse, type DevicePolicy } from './device.js'
 import type { RunnableModel } from './model-runner.js'
-import { readModelFile, type LoadedModel } from './model-store.js'
+import { manifestFile, modelSource, type LoadedModel } from './model-store.js'
 import { readGraph } from './graph.js'
 
 /** What a thread needs to open a model; plain data, sent to workers. */
@@ -18,12 +19,12 @@ export interface OpenModel extends RunnableModel, DeviceInUse {
 }
 
 /**
- * Opens a model: reads its file, checks sha256, creates the session, compares the graph with the manifest, and finds the
+ * Opens a model: checks its files' sha256, creates the session, compares the graph with the manifest, and finds the
  * batch sizes that keep scores independent of the batch. Errors: MODEL_INVALID, DEVICE_UNAVAILABLE.
  */
 export async function openModel({ model, epoch, policy, rowsMultiple }: ModelToOpen): Promise<OpenModel> {
   const { manifest, reference } = model
-  const { session, device, deviceNote } = await openSession(readModelFile(model), reference, policy)
-  const graph = readGraph(session, manifest)
+  const { session, device, deviceNote } = await openSession(modelSource(model), reference, policy)
+  const graph = readGraph(session, manifest, join(model.folder, manifestFile))
   return { manifest, session, graph, epoch, device, deviceNote, rowsMultiple: rowsMultiple ?? (await probeRowsMultiple(session, graph, manifest)) }
 }

@@ -219,6 +219,7 @@ export class PooledScorer extends ScorerBase {
         model, epoch: epoch ?? 1, policy: decided?.[index]?.device ?? options.device, rowsMultiple: decided?.[index]?.rowsMultiple ?? null,
       })),
       features: options.features,
+      categories: options.categories ?? new Map(),
       layout: this.memory.layout,
       chunks: [...this.memory.chunks],
       frameShape: this.frames[0]!.shape,

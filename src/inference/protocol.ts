@@ -3,6 +3,7 @@ import type { DeviceInUse } from './device.js'
 import type { FrameShape } from './frame.js'
 import type { FrameOutcome, ProcessOptions } from './frame-processor.js'
 import type { ModelToOpen } from './open-model.js'
+import type { Categories } from './recodes.js'
 import type { SequenceChunk, SequenceLayout } from './sequence-memory.js'
 
 /**
@@ -14,6 +15,7 @@ export interface WorkerInit {
   readonly workers: number
   readonly models: readonly ModelToOpen[]
   readonly features: readonly string[]
+  readonly categories: Categories
   readonly layout: SequenceLayout
   readonly chunks: readonly SequenceChunk[]
   readonly frameShape: FrameShape

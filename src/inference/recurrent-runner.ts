@@ -1,11 +1,14 @@
-import { Tensor, type InferenceSession } from 'onnxruntime-node'
+import type { InferenceSession, Tensor } from 'onnxruntime-node'
 import type { Frame } from './frame.js'
 import { CARRIED, ZERO, type FrameWalk, type HiddenGather } from './frame-walk.js'
-import { batchRowsOf, bitsOf, paddedRows, ScoreReader, type ModelRunner, type RunCounts, type RunnableModel } from './model-runner.js'
+import { FeaturePort } from './feature-port.js'
+import { batchRowsOf, paddedRows, ScoreReader, type ModelRunner, type RunCounts, type RunnableModel } from './model-runner.js'
+import { recodeRow } from './recodes.js'
 import { copyFeatures, copyWords } from './ring.js'
 import { withBatch } from './graph.js'
 import type { Feeds, RunSession } from './session.js'
 import { HIDDEN_HEAD, type HiddenSlab, type SequenceMemory } from './sequence-memory.js'
+import { numbersOf, TensorPort } from './tensor-port.js'
 
 /** Exponent bits of a float32: all set in NaN and infinity. */
 const EXPONENT = 0x7f800000
@@ -16,9 +19,9 @@ interface StateBuffers {
   readonly inner: number
   /** Where this state begins in a slot's hidden floats. */
   readonly at: number
-  readonly input: Float32Array
+  readonly input: TensorPort
   readonly inputBits: Int32Array
-  readonly output: Float32Array
+  readonly output: TensorPort
   readonly outputBits: Int32Array
 }
 
@@ -36,10 +39,12 @@ export class RecurrentRunner implements ModelRunner {
   readonly #slab: HiddenSlab
   readonly #batchRows: number
   readonly #reader: ScoreReader
-  readonly #x: Float32Array
+  readonly #ports: readonly FeaturePort[]
+  /** Rows of one run [B, F]; the memory of the only input where that takes them as they are. */
   readonly #xBits: Int32Array
   readonly #states: StateBuffers[]
-  readonly #score: Float32Array
+  /** Null = the run allocates it. */
+  readonly #score: TensorPort | null
   readonly #scoreStride: number
   /** Tensors over the buffers above, by batch size: most waves of a frame are small and sizes come again. */
   readonly #tensors = new Map<number, { feeds: Feeds; fetches: InferenceSession.NullableOnnxValueMapType }>()
@@ -53,19 +58,20 @@ export class RecurrentRunner implements ModelRunner {
     this.#slab = memory.hidden[hiddenIndex]!
     const batch = (this.#batchRows = batchRowsOf(model))
     this.#reader = new ScoreReader(model.manifest)
-    this.#x = new Float32Array(batch * gather.features)
-    this.#xBits = bitsOf(this.#x)
+    this.#ports = model.graph.inputs.map((input) => new FeaturePort(input, model.manifest, batch))
+    const [first] = this.#ports
+    this.#xBits = this.#ports.length === 1 && first!.isPlain ? first!.port.bits : new Int32Array(batch * gather.features)
     let at = 0
-    this.#states = model.graph.states.map(({ outer, inner }) => {
-      const input = new Float32Array(batch * outer * inner)
-      const output = new Float32Array(batch * outer * inner)
-      const buffers = { outer, inner, at, input, inputBits: bitsOf(input), output, outputBits: bitsOf(output) }
+    this.#states = model.graph.states.map(({ outer, inner, type }) => {
+      const input = new TensorPort(type, batch * outer * inner)
+      const output = new TensorPort(type, batch * outer * inner)
+      const buffers = { outer, inner, at, input, inputBits: input.bits, output, outputBits: output.bits }
       at += outer * inner
       return buffers
     })
-    const { shape } = model.graph.score
+    const { shape, type } = model.graph.score
     this.#scoreStride = shape === null ? 0 : withBatch(shape, 1).reduce((product, size) => product * size, 1)
-    this.#score = new Float32Array(batch * this.#scoreStride)
+    this.#score = this.#scoreStride > 0 && type === 'float32' ? new TensorPort(type, batch * this.#scoreStride) : null
   }
 
   async score(frame: Frame, walk: FrameWalk, scores: Float32Array, run: RunSession): Promise<RunCounts> {
@@ -77,7 +83,7 @@ export class RecurrentRunner implements ModelRunner {
         const rows = Math.min(this.#batchRows, end - from)
         const batch = paddedRows(rows, this.#model.rowsMultiple)
         this.#gatherWave(frame, walk, from, rows, batch)
-        const output = await this.#run(batch, run)
+        const output = await this.#run(rows, batch, run)
         counts.runs++
         counts.notFinite += this.#scatterWave(frame, walk, from, rows, batch, output, scores)
       }
@@ -86,7 +92,7 @@ export class RecurrentRunner implements ModelRunner {
   }
 
   #gatherWave(frame: Frame, walk: FrameWalk, from: number, rows: number, batch: number): void {
-    const { features, map, source } = this.#gather
+    const { features, map, recodes, source } = this.#gather
     const memory = this.#memory
     const rowFloats = frame.shape.features
     const { floats, stride } = this.#slab
@@ -94,6 +100,7 @@ export class RecurrentRunner implements ModelRunner {
       const own = walk.byWave[from + b]!
       const row = walk.rows[own]!
       copyFeatures(this.#xBits, b * features, frame.rowsBits, row * rowFloats, features, map)
+      if (recodes !== null) recodeRow(this.#xBits, b * features, recodes)
       const before = source[own]!
       if (before === CARRIED) {
         const slot = frame.slot[row]!
@@ -105,10 +112,10 @@ export class RecurrentRunner implements ModelRunner {
   }
 
   /** Keeps scores and next states; returns how many scores are not finite. */
-  #scatterWave(frame: Frame, walk: FrameWalk, from: number, rows: number, batch: number, output: Float32Array, scores: Float32Array): number {
+  #scatterWave(frame: Frame, walk: FrameWalk, from: number, rows: number, batch: number, output: ArrayLike<number>, scores: Float32Array): number {
     const memory = this.#memory
     const { stride } = this.#slab
-    const outputStride = output.length / batch
+    const outputStride = this.#reader.strideOf(output, batch)
     let notFinite = 0
     for (let b = 0; b < rows; b++) {
       const own = walk.byWave[from + b]!
@@ -146,7 +153,7 @@ export class RecurrentRunner implements ModelRunner {
           this.#gatherState(b, batch, this.#warmed, warm * floats)
         }
         this.#pad(rows, batch)
-        await this.#run(batch, run)
+        await this.#run(rows, batch, run)
         counts.runs++
         for (let b = 0; b < rows; b++) this.#scatterState(b, batch, this.#warmed, order[from + b]! * floats)
       }
@@ -187,30 +194,30 @@ export class RecurrentRunner implements ModelRunner {
   /** Padding rows are zeros, so that a run never depends on what an earlier one left there. */
   #pad(rows: number, batch: number): void {
     if (rows === batch) return
-    this.#xBits.fill(0, rows * this.#gather.features, batch * this.#gather.features)
     for (let b = rows; b < batch; b++) this.#zeroState(b, batch)
   }
 
-  async #run(batch: number, run: RunSession): Promise<Float32Array> {
+  async #run(rows: number, batch: number, run: RunSession): Promise<ArrayLike<number>> {
     let tensors = this.#tensors.get(batch)
     if (!tensors) this.#tensors.set(batch, (tensors = this.#makeTensors(batch)))
     const { graph, session } = this.#model
+    for (const port of this.#ports) port.fill({ bits: this.#xBits, at: 0, lengths: null, lengthsAt: 0 }, rows, batch)
+    for (const { input, outer, inner } of this.#states) input.load(batch * outer * inner)
     const outputs = await run(session, tensors.feeds, tensors.fetches)
-    return outputs[graph.score.name]!.data as Float32Array
+    for (const { output, outer, inner } of this.#states) output.store(batch * outer * inner)
+    return numbersOf(outputs[graph.score.name]!)
   }
 
   #makeTensors(batch: number): { feeds: Feeds; fetches: InferenceSession.NullableOnnxValueMapType } {
     const { graph } = this.#model
-    const x = new Tensor('float32', this.#x.subarray(0, batch * this.#gather.features), withBatch(graph.features.shape, batch))
-    const feeds: Feeds = { [graph.features.name]: x }
+    const feeds: Feeds = Object.fromEntries(this.#ports.map((port) => [port.name, port.tensor(batch)]))
     const { shape, name } = graph.score
-    const score = shape === null ? null : new Tensor('float32', this.#score.subarray(0, batch * this.#scoreStride), withBatch(shape, batch))
-    const fetches: Record<string, Tensor | null> = { [name]: score }
+    const fetches: Record<string, Tensor | null> = { [name]: this.#score === null ? null : this.#score.tensor(batch * this.#scoreStride, withBatch(shape!, batch)) }
     graph.states.forEach((state, index) => {
       const { input, output, outer, inner } = this.#states[index]!
       const dims = withBatch(state.shape, batch)
-      feeds[state.input] = new Tensor('float32', input.subarray(0, batch * outer * inner), dims)
-      fetches[state.output] = new Tensor('float32', output.subarray(0, batch * outer * inner), dims)
+      feeds[state.input] = input.tensor(batch * outer * inner, dims)
+      fetches[state.output] = output.tensor(batch * outer * inner, dims)
     })
     return { feeds, fetches }
   }

@@ -4,6 +4,7 @@ import { deviceClassOf } from './device-class.js'
 import { Frame, ModelStatus, type FailureKind, type ModelFailure } from './frame.js'
 import { sequenceLayout, type FrameOutcome } from './frame-processor.js'
 import { featureIndexes } from './model-store.js'
+import { recodesOf } from './recodes.js'
 import { scorerLimitsDefault } from './scorer.js'
 import type { ScoreOptions, Scorer, ScorerLimits, ScorerMetrics, ScorerModel, ScorerOptions } from './scorer.js'
 import { chunkSlotsDefault, SequenceMemory } from './sequence-memory.js'
@@ -154,10 +155,11 @@ export function thrownBy(outcomes: readonly FrameOutcome[]): Map<number, ModelFa
   return failures
 }
 
-function checkOptions({ models, features, window, limits }: ScorerOptions): void {
+function checkOptions({ models, features, categories, window, limits }: ScorerOptions): void {
   assert((limits?.framesMax ?? scorerLimitsDefault.framesMax) > 0, 'a scorer has at least one frame')
   for (const { model } of models) {
     featureIndexes(model, features)
+    recodesOf(model, categories ?? new Map())
     const wanted = model.manifest.window ?? 0
     if (wanted > window) {
       throw new HarrierError('MODEL_INVALID', `${model.reference} reads a window of ${wanted} rows, the stage's ring keeps ${window}`, {

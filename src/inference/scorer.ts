@@ -4,6 +4,7 @@ import type { DevicePolicy, DeviceInUse } from './device.js'
 import type { Frame } from './frame.js'
 import type { LoadedModel } from './model-store.js'
 import type { ModelKind } from './manifest.js'
+import type { Categories } from './recodes.js'
 import type { SequenceMemory } from './sequence-memory.js'
 
 export type ModelRole = 'champion' | 'challenger' | 'shadow' | 'fallback'
@@ -108,6 +109,8 @@ export interface ModelUse {
 export interface ScorerOptions {
   /** Names of the stage's features, in the order of its rows. */
   readonly features: readonly string[]
+  /** Which of the features are categories, and their values; default none. */
+  readonly categories?: Categories
   /** W: rows of the ring of an entity. */
   readonly window: number
   readonly models: readonly ModelUse[]

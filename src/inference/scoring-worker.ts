@@ -64,7 +64,7 @@ async function start(): Promise<void> {
     return end()
   }
   const models = open.map((each, index) => ({ open: each, model: init.models[index]!.model }))
-  const processor = new FrameProcessor(memory, models, init.features, init.frameShape.rowsMax, systemClock)
+  const processor = new FrameProcessor(memory, models, init.features, init.frameShape.rowsMax, systemClock, init.categories)
   let tail = Promise.resolve()
   const score = async ({ id, frame, options }: Extract<ToWorker, { kind: 'score' }>): Promise<void> => {
     await pass(WorkerState.idle, WorkerState.mutating)

@@ -27,7 +27,7 @@ describe('a manifest', () => {
     ['a kind that there is not', { kind: 'tree' }, /kind/],
     ['a field that there is not', { windw: 3 }, /windw/],
     ['a sha256 that is none', { sha256: 'abc' }, /sha256: 64 hexadecimal digits/],
-    ['no input for the features', { inputs: [h] }, /inputs: exactly one input is fed with features/],
+    ['no input for the features', { inputs: [h] }, /inputs: no input is fed with features; write/],
     ['no output for the score', { outputs: [{ name: 'h', what: 'next-state:0' }] }, /outputs: exactly one output is the score/],
     ['a state without its output', { outputs: [score] }, /exactly one output is next-state:0/],
     ['an input for a state that there is not', { inputs: [x, h, { name: 'c', what: 'state:1' }] }, /inputs\.2\.what: there are 1 states/],
@@ -90,7 +90,7 @@ describe('a model store', () => {
     ['another number of features', rowModel(), { features: ['f0', 'f1'] }, /"x" has shape \[B, 5\], expected \[B, 2\]/],
     ['another window', windowDense(), { window: 3 }, /"x" has shape \[B, 4, 5\], expected \[B, 3, 5\]/],
     ['another state', gruStep(), { states: [{ shape: [6] }] }, /"h" has shape \[B, 12\], expected \[B, 6\]/],
-    ['an output that the graph lacks', rowModel(), { outputs: [{ name: 'z', what: 'score' }] }, /has no output "z", only score/],
+    ['an output that the graph lacks', rowModel(), { outputs: [{ name: 'z', what: 'score' }] }, /outputs\[0\].name: the graph has no output "z"; write one of: score/],
   ]
   for (const [index, [what, model, change, message]] of misfits.entries()) {
     test(`does not open a graph whose manifest has ${what}`, async () => {

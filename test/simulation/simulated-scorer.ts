@@ -65,10 +65,9 @@ export class SimulatedScorer extends ScorerBase {
     this.#prng = prng
     const shape = [null, hiddenFloats]
     const graph = {
-      features: { name: 'x', what: 'features', type: 'float32' as const, shape: [null, simulatedFeatures.length] },
-      extras: [],
-      states: [{ input: 'h', output: 'h_next', shape, outer: 1, inner: hiddenFloats }],
-      score: { name: 'score', shape: [null, 1] },
+      inputs: [{ name: 'x', what: 'features', type: 'float32' as const, shape: [null, simulatedFeatures.length], columns: null }],
+      states: [{ input: 'h', output: 'h_next', type: 'float32' as const, shape, outer: 1, inner: hiddenFloats }],
+      score: { name: 'score', type: 'float32' as const, shape: [null, 1] },
       fixedBatch: null,
     }
     const open: OpenModel = { manifest, session: {} as OpenModel['session'], graph, epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1 }
