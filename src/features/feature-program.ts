@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js'
 import type { WindowLog } from '../entity/window-log.js'
 import type { FeatureKind, FeatureSpec } from './feature-spec.js'
+import { Vocabulary } from './vocabulary.js'
 
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
@@ -10,6 +11,8 @@ interface Inputs {
   readonly log: WindowLog
   /** Numeric fields of the event, as integers in minor units where the source says so. */
   readonly values: Float64Array
+  /** Indexes of text categories. */
+  readonly codes: Float64Array
   timeMs: number
 }
 
@@ -22,6 +25,8 @@ interface Wiring {
   window(lengthMs: number): number
   /** Index into `sums`. */
   sum(field: string, lengthMs: number): number
+  /** Index into `codes` of a category of a text field; undefined when the field is a number. */
+  text(field: string, values: readonly (string | number)[]): number | undefined
 }
 
 type Maker<K extends FeatureKind> = (spec: Extract<FeatureSpec, { kind: K }>, wiring: Wiring) => Feature
@@ -80,6 +85,14 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
       return sum === 0 ? 1 : (inputs.values[v]! * inputs.log.counts[w]!) / sum
     }
   },
+  /** 1 + place of the field's value in `values`; 0 when it is not there */
+  category: (spec, wiring) => {
+    const code = wiring.text(spec.field, spec.values)
+    if (code !== undefined) return (inputs) => inputs.codes[code]!
+    const v = wiring.value(spec.field)
+    const vocabulary = new Vocabulary(spec.values)
+    return (inputs) => vocabulary.ofNumber(inputs.values[v]!)
+  },
   /** (t - time of the entity's previous event) / unit, 0 for the first; with log1p: ln(1 + that) */
   timeSince: (spec) => {
     const since = (inputs: Inputs): number => {
@@ -108,7 +121,7 @@ export function windowNeeds(specs: readonly FeatureSpec[]): WindowNeeds {
   return { windowsMs: [...windows].sort((a, b) => a - b), summedFields: [...summed] }
 }
 
-/** Numeric fields that the features read, summed ones first: the order of `FeatureProgram.values`. */
+/** Fields that the features read, summed ones first: the order of `FeatureProgram.values`. */
 export function neededFields(specs: readonly FeatureSpec[]): string[] {
   const fields = new Set(windowNeeds(specs).summedFields)
   for (const spec of specs) if ('field' in spec) fields.add(spec.field)
@@ -122,22 +135,40 @@ export class FeatureProgram {
   readonly values: Float64Array
   /** The first of `values`: what the entity store sums. */
   readonly summed: Float64Array
+  /** The text fields of categories, one for each `readText`. */
+  readonly textFields: readonly string[]
+  readonly #vocabularies: Vocabulary[] = []
+  readonly #codes: Float64Array
   readonly #features: Feature[]
   readonly #inputs: Inputs
 
-  constructor(specs: readonly FeatureSpec[], log: WindowLog) {
+  /** `texts`: names of the source's text fields. */
+  constructor(specs: readonly FeatureSpec[], log: WindowLog, texts: ReadonlySet<string> = new Set()) {
     const { windowsMs, summedFields } = windowNeeds(specs)
     const fields = neededFields(specs)
+    const textFields: string[] = []
     const wiring: Wiring = {
       value: (name) => found(fields.indexOf(name)),
       window: (lengthMs) => found(windowsMs.indexOf(lengthMs)),
+      text: (name, values) => {
+        if (!texts.has(name)) return undefined
+        textFields.push(name)
+        return this.#vocabularies.push(new Vocabulary(values)) - 1
+      },
       sum: (name, lengthMs) => found(windowsMs.indexOf(lengthMs)) * summedFields.length + found(summedFields.indexOf(name)),
     }
     this.names = specs.map((spec) => spec.name)
     this.values = new Float64Array(fields.length)
     this.summed = this.values.subarray(0, summedFields.length)
     this.#features = specs.map((spec) => (makers[spec.kind] as Maker<FeatureKind>)(spec as never, wiring))
-    this.#inputs = { log, values: this.values, timeMs: 0 }
+    this.textFields = textFields
+    this.#codes = new Float64Array(textFields.length)
+    this.#inputs = { log, values: this.values, codes: this.#codes, timeMs: 0 }
+  }
+
+  /** Takes the event's value of `textFields[index]`, as UTF-8 bytes [at, at + length), or -1 for null; before `writeRow`. */
+  readText(index: number, bytes: Uint8Array, at: number, length: number): void {
+    this.#codes[index] = this.#vocabularies[index]!.ofText(bytes, at, length)
   }
 
   /** Writes the row of the event whose windows the log has just computed to rows[at .. at + F). */

@@ -24,6 +24,14 @@ export const featureSchema = z.discriminatedUnion('kind', [
   z
     .strictObject({
       name,
+      kind: z.literal('category'),
+      field: z.string().min(1).describe('A text or integer field of the source; it may be optional.'),
+      values: z.array(z.union([z.string(), z.number().int()])).min(1).max(65_535).describe('Its values, in the order of their indexes.'),
+    })
+    .describe('index of field in `values`, the first being 1; 0 for any other value and for null'),
+  z
+    .strictObject({
+      name,
       kind: z.literal('timeSince'),
       unit: durationSchema.default(1000).describe('What one is: `1s`, `1h`.'),
       log1p: z.boolean().default(false).describe('ln(1 + result) instead.'),

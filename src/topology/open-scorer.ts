@@ -41,6 +41,7 @@ export function openScorer({ topology, models, device, workers, clock, logger }:
   const { stage, spec } = topology
   return createScorer({
     features: stage.features.map((feature) => feature.name),
+    categories: new Map(stage.features.flatMap((feature) => (feature.kind === 'category' ? [[feature.name, feature.values] as const] : []))),
     window: stage.ring,
     models: modelUses(topology, new ModelStore(models ?? modelsFolder)),
     device: device ?? stage.models.device,

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js'
 import { Condition } from '../base/condition.js'
 import { Fault, faultErrorCode } from '../codec/decode-fault.js'
+import { isText } from '../codec/field-spec.js'
 import { createSourceDecoder, type SourceDecoder } from '../codec/source-decoder.js'
 import type { RegistryClient } from '../codec/registry-client.js'
 import { EntityStore } from '../entity/entity-store.js'
@@ -38,6 +39,7 @@ export class Stage {
   #entering = 0
   #frozen = false
   readonly #fieldColumns: number[]
+  readonly #textColumns: number[]
   readonly #keyColumn: number
   readonly #timeColumn: number
 
@@ -62,9 +64,10 @@ export class Stage {
       recordBytesMax: spec.limits.recordBytesMax,
     })
     this.checkpointer = new Checkpointer(this)
-    this.#program = new FeatureProgram(stage.features, this.store.log)
+    this.#program = new FeatureProgram(stage.features, this.store.log, new Set(fields.filter(isText).map((field) => field.name)))
     const column = (name: string): number => fields.findIndex((field) => field.name === name)
     this.#fieldColumns = neededFields(stage.features).map(column)
+    this.#textColumns = this.#program.textFields.map(column)
     this.#keyColumn = column(stage.key)
     this.#timeColumn = column(eventTimeField)
   }
@@ -103,6 +106,7 @@ export class Stage {
     const { stage } = this.topology
     const { values, summed } = this.#program
     const columns = this.#fieldColumns
+    const texts = this.#textColumns
     const times = events.numbers[this.#timeColumn]!
     const keyAt = events.textAt[this.#keyColumn]!
     const keyBytes = events.textBytes[this.#keyColumn]!
@@ -140,6 +144,7 @@ export class Stage {
       }
       for (let v = 0; v < columns.length; v++) values[v] = events.numbers[columns[v]!]![row]!
       const bytes = records.arena.bytes
+      for (let t = 0; t < texts.length; t++) this.#program.readText(t, bytes, events.textAt[texts[t]!]![row]!, events.textBytes[texts[t]!]![row]!)
       const hash = hashKey(bytes, keyAt[row]!, keyBytes[row]!)
       let slot = task!.index.find(bytes, keyAt[row]!, keyBytes[row]!, hash)
       const sequence = sequences ? sequences[row]! : part!.sequence

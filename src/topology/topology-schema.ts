@@ -18,7 +18,7 @@ const fieldSchema = z.strictObject({
   type: z.enum(fieldTypes).describe('How it is read; see "Field types".'),
   min: z.number().optional().describe('Smaller values make the record a dead letter. In the unit of the column: minor units with `scale`, ms for times.'),
   max: z.number().optional().describe('Larger values make the record a dead letter. Same unit as `min`.'),
-  optional: z.boolean().optional().describe('Null and absent are accepted. A feature cannot read an optional field.'),
+  optional: z.boolean().optional().describe('Null and absent are accepted. Of the features only `category` can read an optional field.'),
   default: z.union([z.number(), z.string(), z.boolean()]).optional().describe('Stands in for an absent value, never for a null. In the unit of the column.'),
   scale: z.number().int().optional().describe('Only for `integer`, 0 to 15: the value times 10^scale, exactly. The decimal 12.34 with scale 2 is 1234; 12.345 is a dead letter.'),
 })
@@ -101,7 +101,16 @@ export const topologySchema = z
         if (!('field' in feature)) continue
         const field = fields[feature.field]
         if (!field) refuse(at('features', index, 'field'), `"${feature.field}" is not a field of the source`)
-        else if (field.type === 'text') refuse(at('features', index, 'field'), `"${feature.field}" is text; a feature reads numbers`)
+        else if (feature.kind === 'category') {
+          const { values } = feature
+          if (field.type !== 'text' && field.type !== 'integer') {
+            refuse(at('features', index, 'field'), `"${feature.field}" is ${field.type}; a category reads a text or an integer field`)
+          } else if (field.type === 'integer' && values.some((value) => typeof value !== 'number')) {
+            refuse(at('features', index, 'values'), `"${feature.field}" is integer; write its values as numbers, without quotes`)
+          }
+          const twice = values.find((value, place) => values.findIndex((other) => String(other) === String(value)) !== place)
+          if (twice !== undefined) refuse(at('features', index, 'values'), `"${twice}" stands twice`)
+        } else if (field.type === 'text') refuse(at('features', index, 'field'), `"${feature.field}" is text; a feature reads numbers`)
         else if (field.optional) refuse(at('features', index, 'field'), `"${feature.field}" is optional; give it a default so that a feature always has a value`)
         else if ('window' in feature && field.type !== 'integer') {
           refuse(at('features', index, 'field'), `"${feature.field}" is ${field.type}; windows sum integers exactly: declare it as integer with a scale (minor units)`)

@@ -32,6 +32,7 @@ const vocabulary = parse(
   { name: 'mean', kind: 'mean', field: 'amount', window: '1h', scale: 0.01 },
   { name: 'ratio', kind: 'ratio', field: 'amount', window: '3d' },
   { name: 'since', kind: 'timeSince', unit: '1m' },
+  { name: 'category', kind: 'category', field: 'tip', values: [3, 1, 7] },
   { name: 'logSince', kind: 'timeSince', unit: '1s', log1p: true },
 )
 
@@ -51,6 +52,7 @@ const definitions: { [K in FeatureKind]: (spec: Extract<FeatureSpec, { kind: K }
     const sum = total(window, spec.field)
     return sum === 0 ? 1 : (event[spec.field as 'amount'] * window.length) / sum
   },
+  category: (spec, event) => spec.values.indexOf(event[spec.field as 'tip']) + 1,
   timeSince: (spec, event, history) => {
     const older = history.filter((each) => each !== event && each.timeMs <= event.timeMs).map(({ timeMs }) => timeMs)
     const since = older.length === 0 ? 0 : (event.timeMs - Math.max(...older)) / spec.unit
