@@ -29,6 +29,7 @@ export const Fault = {
   duplicateField: 23,
   notNumber: 24,
   tooMany: 25,
+  notAllowed: 26,
 } as const
 
 export type FaultName = keyof typeof Fault
@@ -77,6 +78,7 @@ export const faultCatalogue: Readonly<Record<FaultName, FaultEntry>> = {
   duplicateField: invalid('appears twice'),
   notNumber: invalid('is text that is not a decimal number'),
   tooMany: invalid('has more than one item, and the path says [only]'),
+  notAllowed: invalid('is none of the values that its schema allows'),
 }
 
 export const faultNames = Object.keys(Fault) as FaultName[]

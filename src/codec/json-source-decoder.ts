@@ -1,19 +1,21 @@
 import { assert } from '../base/assert.js'
+import { HarrierError, messageOf } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import { Fault } from './decode-fault.js'
 import { decodeRowFault } from './decode-row-fault.js'
 import type { EventColumns } from './event-columns.js'
 import type { FieldSpec } from './field-spec.js'
-import { JsonRowDecoder } from './json-row-decoder.js'
+import { JsonContractDecoder } from './json-contract-decoder.js'
 
 /** Decodes JSON objects, without an envelope. */
 export class JsonSourceDecoder {
   readonly #recordBytesMax: number
-  readonly #decoder: JsonRowDecoder
+  readonly #decoder: JsonContractDecoder
 
-  constructor(fields: readonly FieldSpec[], recordBytesMax: number) {
+  /** `schema` is the JSON Schema of the values, where the topology names one. */
+  constructor(fields: readonly FieldSpec[], recordBytesMax: number, schema?: object) {
     this.#recordBytesMax = recordBytesMax
-    this.#decoder = new JsonRowDecoder(fields)
+    this.#decoder = contractDecoder(fields, schema)
   }
 
   /** JSON names no schema: there is never anything to fetch. */
@@ -38,5 +40,14 @@ export class JsonSourceDecoder {
       }
     }
     events.count = records.count
+  }
+}
+
+/** Throws SCHEMA_INVALID when the topology's own schema does not give the fields. */
+export function contractDecoder(fields: readonly FieldSpec[], schema: object | undefined): JsonContractDecoder {
+  try {
+    return new JsonContractDecoder(fields, schema)
+  } catch (error) {
+    throw new HarrierError('SCHEMA_INVALID', `the source's schema does not give its fields: ${messageOf(error)}`, { cause: error })
   }
 }

@@ -1,12 +1,17 @@
 import type { Clock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { silentLogger, type Logger } from '../base/logger.js'
+import { HttpClient } from '../connection/http-client.js'
+import type { RegistryLogin, RegistrySecurity } from '../connection/security.js'
+import { lastingTrouble } from '../connection/trouble.js'
 import { bundleSchema, readRegistered, referencesMax, type RegisteredSchema, type SchemaType } from './registered-schema.js'
 import { SharedRequest } from './shared-request.js'
 
 export interface RegistryClientOptions {
   readonly clock: Clock
   readonly logger?: Logger | undefined
+  /** Its authorities, our certificate, and who we are to it. */
+  readonly security?: RegistrySecurity | undefined
   /** One request takes at most so long. */
   readonly requestTimeoutMs?: number | undefined
   /** Waits between tries while the registry is down: doubling from Min to Max. */
@@ -75,15 +80,16 @@ const subjectNotFound = 40401
 const versionNotFound = 40402
 
 /**
- * A schema registry that speaks the Confluent REST API, over global fetch.
+ * A schema registry that speaks the Confluent REST API.
  *
  * A registry that is down (no connection, 5xx, 429, time-out) is waited for: calls end when it answers or when their
- * `signal` aborts (REGISTRY_UNAVAILABLE). Whatever else it refuses is REGISTRY_REFUSED with its own message. Schemas are
+ * `signal` aborts (REGISTRY_UNAVAILABLE). A certificate that is refused on either side is CERTIFICATE_REFUSED. Whatever else it refuses is REGISTRY_REFUSED with its own message. Schemas are
  * cached for ever, unknown ids for `unknownIdTtlMs`; there is never more than one request in flight for an id.
  */
 export class RegistryClient {
   readonly #baseUrl: string
-  readonly #authorization: string | undefined
+  readonly #login: RegistryLogin | undefined
+  readonly #http: HttpClient
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #limits: typeof defaults
@@ -96,14 +102,14 @@ export class RegistryClient {
   constructor(baseUrl: string, options: RegistryClientOptions) {
     const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
     if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
-      throw new HarrierError('CONFIG_INVALID', `"${baseUrl}" is not the URL of a schema registry`, { remedy: 'write for example http://host:8081' })
+      throw new HarrierError('CONFIG_INVALID', 'this is not the URL of a schema registry', { remedy: 'write for example http://host:8081' })
     }
-    if (url.username !== '') {
-      const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
-      this.#authorization = `Basic ${Buffer.from(credentials).toString('base64')}`
-      url.username = ''
-      url.password = ''
+    // What is in a URL ends in logs and in process lists.
+    if (url.username !== '' || url.password !== '') {
+      throw new HarrierError('CONFIG_INVALID', `the URL of the schema registry at ${url.host} has credentials in it`, { remedy: 'put them into a connection file (docs/connections.md)' })
     }
+    this.#login = options.security?.login
+    this.#http = new HttpClient(options.security?.tls)
     this.#baseUrl = url.href.replace(/\/+$/, '')
     this.#clock = options.clock
     this.#logger = options.logger ?? silentLogger
@@ -242,15 +248,24 @@ export class RegistryClient {
 
   async #request(method: string, path: string, body: object | undefined, signal: AbortSignal | undefined): Promise<Answer> {
     let delayMs = this.#limits.retryDelayMsMin
+    let renewed = false
     for (;;) {
       let trouble: string
       try {
         const answer = await this.#try(method, path, body, signal)
+        if (answer.status === 401 && this.#login?.type === 'bearer' && !renewed) {
+          // The token may have been revoked before its time; a new one is worth one more try.
+          renewed = true
+          this.#login.tokens.forget()
+          continue
+        }
         if (answer.status < 500 && answer.status !== 429) return answer
         trouble = `status ${answer.status}`
       } catch (error) {
-        if (error instanceof HarrierError) throw error
-        trouble = causeOf(error)
+        if (error instanceof HarrierError && error.consequence !== 'retry') throw error
+        const lasting = lastingTrouble(`the schema registry ${this.#baseUrl}`, `${messageOf(error)} ${String((error as { code?: unknown }).code ?? '')}`.trim(), error)
+        if (lasting) throw lasting
+        trouble = messageOf(error)
       }
       this.#throwIfAborted(signal, trouble)
       this.#logTrouble(trouble)
@@ -274,12 +289,9 @@ export class RegistryClient {
     try {
       const headers: Record<string, string> = { accept: 'application/vnd.schemaregistry.v1+json, application/json' }
       if (body) headers['content-type'] = 'application/vnd.schemaregistry.v1+json'
-      if (this.#authorization !== undefined) headers['authorization'] = this.#authorization
-      const init: RequestInit = { method, headers, signal: abort.signal }
-      if (body) init.body = JSON.stringify(body)
-      const response = await fetch(this.#baseUrl + path, init)
-      const text = await response.text()
-      return { status: response.status, body: parseBody(text, response.status, `${this.#baseUrl}${path}`) }
+      if (this.#login) headers['authorization'] = await authorization(this.#login)
+      const { status, text } = await this.#http.request(this.#baseUrl + path, { method, headers, body: body && JSON.stringify(body), signal: abort.signal })
+      return { status, body: parseBody(text, status, `${this.#baseUrl}${path}`) }
     } finally {
       finished.abort()
       signal?.removeEventListener('abort', onAbort)
@@ -327,6 +339,11 @@ function typeMember(type: SchemaType): { schemaType?: SchemaType } {
   return type === 'AVRO' ? {} : { schemaType: type }
 }
 
+const remedies: Readonly<Record<number, { remedy: string }>> = {
+  401: { remedy: 'correct registry.auth and its credentials in the connection file (docs/connections.md)' },
+  403: { remedy: 'have this user allowed to read, and for a new schema to write, this subject' },
+}
+
 function isAbsent(answer: Answer): boolean {
   const code = answer.body['error_code']
   return answer.status === 404 && (code === subjectNotFound || code === versionNotFound)
@@ -336,10 +353,11 @@ function refused(what: string, answer: Answer): HarrierError {
   const { message, error_code: code } = answer.body
   const said = typeof message === 'string' ? `: ${message}` : ''
   const number = typeof code === 'number' ? ` (${code})` : ''
-  return new HarrierError('REGISTRY_REFUSED', `the schema registry ${what} with status ${answer.status}${number}${said}`)
+  return new HarrierError('REGISTRY_REFUSED', `the schema registry ${what} with status ${answer.status}${number}${said}`, remedies[answer.status] ?? {})
 }
 
-function causeOf(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined
-  return cause instanceof Error && cause.message !== '' ? `${messageOf(error)} (${cause.message})` : messageOf(error)
+/** The header that says who asks. */
+export async function authorization(login: RegistryLogin): Promise<string> {
+  if (login.type === 'bearer') return `Bearer ${(await login.tokens.token()).value.reveal()}`
+  return `Basic ${Buffer.from(`${login.username}:${login.password.reveal()}`).toString('base64')}`
 }

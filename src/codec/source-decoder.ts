@@ -3,8 +3,13 @@ import { AvroSourceDecoder } from './avro-source-decoder.js'
 import { recordBytesMaxDefault } from './decode-fault.js'
 import type { EventColumns } from './event-columns.js'
 import { checkFieldSpecs, type FieldSpec } from './field-spec.js'
+import { JsonSchemaSourceDecoder } from './json-schema-source-decoder.js'
 import { JsonSourceDecoder } from './json-source-decoder.js'
 import type { SchemaLookup } from './registry-client.js'
+
+/** `json-schema` is JSON behind the registry's envelope. */
+export const sourceFormats = ['avro', 'json-schema', 'json'] as const
+export type SourceFormat = (typeof sourceFormats)[number]
 
 /** Bytes of a source to columns of events. One decoder serves any number of batches and of `EventColumns`. */
 export interface SourceDecoder {
@@ -26,11 +31,11 @@ export interface SourceDecoder {
 }
 
 export interface SourceDecoderOptions {
-  readonly format: 'avro' | 'json'
+  readonly format: SourceFormat
   readonly fields: readonly FieldSpec[]
-  /** The contract as the topology knows it (parsed .avsc): its defaults and aliases fill what a writer lacks. */
+  /** The contract as the topology knows it: Avro, whose defaults and aliases fill what a writer lacks, or JSON Schema. */
   readonly readerSchema?: object | undefined
-  /** Needed for Avro. */
+  /** Needed for Avro and JSON Schema. */
   readonly registry?: SchemaLookup | undefined
   /** Largest accepted value in bytes. */
   readonly recordBytesMax?: number | undefined
@@ -40,6 +45,8 @@ export interface SourceDecoderOptions {
 export function createSourceDecoder(options: SourceDecoderOptions): SourceDecoder {
   checkFieldSpecs(options.fields)
   const recordBytesMax = options.recordBytesMax ?? recordBytesMaxDefault
-  if (options.format === 'json') return new JsonSourceDecoder(options.fields, recordBytesMax)
-  return new AvroSourceDecoder(options.fields, recordBytesMax, options.readerSchema, options.registry)
+  const { format, fields, readerSchema, registry } = options
+  if (format === 'json') return new JsonSourceDecoder(fields, recordBytesMax, readerSchema)
+  if (format === 'json-schema') return new JsonSchemaSourceDecoder(fields, recordBytesMax, readerSchema, registry)
+  return new AvroSourceDecoder(fields, recordBytesMax, readerSchema, registry)
 }
