@@ -40,6 +40,8 @@ export interface LineageRecord {
   engine: { harrier: string; onnxruntime: string; node: string; device_class: string }
   /** Schema ids that the registry did not know when the batch was folded: a replay takes them as unknown too. */
   unknown_schema_ids: number[]
+  /** The batch changed state only: another state generation had scored its events, or was about to. */
+  silent: boolean
 }
 
 /** avsc's own long misreads below -2^52 and refuses 2^53-1; this one is exact and checks that a number can hold it. */

@@ -73,6 +73,13 @@ export interface RangeReadOptions {
   readonly topicIndex?: number
 }
 
+export interface LastRecordsOptions {
+  readonly count?: number
+  readonly accept?: (columns: RecordColumns, row: number) => boolean
+  readonly settled?: boolean
+  readonly signal?: AbortSignal
+}
+
 export interface RangeResult {
   readonly records: number
   /** Where reading ended: at or after `to`. */
@@ -143,19 +150,22 @@ export class RangeReader {
   /**
    * The last `count` committed records of a partition (of those that `accept` takes), oldest first; empty if there are none.
    * Scans back from the last stable offset in doubling windows, since the offsets there may be markers or aborted records.
+   * With `settled` what is being committed there is waited for.
    */
   async lastRecords(
     topic: string,
     partition: number,
-    options: { count?: number; accept?: (columns: RecordColumns, row: number) => boolean; signal?: AbortSignal } = {},
+    options: LastRecordsOptions = {},
   ): Promise<RecordColumns> {
-    const { count = 1, accept, signal } = options
+    const { count = 1, accept, signal, settled = false } = options
     const { low, stableEnd } = await this.watermarks(topic, partition)
+    let to: Range['to'] = settled ? 'settled-end' : stableEnd
     for (let window = this.#limits.scanWindowRecords; ; window *= 2) {
       const from = Math.max(low, stableEnd - window)
       // A wider window is read whole again: simple, and at most twice the work.
       const last = new RecordColumns(count * 2, new Arena(scanArenaBytes))
-      await this.readRange({ topic, partition, from, to: stableEnd }, (columns) => keepLast(columns, last, count, accept), signal ? { signal } : {})
+      const { position } = await this.readRange({ topic, partition, from, to }, (columns) => keepLast(columns, last, count, accept), signal ? { signal } : {})
+      to = position
       trim(last, count)
       if (last.count === count || from === low || signal?.aborted === true) return last
     }

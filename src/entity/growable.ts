@@ -63,20 +63,26 @@ export class WordLog {
   }
 }
 
-/** FIFO of slots in a ring that doubles; both ends can be dropped. */
-export class SlotQueue {
-  #ring = new Int32Array(minimumLength)
+/** FIFO of numbers in a ring that doubles; both ends can be dropped. Slots are int32, sequences and offsets float64. */
+export class NumberQueue {
+  readonly #make: (length: number) => Int32Array | Float64Array
+  #ring: Int32Array | Float64Array
   #head = 0
   length = 0
 
-  push(slot: number): void {
+  constructor(kind: 'int32' | 'float64') {
+    this.#make = kind === 'int32' ? (length) => new Int32Array(length) : (length) => new Float64Array(length)
+    this.#ring = this.#make(minimumLength)
+  }
+
+  push(value: number): void {
     if (this.length === this.#ring.length) {
-      const grown = new Int32Array(this.#ring.length * 2)
+      const grown = this.#make(this.#ring.length * 2)
       for (let i = 0; i < this.length; i++) grown[i] = this.at(i)
       this.#ring = grown
       this.#head = 0
     }
-    this.#ring[(this.#head + this.length++) & (this.#ring.length - 1)] = slot
+    this.#ring[(this.#head + this.length++) & (this.#ring.length - 1)] = value
   }
 
   /** The i-th oldest. */
@@ -86,19 +92,19 @@ export class SlotQueue {
 
   shift(): number {
     assert(this.length > 0, 'an empty queue is not shifted')
-    const slot = this.at(0)
+    const value = this.at(0)
     this.#head = (this.#head + 1) & (this.#ring.length - 1)
     this.length--
-    return slot
+    return value
   }
 
-  unshift(slot: number): void {
+  unshift(value: number): void {
     if (this.length === this.#ring.length) {
-      this.push(slot)
+      this.push(value)
       this.length--
     }
     this.#head = (this.#head - 1) & (this.#ring.length - 1)
-    this.#ring[this.#head] = slot
+    this.#ring[this.#head] = value
     this.length++
   }
 

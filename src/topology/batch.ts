@@ -6,7 +6,7 @@ import { OutcomeColumns } from '../codec/outcome-columns.js'
 import { IntStack } from '../entity/growable.js'
 import { UndoLog } from '../entity/undo-log.js'
 import type { Frame } from '../inference/frame.js'
-import type { Task, TaskPart } from './task.js'
+import { emptyPart, type Task, type TaskPart } from './task.js'
 
 /** What became of a record. */
 export const Disposition = { scored: 0, deadLetter: 1, control: 2 } as const
@@ -46,6 +46,8 @@ export class Batch {
   /** Slots whose changelog records the batch carries, and since when each had been dirty. */
   readonly checkpointed = new IntStack()
   readonly checkpointedSince: number[] = []
+  /** What the batch's turn of the checkpoint changed of its tasks. */
+  readonly turns: { readonly task: Task; readonly lastTurnMs: number; readonly hurried: boolean }[] = []
   /** Expired entities that the batch deletes from the changelog. */
   readonly swept = new IntStack()
   /** Partition of each. */
@@ -53,10 +55,13 @@ export class Batch {
   /** Entities whose deletion the batch carries, and those whose null may follow it. */
   readonly deleted: DeletedEntity[] = []
   readonly tombstoned: DeletedEntity[] = []
-  /** Partitions with records in the batch. */
+  /** Partitions with a part in the batch, and those of them without records: only their checkpoint goes on. */
   readonly partitions = new Set<number>()
+  readonly silentParts = new Set<number>()
   /** While a restore folds several batches as one: the sequence of each row's batch. */
   readonly sequences: Float64Array | null
+  /** While a restore folds: the schema ids that were unknown when these records were first folded. */
+  unknownIds: ReadonlySet<number> | undefined
   frame: Frame | null = null
   /** Record row of each frame row. */
   readonly recordRow: Int32Array
@@ -97,6 +102,7 @@ export class Batch {
     this.createdIn.clear()
     this.checkpointed.clear()
     this.checkpointedSince.length = 0
+    this.turns.length = 0
     this.swept.clear()
     this.sweptIn.clear()
     this.deleted.length = 0
@@ -112,25 +118,7 @@ export class Batch {
     if (known) return known
     // The start of a partition without history: an abort goes back to it.
     if (task.position < 0) task.position = offset
-    const part: TaskPart = {
-      task,
-      sequence: task.nextSequence++,
-      from: task.position,
-      to: offset,
-      positionBefore: task.position,
-      streamTimeBefore: task.streamTimeMs,
-      streamTimeAfter: task.streamTimeMs,
-      records: 0,
-      scored: 0,
-      alerts: 0,
-      deadLetters: 0,
-      late: 0,
-      fallbacks: 0,
-      firstRow: -1,
-      lastRow: -1,
-      dirtied: 0,
-      oldestDirty: 0,
-    }
+    const part = emptyPart(task, { sequence: task.nextSequence++, from: task.position, to: offset })
     this.parts.push(part)
     this.#partOfPartition.set(task.partition, part)
     return part

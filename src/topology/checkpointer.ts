@@ -18,7 +18,8 @@ const deletedMax = 100_000
  * entity is written once an interval, not once an event. No pause, no second producer.
  *
  * A turn comes before its batch is folded and while no frame is in flight, so a slot's words and its sequence memory
- * are of one moment: `asOf` is the sequence of the batch before.
+ * are of one moment: `asOf` is the sequence of the batch before. A task without records in the batch takes part when it
+ * has had no turn for an interval: a partition that falls silent leaves nothing dirty.
  */
 export class Checkpointer {
   readonly #stage: Stage
@@ -44,21 +45,31 @@ export class Checkpointer {
     return nowMs - this.#lastTurnMs >= this.#intervalMs / turnsPerInterval
   }
 
+  /** Whether a task has had no turn for an interval and has something to write: worth a batch without records. */
+  isOverdue(nowMs: number): boolean {
+    return this.#stage.tasks.some((task) => task !== undefined && this.#waitsFor(task, nowMs))
+  }
+
   /** Appends changelog records to the outputs of a batch that has been polled and not folded. */
   turn(batch: Batch, nowMs: number): void {
-    const elapsedMs = Math.min(this.#intervalMs, nowMs - this.#lastTurnMs)
     this.#lastTurnMs = nowMs
-    const tasks = this.#tasksOf(batch)
+    const tasks = this.#tasksOf(batch, nowMs)
     const startBytes = batch.outputs.arena.used
-    for (const task of tasks) {
+    for (const [index, task] of tasks.entries()) {
+      const elapsedMs = task.hurries ? this.#intervalMs : Math.min(this.#intervalMs, nowMs - task.lastTurnMs)
+      batch.turns.push({ task, lastTurnMs: task.lastTurnMs, hurried: task.hurries })
+      task.lastTurnMs = nowMs
+      task.hurries = false
       const wanted = Math.ceil((task.dirty.length * elapsedMs) / this.#intervalMs)
-      const bytesMax = startBytes + this.#bytesMax * ((tasks.indexOf(task) + 1) / tasks.length)
+      const bytesMax = startBytes + this.#bytesMax * ((index + 1) / tasks.length)
       for (let i = 0; i < wanted && task.dirty.length > 0 && batch.outputs.arena.used < bytesMax && hasRoom(batch); i++) {
         this.#write(batch, task, task.dirty.shift())
       }
     }
     this.#sweep(batch)
     this.#bury(batch)
+    // Only now: what was written reflects the batches before this one.
+    for (const task of tasks) if (batch.silentParts.has(task.partition)) batch.partFor(task, task.position)
     this.bytes += batch.outputs.arena.used - startBytes
   }
 
@@ -70,6 +81,10 @@ export class Checkpointer {
       const task = this.#stage.tasks[this.#stage.store.owner(slot)]
       this.#stage.store.markDirty(slot, checkpointedSince.pop()!)
       task?.dirty.unshift(slot)
+    }
+    for (const { task, lastTurnMs, hurried } of batch.turns) {
+      task.lastTurnMs = lastTurnMs
+      task.hurries ||= hurried
     }
     batch.swept.clear()
     batch.sweptIn.clear()
@@ -135,7 +150,7 @@ export class Checkpointer {
       const hash = hashKey(deleted.key, 0, deleted.key.length)
       // An entity that has come back has a newer record, or will have one: a null now would hide that.
       if (task.index.find(deleted.key, 0, deleted.key.length, hash) >= 0) continue
-      const row = batch.outputs.begin(Sink.state, deleted.partition, 0, batch.records.timestamp[0]!)
+      const row = batch.outputs.begin(Sink.state, deleted.partition, 0, timestampOf(batch, task))
       batch.outputs.setKey(row, batch.outputs.arena.append(deleted.key), deleted.key.length)
       this.records++
     }
@@ -160,19 +175,34 @@ export class Checkpointer {
 
   #begin(batch: Batch, task: Task, slot: number): number {
     const key = this.#stage.store.slots.keyOf(slot)
-    const row = batch.outputs.begin(Sink.state, task.partition, 0, batch.records.timestamp[0]!)
+    const row = batch.outputs.begin(Sink.state, task.partition, 0, timestampOf(batch, task))
     batch.outputs.setKey(row, batch.outputs.arena.append(key), key.length)
     this.records++
     return row
   }
 
-  /** Tasks with records in the batch: only they have a lineage record that the checkpoint can stand on. */
-  #tasksOf(batch: Batch): Task[] {
-    const { records, partitions } = batch
+  /** Tasks that will have a lineage record in the batch, which the checkpoint can stand on: those with records, and those that wait. */
+  #tasksOf(batch: Batch, nowMs: number): Task[] {
+    const { records, partitions, silentParts } = batch
     partitions.clear()
+    silentParts.clear()
     for (let row = 0; row < records.count; row++) partitions.add(records.partition[row]!)
+    for (const task of this.#stage.tasks) {
+      if (!task || partitions.has(task.partition) || !this.#waitsFor(task, nowMs)) continue
+      partitions.add(task.partition)
+      silentParts.add(task.partition)
+    }
     return [...partitions].flatMap((partition) => this.#stage.tasks[partition] ?? [])
   }
+
+  #waitsFor(task: Task, nowMs: number): boolean {
+    return task.isReady && task.dirty.length > 0 && (task.hurries || nowMs - task.lastTurnMs >= this.#intervalMs)
+  }
+}
+
+/** Outputs carry the time of their input; a batch without records that of the newest event. */
+function timestampOf({ records }: Batch, task: Task): number {
+  return records.count > 0 ? records.timestamp[0]! : task.streamTimeMs
 }
 
 function hasRoom(batch: Batch): boolean {

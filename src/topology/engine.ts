@@ -37,9 +37,20 @@ export interface EngineParts {
 
 /** A restore that waits for its turn or has begun. */
 interface Restoring {
-  cancelled: boolean
+  readonly stopper: AbortController
   started: boolean
   done: Promise<void>
+}
+
+/** The promise's outcome, or a rejection as soon as the signal fires. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  promise.catch(() => undefined)
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(signal.reason as Error)
+    if (signal.aborted) return stop()
+    signal.addEventListener('abort', stop, { once: true })
+    promise.finally(() => signal.removeEventListener('abort', stop)).then(resolve, reject)
+  })
 }
 
 /** A batch that has been folded: its scores are on their way. */
@@ -127,7 +138,7 @@ export class Engine {
   /** Ends after the batches that are folded have committed. */
   async stop(): Promise<void> {
     this.#stopping = true
-    for (const restoring of this.#restoring.values()) restoring.cancelled = true
+    for (const restoring of this.#restoring.values()) restoring.stopper.abort()
     this.#loadingStopper.abort()
     this.#changed.notify()
     await this.#running?.catch(() => undefined)
@@ -150,7 +161,8 @@ export class Engine {
         this.#fail(error)
         return 0
       })
-      if (count === 0 || this.#fatal) {
+      // Without records there may still be changes that have waited long enough to go on the changelog.
+      if (this.#fatal || (count === 0 && !stage.checkpointer.isOverdue(clock.monotonicMs()))) {
         this.#free.push(batch)
         this.#changed.notify()
         continue
@@ -162,6 +174,10 @@ export class Engine {
         continue
       }
       await this.#checkpoint(batch)
+      if (count === 0 && batch.parts.length === 0) {
+        this.#free.push(batch)
+        continue
+      }
       stage.fold(batch)
       const scored = stage.score(batch)
       scored.catch((error: unknown) => this.#fail(error))
@@ -331,7 +347,7 @@ export class Engine {
   /** New partitions arrive paused: restore each, then let its records come. Others go on being scored meanwhile. */
   async #onAssigned(partitions: readonly TopicPartition[]): Promise<void> {
     for (const { partition } of partitions) {
-      const restoring: Restoring = { cancelled: false, started: false, done: Promise.resolve() }
+      const restoring: Restoring = { stopper: new AbortController(), started: false, done: Promise.resolve() }
       this.#parts.stage.addTask(partition)
       this.#restoring.set(partition, restoring)
       restoring.done = this.#restoreTurn.then(() => this.#restore(partition, restoring))
@@ -341,27 +357,29 @@ export class Engine {
   }
 
   async #restore(partition: number, restoring: Restoring): Promise<void> {
-    const pointless = (): boolean => restoring.cancelled || this.#stopping || this.#fatal !== undefined
-    if (pointless()) return
+    const { signal } = restoring.stopper
+    if (this.#stopping || this.#fatal) restoring.stopper.abort()
+    if (signal.aborted) return
     restoring.started = true
     try {
-      await this.#restoreTask(partition, pointless)
+      await this.#restoreTask(partition, signal)
     } catch (error) {
-      if (!pointless()) throw error
+      if (!signal.aborted) throw error
     }
   }
 
-  async #restoreTask(partition: number, pointless: () => boolean): Promise<void> {
+  async #restoreTask(partition: number, signal: AbortSignal): Promise<void> {
     const { stage, restorer, names, logger } = this.#parts
     const task = stage.tasks[partition]
     assert(task, 'a task that is restored exists')
     const topicPartition = { topic: names.input, partition }
-    await restorer.freePredecessor(task)
-    const [committed] = await this.#consumer.committed([topicPartition])
-    const restored = await restorer.restore(stage, task, committed!.offset, pointless)
-    if (pointless()) return
+    // A revocation waits until this has ended, and the broker may let these two wait long.
+    await orAborted(restorer.freePredecessor(task), signal)
+    const [committed] = await orAborted(this.#consumer.committed([topicPartition]), signal)
+    const restored = await restorer.restore(stage, task, committed!.offset, signal)
     this.counters.restoredRecords += restored.records
     if (task.position >= 0) await this.#seek(topicPartition, task.position)
+    if (signal.aborted) return
     await this.#consumer.resume([topicPartition])
     this.#restoring.delete(partition)
     logger.log('info', 'task ready', { task: task.name, sequence: task.nextSequence, position: task.position, restored: restored.records })
@@ -398,7 +416,7 @@ export class Engine {
     for (const { partition } of partitions) {
       const restoring = this.#restoring.get(partition)
       if (!restoring) continue
-      restoring.cancelled = true
+      restoring.stopper.abort()
       // One that has not begun sees that it is cancelled when its turn comes.
       if (restoring.started) await restoring.done.catch(() => undefined)
       this.#restoring.delete(partition)
@@ -458,7 +476,7 @@ export class Engine {
 
   #fail(error: unknown): void {
     this.#fatal ??= error instanceof Error ? error : new Error(messageOf(error))
-    for (const restoring of this.#restoring.values()) restoring.cancelled = true
+    for (const restoring of this.#restoring.values()) restoring.stopper.abort()
     this.#loadingStopper.abort()
     this.#changed.notify()
   }

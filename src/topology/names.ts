@@ -10,21 +10,27 @@ export interface TopologyNames {
   readonly alerts: string
   readonly deadLetters: string
   readonly lineage: string
-  /** The changelog of the stage, compacted. */
+  /** The changelog of the stage's state generation, compacted. */
   readonly state: string
   readonly group: string
   /** Topic of each sink, by `Sink`. */
   readonly sinks: readonly string[]
+  /** topology/stage/partition; from the second state generation on topology/stage.generation/partition. */
+  task(partition: number): string
+  isTaskOfAnyGeneration(task: string): boolean
   instance(instanceId: string): string
   transactionalId(instanceId: string): string
   /** The transactional id of the member with this `instance` name. */
   transactionalIdOf(instance: string): string
 }
 
-export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageName'>, namespace = ''): TopologyNames {
+export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageName' | 'stage'>, namespace = ''): TopologyNames {
   const prefix = namespace === '' ? '' : `${namespace}.`
   const own = `${prefix}${topology.name}`
-  const sinks = [`${own}.scored`, `${own}.alerts`, `${own}.dlq`, `${own}.lineage`, `${own}.${topology.stageName}.state`] as const
+  const { generation } = topology.stage
+  const stage = `${topology.name}/${topology.stageName}`
+  const ofAnyGeneration = new RegExp(`^${stage}(\\.\\d+)?/\\d+$`)
+  const sinks = [`${own}.scored`, `${own}.alerts`, `${own}.dlq`, `${own}.lineage`, `${own}.${topology.stageName}.state${generation === 1 ? '' : `-${generation}`}`] as const
   return {
     input: `${prefix}${topology.spec.source.topic}`,
     scored: sinks[0],
@@ -34,6 +40,8 @@ export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageN
     state: sinks[4],
     group: own,
     sinks,
+    task: (partition) => `${stage}${generation === 1 ? '' : `.${generation}`}/${partition}`,
+    isTaskOfAnyGeneration: (task) => ofAnyGeneration.test(task),
     instance: (instanceId) => `${own}-${instanceId}`,
     transactionalId: (instanceId) => `${own}-${instanceId}-0`,
     transactionalIdOf: (instance) => `${instance}-0`,

@@ -9,6 +9,7 @@ import type { Scorer } from '../inference/scorer.js'
 import { decide, decideByRule } from '../policy/policy.js'
 import { Disposition, type Batch } from './batch.js'
 import type { Topology } from './load-topology.js'
+import { silentHeader } from './control-record.js'
 import { Sink } from './names.js'
 import type { Stage } from './stage.js'
 import type { TaskPart } from './task.js'
@@ -129,8 +130,14 @@ export class Outputs {
         const alertRow = this.#begin(batch, Sink.alerts, row)
         this.#alerts.encode(batch.outputs, alertRow, batch.records, batch.events, batch.outcome, row)
       }
-      this.#appendLineage(batch, part)
+      if (part.before) this.#appendLineage(batch, part.before, true)
+      this.#appendLineage(batch, part, false)
     }
+  }
+
+  /** A batch of a rebuild: it changed state, and only its lineage says so. */
+  encodeSilently(batch: Batch): void {
+    for (const part of batch.parts) this.#appendLineage(batch, part, true)
   }
 
   /** A row of an output with the key and the headers of its input record, for the partition of its input. */
@@ -148,9 +155,10 @@ export class Outputs {
     return outRow
   }
 
-  #appendLineage(batch: Batch, part: TaskPart): void {
+  #appendLineage(batch: Batch, part: TaskPart, silent: boolean): void {
     const { outputs } = batch
-    const failures = new Map(batch.frame!.failures.map((failure) => [failure.model, `${failure.kind}: ${failure.message}`]))
+    // A model that fails ends a silent fold.
+    const failures = new Map(silent ? [] : batch.frame!.failures.map((failure) => [failure.model, `${failure.kind}: ${failure.message}`]))
     const { task } = part
     const value = encodeLineage(this.#options.schemaIds.lineage, {
       task: task.name,
@@ -178,18 +186,13 @@ export class Outputs {
       oldest_dirty: part.oldestDirty,
       transactional_id: this.#options.transactionalId,
       engine: this.#options.engine,
-      unknown_schema_ids: part.deadLetters === 0 ? [] : unknownSchemaIds(batch, part),
+      unknown_schema_ids: part.unknownSchemaIds,
+      silent,
     })
     const row = outputs.begin(Sink.lineage, task.partition, 0, part.lastRow < 0 ? part.streamTimeAfter : batch.records.timestamp[part.lastRow]!)
     const key = Buffer.from(task.name)
     outputs.setKey(row, outputs.arena.append(key), key.length)
     outputs.setValue(row, outputs.arena.append(value), value.length)
+    if (silent) outputs.appendHeader(silentHeader, '1')
   }
-}
-
-/** Schema ids of the part's records that the registry did not know. */
-function unknownSchemaIds({ records, events, nextRow }: Batch, part: TaskPart): number[] {
-  const ids = new Set<number>()
-  for (let row = part.firstRow; row >= 0; row = nextRow[row]!) if (events.fault[row] === Fault.unknownSchema) ids.add(schemaIdAt(records, row))
-  return [...ids]
 }

@@ -6,12 +6,12 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { RangeReader } from '../consumer/range-reader.js'
-import { hashKey } from '../entity/key-index.js'
 import type { Batch } from './batch.js'
+import { Changelog } from './changelog.js'
+import { isSilentRecord } from './control-record.js'
 import type { TopologyNames } from './names.js'
-import { readSlotRecord } from './slot-record.js'
 import type { Stage } from './stage.js'
-import type { Task } from './task.js'
+import { emptyPart, type Task, type TaskPart } from './task.js'
 
 export interface RestoreLimits {
   /** How long the end of the lineage topic and the group's committed offset may differ before it is an error. */
@@ -49,6 +49,13 @@ interface Journal {
   readonly tail: readonly LineageRecord[]
 }
 
+/** Where a task's log ends. */
+interface End {
+  readonly last: LineageRecord
+  /** Next offset to score. It lies past the log's end where another state generation has scored on. */
+  readonly position: number
+}
+
 export interface RestoreResult {
   /** Input records that were folded again. */
   readonly records: number
@@ -63,30 +70,52 @@ export interface RestoreResult {
  */
 export class TaskRestorer {
   readonly #options: TaskRestorerOptions
+  readonly #changelog: Changelog
   #batches: [Batch, Batch] | undefined
 
   constructor(options: TaskRestorerOptions) {
     this.#options = options
+    this.#changelog = new Changelog(options)
   }
 
   /**
    * Leaves the task where its last committed batch left it. `committed` is the group's stable committed offset, null
-   * if there is none. Errors: RESTORE_IMPOSSIBLE, LAYOUT_CHANGED. When `cancelled` turns true the state is of no use.
+   * if there is none. The task may hold part of its changelog already (a standby's). Errors: RESTORE_IMPOSSIBLE,
+   * LAYOUT_CHANGED, whatever `signal` was fired with: then the state is of no use.
    */
-  async restore(stage: Stage, task: Task, committed: number | null, cancelled: () => boolean): Promise<RestoreResult> {
-    const journal = await this.#agreedJournal(task, committed)
-    if (!journal) return { records: 0, entities: 0 }
-    const { last } = journal
+  async restore(stage: Stage, task: Task, committed: number | null, signal: AbortSignal): Promise<RestoreResult> {
+    const end = await this.#agreedEnd(task, committed, signal)
+    const result = end ? await this.#restoreTo(stage, task, end, signal) : { records: 0, entities: 0 }
+    signal.throwIfAborted()
+    task.isReady = true
+    return result
+  }
+
+  /** As `restore`, to where the task's own log ends, whatever the group has committed: a rebuild goes on from there. */
+  async restoreOwnLog(stage: Stage, task: Task, signal: AbortSignal): Promise<RestoreResult> {
+    const [last] = await this.#lineage(task, { count: 1, signal })
+    const result = last ? await this.#restoreTo(stage, task, { last, position: last.inputs[0]!.to }, signal) : { records: 0, entities: 0 }
+    signal.throwIfAborted()
+    task.isReady = true
+    return result
+  }
+
+  async #restoreTo(stage: Stage, task: Task, { last, position }: End, signal: AbortSignal): Promise<RestoreResult> {
     if (last.digests.layout !== stage.topology.digests.layout) {
-      throw new HarrierError('LAYOUT_CHANGED', `task ${task.name}: windows, features or limits of the state differ from those of its log (layout ${last.digests.layout.slice(0, 12)}, now ${stage.topology.digests.layout.slice(0, 12)})`)
+      throw new HarrierError('LAYOUT_CHANGED', `task ${task.name}: windows, features or limits of the state differ from those of its log (layout ${last.digests.layout.slice(0, 12)}, now ${stage.topology.digests.layout.slice(0, 12)})`, {
+        remedy: `set generation: ${stage.topology.stage.generation + 1} in stages.${stage.topology.stageName}, fold its state with \`harrier rebuild\` while the engine runs, then restart with the new topology`,
+      })
     }
-    const entities = await this.#readChangelog(stage, task, last, cancelled)
-    const records = await this.#fold(stage, task, journal, cancelled)
-    if (!cancelled() && task.streamTimeMs !== last.stream_time_after) {
+    const journal = await this.#journal(task, last, signal)
+    const entities = await this.#readChangelog(stage, task, last, signal)
+    let records = await this.#fold(stage, task, journal, signal)
+    if (task.streamTimeMs !== last.stream_time_after) {
       throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again ended at stream time ${task.streamTimeMs}, its lineage says ${last.stream_time_after}`, { remedy: missingInputRemedy })
     }
     task.nextSequence = last.sequence + 1
     task.position = last.inputs[0]!.to
+    for (const { sequence, inputs } of journal.tail) task.tail.push(sequence, inputs[0]!.from)
+    if (position > task.position) records += await this.#foldSilently(stage, task, position, signal)
     return { records, entities }
   }
 
@@ -104,34 +133,43 @@ export class TaskRestorer {
 
   async #freeDead(task: Task, predecessors: Predecessors): Promise<void> {
     const { logger } = this.#options
-    const [last] = await this.#lineage(task, 1)
+    const [last] = await this.#lineage(task, { count: 1, settled: false })
     const id = last?.transactional_id
     if (id === undefined || id === predecessors.ownTransactionalId || (await predecessors.isAlive(id))) return
     await predecessors.free(id)
     logger.log('info', 'the transactional id of a dead predecessor was freed', { task: task.name, transactionalId: id })
   }
 
-  /** The journal, once its end and the committed offset agree: a commit makes both visible, but not at one instant. */
-  async #agreedJournal(task: Task, committed: number | null): Promise<Journal | undefined> {
+  /** The end of the task's log, once it agrees with the committed offset: a commit makes both visible, but not at one instant. */
+  async #agreedEnd(task: Task, committed: number | null, signal: AbortSignal): Promise<End | undefined> {
     const { clock, names } = this.#options
     const limits = this.#options.limits ?? restoreLimits
     const deadlineMs = clock.monotonicMs() + limits.agreeMsMax
     for (;;) {
-      const [last] = await this.#lineage(task, 1)
-      const end = last?.inputs[0]!.to ?? null
-      if (end === committed) return last && this.#journal(task, last)
+      const [last] = await this.#lineage(task, { count: 1, signal })
+      signal.throwIfAborted()
+      const to = last?.inputs[0]!.to ?? null
+      if (to === committed) return last && { last, position: last.inputs[0]!.to }
+      const other = await lastOfOtherGenerations(this.#options, task, signal)
+      if (other && committed !== null && other.inputs[0]!.to === committed && (to === null || to < committed)) {
+        if (last) return { last, position: committed }
+        throw new HarrierError('LAYOUT_CHANGED', `task ${task.name}: this state generation has no state yet; ${other.task} has scored up to offset ${committed}`, {
+          remedy: 'fold its state with `harrier rebuild` while the engine of the other generation runs, then restart with this topology',
+        })
+      }
       if (clock.monotonicMs() > deadlineMs) {
-        throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: group ${names.group} has committed offset ${committed ?? 'none'}, but ${names.lineage} ends at ${end ?? 'none'}`, {
+        throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: group ${names.group} has committed offset ${committed ?? 'none'}, but ${names.lineage} ends at ${to ?? 'none'}`, {
           remedy: 'somebody reset the offsets or deleted lineage records: reset both, or run under another name or namespace',
         })
       }
-      await clock.sleep(limits.agreeRetryMs)
+      await clock.sleep(limits.agreeRetryMs, signal)
     }
   }
 
-  async #journal(task: Task, last: LineageRecord): Promise<Journal> {
+  async #journal(task: Task, last: LineageRecord, signal: AbortSignal): Promise<Journal> {
     const count = last.sequence + 1 - last.oldest_dirty
-    const tail = count === 0 ? [] : await this.#lineage(task, count)
+    const tail = count === 0 ? [] : await this.#lineage(task, { count, signal })
+    signal.throwIfAborted()
     let expected = last.oldest_dirty
     for (const [index, record] of tail.entries()) {
       const gap = index > 0 && record.inputs[0]!.from !== tail[index - 1]!.inputs[0]!.to
@@ -146,81 +184,80 @@ export class TaskRestorer {
   }
 
   /** The last lineage records of a task, oldest first. */
-  async #lineage(task: Task, count: number): Promise<LineageRecord[]> {
-    const { reader, names, registry } = this.#options
-    const key = Buffer.from(task.name)
-    const columns = await reader.lastRecords(names.lineage, task.partition, { count, accept: (records, row) => records.value(row) !== null && key.equals(records.key(row) ?? Buffer.alloc(0)) })
-    const records: LineageRecord[] = []
-    for (let row = 0; row < columns.count; row++) {
-      const value = columns.value(row)!
-      const id = schemaIdOf(value)
-      records.push(decodeLineage(value, id === undefined ? undefined : await registry.schemaById(id)))
-    }
-    return records
+  #lineage(task: Task, { count, settled = true, signal }: { count: number; settled?: boolean; signal?: AbortSignal }): Promise<LineageRecord[]> {
+    const own = Buffer.from(task.name)
+    return readLineage(this.#options, task.partition, { count, settled, signal, accept: (records, row) => own.equals(records.key(row) ?? noKey) })
   }
 
-  /** Later records of an entity replace earlier ones. Returns how many entities there are. */
-  async #readChangelog(stage: Stage, task: Task, last: LineageRecord, cancelled: () => boolean): Promise<number> {
-    const { reader, names } = this.#options
-    const { store } = stage
-    const { slots } = store
+  /** Returns how many entities there are. */
+  async #readChangelog(stage: Stage, task: Task, last: LineageRecord, signal: AbortSignal): Promise<number> {
     const progress = this.#progress(task, 'changelog')
-    const stopper = new AbortController()
-    const state = { store, memory: stage.scorer.memory }
-    const take = (columns: RecordColumns): void => {
-      if (cancelled()) return stopper.abort()
-      for (let row = 0; row < columns.count; row++) {
-        const value = columns.value(row)
-        const keyBytes = columns.keyBytes[row]!
-        if (!value || keyBytes <= 0) continue
-        const { bytes } = columns.arena
-        const keyAt = columns.keyAt[row]!
-        const hash = hashKey(bytes, keyAt, keyBytes)
-        let slot = task.index.find(bytes, keyAt, keyBytes, hash)
-        if (slot < 0) {
-          slot = slots.allocate()
-          slots.setKey(slot, bytes, keyAt, keyBytes, hash)
-          store.setOwner(slot, task.partition)
-          task.index.add(slot)
-        }
-        const { asOf } = readSlotRecord(value, state, slot, `${names.state}/${task.partition} offset ${columns.offset[row]}`)
-        if (asOf > last.sequence) {
-          throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: a changelog record reflects batch ${asOf}, but the lineage ends with batch ${last.sequence}`, { remedy: lineageRemedy })
-        }
-      }
+    await this.#changelog.read(stage, task, 'settled-end', { signal, onProgress: ({ position, to, records }) => progress(records, position, to, task.index.size) })
+    signal.throwIfAborted()
+    if (task.changelog.newestAsOf > last.sequence) {
+      throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: a changelog record reflects batch ${task.changelog.newestAsOf}, but the lineage ends with batch ${last.sequence}`, { remedy: lineageRemedy })
     }
-    // Settled: the markers of one transaction reach its partitions one by one, so the lineage may be visible before this.
-    await reader.readRange({ topic: names.state, partition: task.partition, from: 'earliest', to: 'settled-end' }, take, {
-      signal: stopper.signal,
-      onProgress: ({ position, to, records }) => progress(records, position, to, task.index.size),
-    })
     return task.index.size
   }
 
-  async #fold(stage: Stage, task: Task, { tail, last }: Journal, cancelled: () => boolean): Promise<number> {
-    const { reader, names } = this.#options
+  /**
+   * Another generation has scored events that this one's state does not know: they are folded as one batch without outputs.
+   * Its lineage record goes with the next batch that commits; until then a restore does the same again.
+   */
+  async #foldSilently(stage: Stage, task: Task, to: number, signal: AbortSignal): Promise<number> {
+    const part = emptyPart(task, { sequence: task.nextSequence, from: task.position, to })
+    await this.#foldRange(stage, task, [{ sequence: part.sequence, from: part.from, to, skip: [], unknownIds: noIds }], signal, (folded) => addCounts(part, folded))
+    part.streamTimeAfter = task.streamTimeMs
+    part.oldestDirty = task.dirty.length > 0 ? stage.store.dirtySince(task.dirty.at(0)) : part.sequence + 1
+    task.nextSequence = part.sequence + 1
+    task.position = to
+    task.tail.push(part.sequence, part.from)
+    task.silentPart = part
+    this.#options.logger.log('info', 'state of this generation caught up with what another has scored', { task: task.name, records: part.records, from: part.from, to })
+    return part.records
+  }
+
+  async #fold(stage: Stage, task: Task, { tail, last }: Journal, signal: AbortSignal): Promise<number> {
     const first = tail[0]
     task.streamTimeMs = first ? first.stream_time_before : last.stream_time_after
     if (!first) return 0
     const references = stage.scorer.models.map((model) => model.reference)
-    const skips = tail.map(({ models }) => models.filter((model) => model.failure !== null).map((model) => references.indexOf(model.model)).filter((index) => index >= 0))
+    const ranges = tail.map(({ sequence, inputs, models, unknown_schema_ids }) => ({
+      sequence,
+      from: inputs[0]!.from,
+      to: inputs[0]!.to,
+      skip: models.filter((model) => model.failure !== null).map((model) => references.indexOf(model.model)).filter((index) => index >= 0),
+      unknownIds: unknown_schema_ids.length === 0 ? noIds : new Set(unknown_schema_ids),
+    }))
+    let scored = 0
+    const folded = await this.#foldRange(stage, task, ranges, signal, (part) => (scored += part.scored))
+    const expected = tail.reduce((sum, record) => sum + record.counts.scored, 0)
+    if (scored !== expected) {
+      throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again gave ${scored} scored events, its lineage says ${expected}`, { remedy: missingInputRemedy })
+    }
+    return folded
+  }
+
+  /** Folds ranges of the input that follow each other, without outputs. Returns the records. */
+  async #foldRange(stage: Stage, task: Task, ranges: readonly FoldedRange[], signal: AbortSignal, onFolded: (part: TaskPart) => void): Promise<number> {
+    const { reader, names } = this.#options
     const progress = this.#progress(task, 'input')
-    const from = first.inputs[0]!.from
-    const to = last.inputs[0]!.to
+    const from = ranges[0]!.from
+    const to = ranges.at(-1)!.to
     // Two batches take turns: one is folded while the other is scored.
     let [batch, other] = (this.#batches ??= [stage.makeBatch({ restoring: true }), stage.makeBatch({ restoring: true })])
     let otherScored: Promise<void> = Promise.resolve()
     let at = 0
     let folded = 0
-    let scored = 0
     const flush = async (): Promise<void> => {
       if (batch.records.count === 0) return
-      const loading = stage.decoder.prepare(batch.records)
+      const { skip, unknownIds } = ranges[at]!
+      const loading = stage.decoder.prepare(batch.records, 0, signal, unknownIds)
       if (loading) await loading
+      batch.unknownIds = unknownIds
       stage.fold(batch)
       folded += batch.records.count
-      scored += batch.parts[0]!.scored
-      const skip = skips[at]!
+      onFolded(batch.parts[0]!)
       const done = stage.score(batch, { stateOnly: true, skip }).then(() => failedAnew(task, batch, skip))
       done.catch(() => undefined)
       await otherScored
@@ -230,39 +267,29 @@ export class TaskRestorer {
       ;[batch, other] = [other, batch]
     }
     const take = async (columns: RecordColumns): Promise<void> => {
-      for (let row = 0; row < columns.count && !cancelled(); row++) {
+      for (let row = 0; row < columns.count && !signal.aborted; row++) {
         const offset = columns.offset[row]!
         let next = at
-        while (offset >= tail[next]!.inputs[0]!.to) next++
+        while (offset >= ranges[next]!.to) next++
         // Batches that were folded under the same conditions are folded as one.
-        const sameSkip = skips[next]!.length === 0 && skips[at]!.length === 0
-        if ((next !== at && !sameSkip) || batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await flush()
+        if ((next !== at && !(isPlain(ranges[next]!) && isPlain(ranges[at]!))) || batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await flush()
         at = next
-        batch.sequences![batch.records.copyRow(columns, row)] = tail[at]!.sequence
+        batch.sequences![batch.records.copyRow(columns, row)] = ranges[at]!.sequence
       }
     }
     batch.reset()
     other.reset()
-    const stopper = new AbortController()
     try {
-      await reader.readRange(
-        { topic: names.input, partition: task.partition, from, to },
-        (columns) => {
-          if (cancelled()) return stopper.abort()
-          return take(columns)
-        },
-        { signal: stopper.signal, onProgress: ({ position, records }) => progress(records, position - from, to - from, task.index.size) },
-      )
-      if (!cancelled()) await flush()
+      await reader.readRange({ topic: names.input, partition: task.partition, from, to }, take, {
+        signal,
+        onProgress: ({ position, records }) => progress(records, position - from, to - from, task.index.size),
+      })
+      if (!signal.aborted) await flush()
     } finally {
       await otherScored
       stage.finishRestored(other)
     }
-    if (cancelled()) return folded
-    const expected = tail.reduce((sum, record) => sum + record.counts.scored, 0)
-    if (scored !== expected) {
-      throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again gave ${scored} scored events, its lineage says ${expected}`, { remedy: missingInputRemedy })
-    }
+    signal.throwIfAborted()
     return folded
   }
 
@@ -282,11 +309,72 @@ export class TaskRestorer {
   }
 }
 
+/** One batch of the journal as it is folded again; models in `skip` had failed in it. */
+interface FoldedRange {
+  readonly sequence: number
+  readonly from: number
+  readonly to: number
+  readonly skip: readonly number[]
+  /** Schema ids that were unknown then, whatever the registry says now. */
+  readonly unknownIds: ReadonlySet<number>
+}
+
+type LineageSource = Pick<TaskRestorerOptions, 'reader' | 'names' | 'registry'>
+
+interface LineageQuery {
+  readonly count: number
+  /** Batches that are being committed are waited for. A batch without records does not move the committed offset: only this shows it. */
+  readonly settled: boolean
+  readonly signal?: AbortSignal | undefined
+  readonly accept: (records: RecordColumns, row: number) => boolean
+}
+
+/** The last lineage records of a partition that `accept` takes, oldest first. */
+async function readLineage({ reader, names, registry }: LineageSource, partition: number, { count, settled, signal, accept }: LineageQuery): Promise<LineageRecord[]> {
+  const columns = await reader.lastRecords(names.lineage, partition, {
+    count,
+    settled,
+    accept: (records, row) => records.value(row) !== null && accept(records, row),
+    ...(signal ? { signal } : {}),
+  })
+  const records: LineageRecord[] = []
+  for (let row = 0; row < columns.count; row++) {
+    const value = columns.value(row)!
+    const id = schemaIdOf(value)
+    records.push(decodeLineage(value, id === undefined ? undefined : await registry.schemaById(id)))
+  }
+  return records
+}
+
+/** The last batch that another state generation of the task's stage and partition has scored. */
+export async function lastOfOtherGenerations(source: LineageSource, task: Task, signal?: AbortSignal): Promise<LineageRecord | undefined> {
+  const { names } = source
+  const accept = (records: RecordColumns, row: number): boolean => {
+    const key = Buffer.from(records.key(row) ?? noKey).toString()
+    return key !== task.name && names.isTaskOfAnyGeneration(key) && !isSilentRecord(records, row)
+  }
+  return (await readLineage(source, task.partition, { count: 1, settled: true, signal, accept }))[0]
+}
+
+function addCounts(part: TaskPart, folded: TaskPart): void {
+  part.records += folded.records
+  part.scored += folded.scored
+  part.deadLetters += folded.deadLetters
+  part.late += folded.late
+  for (const id of folded.unknownSchemaIds) if (!part.unknownSchemaIds.includes(id)) part.unknownSchemaIds.push(id)
+}
+
 /** A model that fails while state is restored would leave another state than the one that was live. */
 function failedAnew(task: Task, batch: Batch, skip: readonly number[]): void {
   const failure = batch.frame?.failures.find(({ model }) => !skip.includes(model))
   if (failure) throw new HarrierError('MODEL_FAILED', `task ${task.name}: while its state was restored a model failed that had not failed before: ${failure.message}`, { remedy: 'start again; if it stays, look at the model' })
 }
 
+function isPlain({ skip, unknownIds }: FoldedRange): boolean {
+  return skip.length === 0 && unknownIds.size === 0
+}
+
+const noIds: ReadonlySet<number> = new Set()
+const noKey = Buffer.alloc(0)
 const lineageRemedy = 'the lineage topic must keep all its records: set its retention.ms to -1; or start a new state generation'
 const missingInputRemedy = 'records of the input are missing (retention, compaction or deleted records), or their schemas are: restore them, or start a new state generation'

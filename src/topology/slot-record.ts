@@ -46,20 +46,20 @@ export interface SlotRecordHead {
 }
 
 /** Reads a record into a slot. `where` names it in errors: RESTORE_IMPOSSIBLE (corrupt), LAYOUT_CHANGED. */
-export function readSlotRecord(value: Uint8Array, { store, memory }: SlotState, slot: number, where: string): SlotRecordHead {
+export function readSlotRecord(value: Uint8Array, { store, memory }: SlotState, slot: number, where: () => string): SlotRecordHead {
   const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
   if (value.length < bodyAt || view.getUint32(4, true) !== crc32(value.subarray(headBytes))) {
-    throw new HarrierError('RESTORE_IMPOSSIBLE', `the changelog record at ${where} is corrupt (its checksum does not fit)`, {
+    throw new HarrierError('RESTORE_IMPOSSIBLE', `the changelog record at ${where()} is corrupt (its checksum does not fit)`, {
       remedy: 'restore the topic from a replica or a copy; or delete the state topic and rebuild the state by folding the input again',
     })
   }
-  if (value[0] !== format) throw new HarrierError('LAYOUT_CHANGED', `the changelog record at ${where} has format ${value[0]}, this version reads ${format}`)
+  if (value[0] !== format) throw new HarrierError('LAYOUT_CHANGED', `the changelog record at ${where()} has format ${value[0]}, this version reads ${format}`)
   const head = { asOf: view.getFloat64(headBytes, true), deleted: (value[1]! & deletedFlag) !== 0 }
   const count = view.getUint32(headBytes + 8, true)
-  if (bodyAt + count * 8 > value.length) throw new HarrierError('RESTORE_IMPOSSIBLE', `the changelog record at ${where} ends too early`)
+  if (bodyAt + count * 8 > value.length) throw new HarrierError('RESTORE_IMPOSSIBLE', `the changelog record at ${where()} ends too early`)
   const words = new Float64Array(count)
   for (let i = 0; i < count; i++) words[i] = view.getFloat64(bodyAt + i * 8, true)
-  if (!store.importWords(slot, words, head.asOf)) throw new HarrierError('LAYOUT_CHANGED', `the changelog record at ${where} has other windows than the topology`)
+  if (!store.importWords(slot, words, head.asOf)) throw new HarrierError('LAYOUT_CHANGED', `the changelog record at ${where()} has other windows than the topology`)
   memory.ensureSlots(store.slots.made)
   if (head.deleted) memory.resetSlot(slot)
   else importSlot(memory, slot, value, bodyAt + count * 8)

@@ -3,7 +3,8 @@ import { Condition } from '../base/condition.js'
 import { Fault, faultErrorCode } from '../codec/decode-fault.js'
 import { isText } from '../codec/field-spec.js'
 import { createSourceDecoder, type SourceDecoder } from '../codec/source-decoder.js'
-import type { RegistryClient } from '../codec/registry-client.js'
+import { schemaIdAt } from '../codec/registry-prefix.js'
+import type { SchemaLookup } from '../codec/registry-client.js'
 import { EntityStore } from '../entity/entity-store.js'
 import { hashKey } from '../entity/key-index.js'
 import { FeatureProgram, neededFields, windowNeeds } from '../features/feature-program.js'
@@ -13,6 +14,7 @@ import { Batch, Disposition } from './batch.js'
 import { isForgetRecord } from './control-record.js'
 import { Checkpointer } from './checkpointer.js'
 import type { Topology } from './load-topology.js'
+import { topologyNames } from './names.js'
 import { Task, type TaskPart } from './task.js'
 import { eventTimeField } from './topology-schema.js'
 
@@ -43,7 +45,7 @@ export class Stage {
   readonly #keyColumn: number
   readonly #timeColumn: number
 
-  constructor(topology: Topology, scorer: Scorer, registry: Pick<RegistryClient, 'schemaById' | 'isUnknownId'> | undefined) {
+  constructor(topology: Topology, scorer: Scorer, registry: SchemaLookup | undefined) {
     const { stage, spec, fields } = topology
     const needs = windowNeeds(stage.features)
     this.topology = topology
@@ -78,7 +80,7 @@ export class Stage {
 
   addTask(partition: number): Task {
     assert(!this.tasks[partition], 'a partition has one task')
-    const task = new Task(`${this.topology.name}/${this.topology.stageName}/${partition}`, partition, this.store)
+    const task = new Task(topologyNames(this.topology).task(partition), partition, this.store)
     this.tasks[partition] = task
     return task
   }
@@ -100,7 +102,7 @@ export class Stage {
     const frame = this.scorer.acquireFrame()
     assert(frame, 'a batch in flight has a frame')
     batch.frame = frame
-    this.decoder.decode(batch.records, batch.events)
+    this.decoder.decode(batch.records, batch.events, 0, batch.unknownIds)
     const { records, events, sequences } = batch
     const undo = sequences ? null : batch.undo
     const { stage } = this.topology
@@ -187,6 +189,10 @@ export class Stage {
       done.task.position = done.to
       done.streamTimeAfter = done.task.streamTimeMs
       done.oldestDirty = this.#oldestDirty(done)
+      if (sequences) continue
+      done.task.tail.push(done.sequence, done.from)
+      done.before = done.task.silentPart
+      done.task.silentPart = null
     }
   }
 
@@ -238,6 +244,7 @@ export class Stage {
   commit(batch: Batch): void {
     this.store.commit(batch.undo)
     this.checkpointer.commit(batch)
+    for (const { task, oldestDirty } of batch.parts) task.tail.dropBefore(oldestDirty)
     this.#releaseFrame(batch)
   }
 
@@ -245,11 +252,13 @@ export class Stage {
   rollback(batch: Batch): void {
     if (batch.frame) this.scorer.undo(batch.frame)
     this.store.rollback(batch.undo)
-    for (const { task, dirtied, sequence, positionBefore, streamTimeBefore } of batch.parts) {
+    for (const { task, dirtied, sequence, positionBefore, streamTimeBefore, before } of batch.parts) {
+      if (before) task.silentPart = before
       for (let i = 0; i < dirtied; i++) task.dirty.pop()
       task.nextSequence = sequence
       task.position = positionBefore
       task.streamTimeMs = streamTimeBefore
+      task.tail.pop()
     }
     this.checkpointer.rollback(batch)
     while (batch.created.length > 0) {
@@ -320,5 +329,8 @@ export class Stage {
     batch.disposition[row] = Disposition.deadLetter
     batch.causes.set(row, { code, message })
     part.deadLetters++
+    if (batch.events.fault[row] !== Fault.unknownSchema) return
+    const id = schemaIdAt(batch.records, row)
+    if (!part.unknownSchemaIds.includes(id)) part.unknownSchemaIds.push(id)
   }
 }

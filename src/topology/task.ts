@@ -1,5 +1,5 @@
 import { KeyIndex } from '../entity/key-index.js'
-import { SlotQueue } from '../entity/growable.js'
+import { NumberQueue } from '../entity/growable.js'
 import type { EntityStore } from '../entity/entity-store.js'
 
 /**
@@ -12,7 +12,19 @@ export class Task {
   readonly name: string
   readonly index: KeyIndex
   /** Slots whose change is not on the changelog, oldest first. */
-  readonly dirty = new SlotQueue()
+  readonly dirty = new NumberQueue('int32')
+  /** Batches that are not wholly on the changelog, oldest first: what a restore would fold again. */
+  readonly tail = new Journal()
+  /** Its state is whole: events may be folded into it and its slots be written. False while it is restored. */
+  isReady = false
+  /** Monotonic ms of its last turn of the checkpoint. */
+  lastTurnMs = -Infinity
+  /** The log behind it is about to be deleted: all that is dirty goes on the changelog at its next turn. */
+  hurries = false
+  /** How far its changelog has been read into it: next offset (-1: not at all), records, newest batch that one of them reflects. */
+  readonly changelog = { position: -1, records: 0, newestAsOf: -1 }
+  /** Input that was folded without outputs and is in no lineage record yet: it goes into the next batch's transaction. */
+  silentPart: TaskPart | null = null
   /** Sequence of the next batch. */
   nextSequence = 0
   /** Next input offset to fold; -1 until the first record of a partition without history. */
@@ -20,10 +32,45 @@ export class Task {
   /** Highest event time seen, ms since 1970; 0 before the first. */
   streamTimeMs = 0
 
+  /** Records that a restore would fold again. */
+  get tailRecords(): number {
+    return this.position - (this.tail.from ?? this.position)
+  }
+
   constructor(name: string, partition: number, store: EntityStore) {
     this.name = name
     this.partition = partition
     this.index = new KeyIndex(store.slots)
+  }
+}
+
+/** Sequences and first offsets of batches, oldest first. */
+export class Journal {
+  readonly #sequences = new NumberQueue('float64')
+  readonly #offsets = new NumberQueue('float64')
+
+  /** First offset of the oldest batch; undefined when there is none. */
+  get from(): number | undefined {
+    return this.#offsets.length > 0 ? this.#offsets.at(0) : undefined
+  }
+
+  push(sequence: number, from: number): void {
+    this.#sequences.push(sequence)
+    this.#offsets.push(from)
+  }
+
+  /** Takes the newest batch back. */
+  pop(): void {
+    this.#sequences.pop()
+    this.#offsets.pop()
+  }
+
+  /** Drops batches before `sequence`. */
+  dropBefore(sequence: number): void {
+    while (this.#sequences.length > 0 && this.#sequences.at(0) < sequence) {
+      this.#sequences.shift()
+      this.#offsets.shift()
+    }
   }
 }
 
@@ -43,10 +90,39 @@ export interface TaskPart {
   deadLetters: number
   late: number
   fallbacks: number
+  /** Schema ids of its records that the registry did not know. */
+  readonly unknownSchemaIds: number[]
+  /** What was folded silently before it; see `Task.silentPart`. */
+  before: TaskPart | null
   /** First and last row of the part; `Batch.nextRow` links them. */
   firstRow: number
   lastRow: number
   dirtied: number
   /** Sequence of the oldest change that is on no changelog when this batch has committed. */
   oldestDirty: number
+}
+
+/** The part of a task in a batch that begins. */
+export function emptyPart(task: Task, { sequence, from, to }: { sequence: number; from: number; to: number }): TaskPart {
+  return {
+    task,
+    sequence,
+    from,
+    to,
+    positionBefore: task.position,
+    streamTimeBefore: task.streamTimeMs,
+    streamTimeAfter: task.streamTimeMs,
+    records: 0,
+    scored: 0,
+    alerts: 0,
+    deadLetters: 0,
+    late: 0,
+    fallbacks: 0,
+    unknownSchemaIds: [],
+    before: null,
+    firstRow: -1,
+    lastRow: -1,
+    dirtied: 0,
+    oldestDirty: 0,
+  }
 }

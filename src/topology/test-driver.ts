@@ -168,7 +168,7 @@ export class TopologyTestDriver {
       transactionalId: this.names.transactionalId('test'),
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
     })
-    for (let partition = 0; partition < this.#logs.input.length; partition++) stage.addTask(partition)
+    for (let partition = 0; partition < this.#logs.input.length; partition++) stage.addTask(partition).isReady = true
   }
 
   /** Errors: those of the models and of the source's schema. */
@@ -246,7 +246,7 @@ export class TopologyTestDriver {
     const restorer = new TaskRestorer({ reader, names: driver.names, registry: driver.registry, clock: driver.clock, logger: silentLogger })
     for (const task of driver.stage.tasks) {
       const position = this.stage.tasks[task!.partition]!.position
-      await restorer.restore(driver.stage, task!, position < 0 ? null : position, () => false)
+      await restorer.restore(driver.stage, task!, position < 0 ? null : position, new AbortController().signal)
     }
     return driver
   }

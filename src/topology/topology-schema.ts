@@ -39,6 +39,13 @@ const stageSchema = z.strictObject({
   grace: durationSchema.default(0).describe('How far an event may lie behind stream time and still change state.'),
   ttl: durationSchema.describe('An entity whose last event lies further back than this, in event time, starts anew. At least the longest window plus `grace`.'),
   late: z.enum(['score', 'dead-letter']).default('score').describe('What happens to an event after the grace period: it is scored and changes nothing, or it becomes a dead letter.'),
+  generation: z
+    .number()
+    .int()
+    .min(1)
+    .max(9999)
+    .default(1)
+    .describe('The state generation. A change of windows, features, ring or source fields needs the next one: raise it, fold its state with `harrier rebuild`, restart. Each has a changelog of its own.'),
   ring: z.number().int().min(1).max(512).default(32).describe('Feature rows kept of each entity: input of window models, and what a recurrent model is warmed from.'),
   features: z.array(featureSchema).min(1).max(256).describe('The feature row, in this order; see "Features".'),
   models: z

@@ -19,6 +19,7 @@ const record: LineageRecord = {
   oldest_dirty: 0,
   transactional_id: 'card-fraud-0-0',
   engine: { harrier: '0.1.0', onnxruntime: '1.30.0', node: 'v20.20.2', device_class: 'cpu/x64' },
+  silent: false,
   unknown_schema_ids: [7, 4_294_967_295],
 }
 

@@ -13,7 +13,7 @@ import type {
   TopicPartition,
   TopicPartitionOffset,
 } from '../../src/consumer/group-consumer.js'
-import type { Range, RangeReadOptions, RangeResult } from '../../src/consumer/range-reader.js'
+import type { Range, LastRecordsOptions, RangeReadOptions, RangeResult } from '../../src/consumer/range-reader.js'
 import type { TransactionalProducer } from '../../src/producer/transactional-producer.js'
 import { appendTo, type MemoryBroker, type MemoryTransaction } from './memory-broker.js'
 import type { GroupMember, MemoryGroup } from './memory-group.js'
@@ -345,10 +345,16 @@ export class SimulatedReader {
   async lastRecords(
     topic: string,
     partition: number,
-    options: { count?: number; accept?: (columns: RecordColumns, row: number) => boolean } = {},
+    options: LastRecordsOptions = {},
   ): Promise<RecordColumns> {
-    await this.#world.clock.sleep(this.#world.prng.below(10))
-    const found = this.#world.broker.read(topic, partition, 0, Infinity)
+    const { broker, clock, prng } = this.#world
+    await clock.sleep(prng.below(10))
+    const end = broker.log(topic, partition).length
+    while (options.settled === true && broker.stableEnd(topic, partition) < end) {
+      options.signal?.throwIfAborted()
+      await clock.sleep(1 + prng.below(10))
+    }
+    const found = broker.read(topic, partition, 0, Infinity)
     const all = smallColumns(found.length)
     for (const { offset, record } of found) appendTo(all, partition, offset, record)
     const rows = found.map((_, row) => row).filter((row) => options.accept?.(all, row) ?? true)

@@ -31,6 +31,7 @@ const lineage = (sequence: number, from: number, to: number, counts: { scored: n
   oldest_dirty: 0,
   transactional_id: '',
   engine: { harrier: '', onnxruntime: '', node: '', device_class: '' },
+  silent: false,
   unknown_schema_ids: [],
 })
 const sound: RunRecords = {
