@@ -37,6 +37,7 @@ export function mergeStats(processes: readonly ProcessStats[]): EngineStats {
     lag: sum(({ lag }) => lag),
     checkpoint: { ...sumFields<Checkpoint>(noCheckpoint, lives.map(({ checkpoint }) => checkpoint)), dirty: sum(({ checkpoint }) => checkpoint.dirty) },
     entities: sum(({ entities }) => entities),
+    standby: { partitions: sum(({ standby }) => standby.partitions), entities: sum(({ standby }) => standby.entities) },
     stateBytes: sum(({ stateBytes }) => stateBytes),
     models: latest[0]?.models ?? [],
     tasks: latest.flatMap(({ tasks }) => tasks),

@@ -1,4 +1,4 @@
-import { Kafka, logLevel, type Admin, type KafkaConfig } from 'kafkajs'
+import { AssignerProtocol, Kafka, logLevel, type Admin, type KafkaConfig } from 'kafkajs'
 import type { Clock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { recordBytesMax } from './kafka-settings.js'
@@ -8,6 +8,13 @@ export interface TopicSpecification {
   readonly partitions: number
   /** Topic settings for its creation, for example `cleanup.policy`. */
   readonly config?: Readonly<Record<string, string>>
+}
+
+/** `RdkafkaGroupConsumer` has its group.instance.id as client id. */
+export interface GroupMember {
+  readonly memberId: string
+  readonly clientId: string
+  readonly partitions: readonly number[]
 }
 
 export interface AdminLimits {
@@ -154,6 +161,18 @@ export class KafkaAdmin {
   async memberClientIds(groupId: string): Promise<string[]> {
     const described = await this.#patiently(`describing group ${groupId}`, () => this.#admin.describeGroups([groupId]))
     return described.groups.flatMap(({ members }) => members.map(({ clientId }) => clientId))
+  }
+
+  /** Who owns which partitions of a topic; undefined while the group is not settled. */
+  async groupMembers(groupId: string, topic: string): Promise<GroupMember[] | undefined> {
+    const described = await this.#patiently(`describing group ${groupId}`, () => this.#admin.describeGroups([groupId]))
+    const group = described.groups[0]
+    if (!group || (group.state !== 'Stable' && group.members.length > 0)) return undefined
+    return group.members.map(({ memberId, clientId, memberAssignment }) => ({
+      memberId,
+      clientId,
+      partitions: AssignerProtocol.MemberAssignment.decode(memberAssignment)?.assignment[topic] ?? [],
+    }))
   }
 
   async deleteGroup(groupId: string): Promise<void> {

@@ -29,7 +29,10 @@ export interface EngineStats {
   /** Changelog written since the start, and entities whose last change is not on it yet. */
   readonly checkpoint: { readonly records: number; readonly bytes: number; readonly dirty: number }
   readonly entities: number
+  /** Warm copies of what other processes own. */
+  readonly standby: { readonly partitions: number; readonly entities: number }
   readonly stateBytes: number
   readonly models: readonly { readonly model: string; readonly role: string; readonly device: string; readonly deviceNote: string | null }[]
-  readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number }[]
+  /** `tailRecords`: input records that a restore would fold again. */
+  readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number; readonly tailRecords: number }[]
 }

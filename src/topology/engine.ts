@@ -11,6 +11,7 @@ import type { TopologyNames } from './names.js'
 import type { Outputs } from './outputs.js'
 import type { TaskRestorer } from './restore.js'
 import type { Stage } from './stage.js'
+import type { Standby } from './standby.js'
 
 /** After an aborted transaction: 10 ms, doubled up to this. */
 const backoffMsMin = 10
@@ -22,6 +23,8 @@ const twinShowsMsMax = 3000
 /** A folder that has waited so long for a free batch pauses its partitions and goes on polling. */
 const parkedMsMax = 500
 const heldPollMsMax = 20
+/** How often the start of the input is compared with what a restore would need. */
+const retentionCheckMs = 30_000
 
 export interface EngineParts {
   readonly stage: Stage
@@ -29,6 +32,9 @@ export interface EngineParts {
   readonly names: TopologyNames
   readonly producer: TransactionalProducer
   readonly restorer: TaskRestorer
+  readonly standby?: Standby | undefined
+  /** First offset of a partition of the input that has not been deleted. */
+  readonly startOfInput: (partition: number) => Promise<number>
   readonly closeReader: () => Promise<void>
   readonly makeConsumer: (handlers: AssignmentHandlers) => GroupConsumer
   readonly clock: Clock
@@ -113,17 +119,20 @@ export class Engine {
 
   /** Joins the group and runs until `stop`, or until it fails for good. */
   async run(): Promise<void> {
-    const { producer, closeReader, stage, logger } = this.#parts
+    const { producer, closeReader, stage, logger, clock, standby } = this.#parts
     const failed = (error: unknown): void => this.#fail(error)
     try {
       await producer.init()
-      await this.#consumer.start()
+      await standby?.warm()
+      if (!this.#stopping) await this.#consumer.start()
+      standby?.start()
+      const stopWatching = clock.every(retentionCheckMs, () => void this.#watchRetention().catch((error: unknown) => logger.log('warn', 'the start of the input could not be asked for', { cause: messageOf(error) })))
       this.#running = Promise.all([this.#foldBatches().catch(failed).finally(() => this.#endFolder()), this.#commitBatches().catch(failed)]).then(() => undefined)
-      await this.#running
+      await this.#running.finally(stopWatching)
     } catch (error) {
       this.#fail(error)
     }
-    for (const close of [() => this.#consumer.stop(), () => this.#restoreTurn, closeReader, () => producer.close(), () => stage.scorer.close()]) {
+    for (const close of [async () => standby?.stop(), () => this.#consumer.stop(), () => this.#restoreTurn, closeReader, () => producer.close(), () => stage.scorer.close()]) {
       await close().catch((error: unknown) => logger.log('warn', 'closing', { cause: messageOf(error) }))
     }
     if (this.#fatal) throw this.#fatal
@@ -140,6 +149,7 @@ export class Engine {
     this.#stopping = true
     for (const restoring of this.#restoring.values()) restoring.stopper.abort()
     this.#loadingStopper.abort()
+    this.#parts.standby?.stop().catch(() => undefined)
     this.#changed.notify()
     await this.#running?.catch(() => undefined)
   }
@@ -348,7 +358,7 @@ export class Engine {
   async #onAssigned(partitions: readonly TopicPartition[]): Promise<void> {
     for (const { partition } of partitions) {
       const restoring: Restoring = { stopper: new AbortController(), started: false, done: Promise.resolve() }
-      this.#parts.stage.addTask(partition)
+      this.#parts.stage.addTask(partition, this.#parts.standby?.take(partition))
       this.#restoring.set(partition, restoring)
       restoring.done = this.#restoreTurn.then(() => this.#restore(partition, restoring))
       this.#restoreTurn = restoring.done.catch(() => undefined)
@@ -383,6 +393,25 @@ export class Engine {
     await this.#consumer.resume([topicPartition])
     this.#restoring.delete(partition)
     logger.log('info', 'task ready', { task: task.name, sequence: task.nextSequence, position: task.position, restored: restored.records })
+  }
+
+  /** Records that a restore would fold again must not be deleted: what is not on the changelog goes there before that. */
+  async #watchRetention(): Promise<void> {
+    const { stage, logger, startOfInput } = this.#parts
+    for (const task of stage.tasks) {
+      const needed = task?.tail.from
+      if (!task?.isReady || needed === undefined) continue
+      const start = await startOfInput(task.partition)
+      if (start === 0 || start < needed - (task.position - needed)) continue
+      task.hurries = true
+      logger.log('warn', start > needed ? 'records were deleted that a restore would need' : 'the retention of the input comes close to what a restore would need', {
+        task: task.name,
+        start,
+        needed,
+        position: task.position,
+        remedy: 'all changes go on the changelog now; raise retention.ms or retention.bytes of the input',
+      })
+    }
   }
 
   /** Invariant 3. After a loss nothing in flight may commit; after a revocation everything in flight does. */
@@ -494,10 +523,11 @@ export class Engine {
       delayHistogram: delay.toJSON(),
       commitMs: { p50: commit.quantile(0.5), p99: commit.quantile(0.99) },
       lag: this.#consumer.progress().reduce((sum, { lag }) => sum + lag, 0),
-      entities: stage.store.slots.used,
+      entities: stage.store.slots.used - (this.#parts.standby?.entities ?? 0),
+      standby: { partitions: this.#parts.standby?.partitions ?? 0, entities: this.#parts.standby?.entities ?? 0 },
       stateBytes: stage.store.bytes + stage.scorer.memory.bytes,
       models: stage.scorer.models.map((model) => ({ model: model.reference, role: model.role, device: model.device, deviceNote: model.deviceNote })),
-      tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs }] : [])),
+      tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs, tailRecords: Math.max(0, task.tailRecords) }] : [])),
     }
     delay.reset()
     commit.reset()

@@ -17,6 +17,9 @@ import { openScorer } from './open-scorer.js'
 import { Outputs } from './outputs.js'
 import { TaskRestorer } from './restore.js'
 import { Stage } from './stage.js'
+import { Changelog } from './changelog.js'
+import { Standby, type StandbyPlan } from './standby.js'
+import { partitionsToStandBy } from './standby-plan.js'
 
 export interface EngineOptions {
   readonly topology: Topology
@@ -98,6 +101,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
         },
       }),
       closeReader: () => reader.close(),
+      startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
+      standby: topology.spec.limits.standby > 0 ? await openStandby(options, names, stage) : undefined,
       makeConsumer: (handlers) =>
         new RdkafkaGroupConsumer({ brokers, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers, clock, logger }),
     })
@@ -105,6 +110,30 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     await scorer.close()
     throw error
   }
+}
+
+/** Follows changelogs with a client of its own, beside the restores. */
+async function openStandby(options: EngineOptions, names: TopologyNames, stage: Stage): Promise<Standby> {
+  const { brokers, clock, logger, instanceId } = options
+  const reader = new RangeReader({ brokers, clock, logger })
+  const admin = new KafkaAdmin({ brokers, clock })
+  await Promise.all([reader.start(), admin.start()])
+  const self = names.instance(instanceId)
+  const plan: StandbyPlan = {
+    async wanted() {
+      const members = await admin.groupMembers(names.group, names.input)
+      return members && partitionsToStandBy(members, self)
+    },
+    async wantedBeforeJoining() {
+      if ((await admin.memberClientIds(names.group)).every((clientId) => clientId === self)) return []
+      const partitions = (await admin.partitionCounts([names.input])).get(names.input) ?? 0
+      return Array.from({ length: partitions }, (_, partition) => partition)
+    },
+    async close() {
+      await Promise.all([reader.close(), admin.close()])
+    },
+  }
+  return new Standby({ stage, clock, logger, plan, changelog: new Changelog({ reader, names }) })
 }
 
 /** Members carry their instance's name as client id, and transactional ids begin with it. */

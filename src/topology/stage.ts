@@ -78,18 +78,27 @@ export class Stage {
     return new Batch({ recordsMax, restoring, bytesMax: this.topology.spec.limits.batchBytesMax, fields: this.topology.fields, models: this.scorer.models.length })
   }
 
-  addTask(partition: number): Task {
+  /** A task that is none of this process's yet: see `addTask`. */
+  makeTask(partition: number): Task {
+    return new Task(topologyNames(this.topology).task(partition), partition, this.store)
+  }
+
+  addTask(partition: number, task = this.makeTask(partition)): Task {
     assert(!this.tasks[partition], 'a partition has one task')
-    const task = new Task(topologyNames(this.topology).task(partition), partition, this.store)
     this.tasks[partition] = task
     return task
+  }
+
+  /** Gives back the slots of a task that has no part in a batch. */
+  releaseTask(task: Task): void {
+    task.index.forEach((slot) => this.store.release(slot))
   }
 
   /** Forgets a task and gives its slots back. No batch that it has part in may be in flight. */
   dropTask(partition: number): void {
     const task = this.tasks[partition]
     if (!task) return
-    task.index.forEach((slot) => this.store.release(slot))
+    this.releaseTask(task)
     this.tasks[partition] = undefined
   }
 

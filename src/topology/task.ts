@@ -21,8 +21,8 @@ export class Task {
   lastTurnMs = -Infinity
   /** The log behind it is about to be deleted: all that is dirty goes on the changelog at its next turn. */
   hurries = false
-  /** How far its changelog has been read into it: next offset (-1: not at all), records, newest batch that one of them reflects. */
-  readonly changelog = { position: -1, records: 0, newestAsOf: -1 }
+  /** How far its changelog has been read into it: next offset (-1: not at all), records, newest batch that one of them reflects, monotonic ms. */
+  readonly changelog = { position: -1, records: 0, newestAsOf: -1, readAtMs: 0 }
   /** Input that was folded without outputs and is in no lineage record yet: it goes into the next batch's transaction. */
   silentPart: TaskPart | null = null
   /** Sequence of the next batch. */

@@ -74,6 +74,7 @@ export const limitsSchema = z.strictObject({
     .default(10_000)
     .describe('No change of an entity stays off the changelog longer than this, unless `checkpointBytesMax` forbids it. At least 100ms.'),
   checkpointBytesMax: z.number().int().min(1024).default(1 << 20).describe('Changelog bytes of one transaction.'),
+  standby: z.number().int().min(0).max(1).default(0).describe('Warm copies of the state of each partition in other processes of the group, for a quick take-over. Costs as much memory again.'),
   workers: z.number().int().min(1).max(64).default(1).describe('Threads that run models.'),
   abortsInARowMax: z.number().int().min(1).default(20).describe('Aborted transactions in a row before the engine gives up.'),
 })

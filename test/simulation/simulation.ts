@@ -8,6 +8,8 @@ import { schemaPrefix } from '../../src/codec/registry-prefix.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
 import { Engine } from '../../src/topology/engine.js'
 import { topologyNames } from '../../src/topology/names.js'
+import { Changelog } from '../../src/topology/changelog.js'
+import { Standby } from '../../src/topology/standby.js'
 import { Outputs } from '../../src/topology/outputs.js'
 import { TaskRestorer } from '../../src/topology/restore.js'
 import { Stage } from '../../src/topology/stage.js'
@@ -218,9 +220,24 @@ export class Simulation {
       producer: new SimulatedProducer(world, names.transactionalId(world.instanceId)),
       restorer: new TaskRestorer({ reader, names, registry: { schemaById: () => Promise.resolve(loadOwnSchema('lineage')) }, clock: world.clock, logger: silentLogger }),
       closeReader: () => Promise.resolve(),
+      startOfInput: () => Promise.resolve(0),
+      standby: this.#options.seed % 2 === 0 ? this.#makeStandby(world, stage, reader) : undefined,
       makeConsumer: (handlers) => (consumer = new SimulatedConsumer(world, names.input, handlers)),
     })
     return { engine, consumer: consumer! }
+  }
+
+  /** Whose partitions are followed changes at random: a wrong guess must cost nothing but time. */
+  #makeStandby({ clock, prng }: ProcessWorld, stage: Stage, reader: SimulatedReader): Standby {
+    const some = (): Promise<number[]> => Promise.resolve([...Array(partitions).keys()].filter(() => prng.below(2) === 0))
+    return new Standby({
+      stage,
+      clock,
+      changelog: new Changelog({ reader, names: this.#names }),
+      plan: { wanted: some, wantedBeforeJoining: some, close: () => Promise.resolve() },
+      logger: { log: (level, message, fields) => level === 'warn' && this.#problems.push(`standby: ${message} ${JSON.stringify(fields)}`) },
+      limits: { pollMs: 20, planMs: 200 },
+    })
   }
 
   get broker(): MemoryBroker {

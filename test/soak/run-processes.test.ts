@@ -23,9 +23,10 @@ function statsOf(scored: number, delaysMs: readonly number[] = []): EngineStats 
     lag: 10,
     checkpoint: { records: 3, bytes: 100, dirty: 5 } as EngineStats['checkpoint'],
     entities: 7,
+    standby: { partitions: 1, entities: 2 },
     stateBytes: 1000,
     models: [{ model: 'card-gru@1', role: 'champion', device: 'cpu', deviceNote: null }],
-    tasks: [{ task: `t/s/${scored}`, sequence: 1, position: 2, streamTimeMs: 3 }],
+    tasks: [{ task: `t/s/${scored}`, sequence: 1, position: 2, streamTimeMs: 3, tailRecords: 0 }],
   } as EngineStats
 }
 

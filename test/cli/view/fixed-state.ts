@@ -46,6 +46,7 @@ export function fixedState(changes: Partial<DemoState> = {}): DemoState {
       sequence: partition === 3 ? -1 : 1_204 + partition,
       position: partition === 3 ? -1 : 75_233 + partition * 911,
       streamTimeMs: 0,
+      tailRecords: 0,
     })),
     frauds: [103, 1_201, 553],
     fraudsCaught: [103, 4, 550],
