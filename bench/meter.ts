@@ -66,11 +66,11 @@ export async function stopProcess(process: ChildProcess): Promise<void> {
   await ended
 }
 
-const harrier = fileURLToPath(new URL('../../bin/harrier.js', import.meta.url))
+export const harrierBin = fileURLToPath(new URL('../../bin/harrier.js', import.meta.url))
 
 /** Starts `harrier` with these arguments; stderr is shown, stdout is the caller's. */
 export function startHarrier(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [harrier, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+  return spawn(process.execPath, [harrierBin, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
 }
 
 export function startScript(url: URL, args: readonly string[]): ChildProcess {

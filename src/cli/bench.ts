@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
+import type { CheckpointBenchResult, CheckpointRun } from '../../bench/checkpoint.js'
 import type { PipelineBenchResult } from '../../bench/pipeline.js'
+import type { RestoreBenchResult } from '../../bench/restore.js'
 import { parseCount } from './parse-options.js'
 
 interface BenchOptions extends ConnectionOptions {
@@ -10,7 +12,7 @@ interface BenchOptions extends ConnectionOptions {
   json?: boolean
 }
 
-/** `harrier bench pipeline` */
+/** `harrier bench` */
 export function register(program: Command): void {
   const bench = program.command('bench').description('measure on this machine, beside what the same machine does without us')
   const pipeline = bench
@@ -21,6 +23,89 @@ export function register(program: Command): void {
     .option('--delay-seconds <n>', 'length of the delay run', parseCount, 15)
     .option('--json', 'the result as one line of JSON at the end')
   addConnectionOptions(pipeline).action(runPipelineBench)
+  const restore = cardOptions(bench.command('restore').description('kill an engine with the state of many cards, and time its return from the changelog'), 1_000_000)
+    .option('--repeats <n>', 'kills; the medians count', parseCount, 3)
+    .option('--load-seconds <n>', 'load before each kill', parseCount, 30)
+    .option('--cpu-prof <folder>', 'profile the engine that restores (read with Chrome or speedscope)')
+  addConnectionOptions(restore).action(runRestoreBench)
+  const checkpoint = cardOptions(bench.command('checkpoint').description('what the checkpoint costs and writes: on against off, in turns'), 200_000)
+    .option('--repeats <n>', 'runs of each; the medians count', parseCount, 3)
+    .option('--events <n>', 'payments that each run works off', parseCount, 600_000)
+    .option('--rate-seconds <n>', 'length of each run at the rate', parseCount, 20)
+  addConnectionOptions(checkpoint).action(runCheckpointBench)
+}
+
+interface CardOptions extends ConnectionOptions {
+  cards: number
+  rate: number
+  exponent: number
+  json?: boolean
+}
+
+/** What the benches of a state of many cards share. */
+function cardOptions(command: Command, cards: number): Command {
+  return command
+    .option('--cards <n>', 'entities, each with a full ring, windows and a hidden state', parseCount, cards)
+    .option('--rate <n>', 'payments per second', parseCount, 10_000)
+    .option('--exponent <s>', 'of Zipf\'s law, which chooses the card of a payment', Number, 1)
+    .option('--json', 'the result as one line of JSON at the end')
+}
+
+async function runRestoreBench(options: CardOptions & { repeats: number; loadSeconds: number; cpuProf?: string }): Promise<void> {
+  const { brokers, registryUrl } = await resolveConnections(options)
+  const module = await import('../../bench/restore.js')
+  const nodeArgs = options.cpuProf === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', options.cpuProf]
+  const result = await module.benchRestore({ ...options, perSecond: options.rate, nodeArgs, brokers, registryUrl, onStep: tell })
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : restoreTable(result))
+  process.exit(0)
+}
+
+function tell(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+async function runCheckpointBench(options: CardOptions & { repeats: number; events: number; rateSeconds: number }): Promise<void> {
+  const { brokers, registryUrl } = await resolveConnections(options)
+  const module = await import('../../bench/checkpoint.js')
+  const result = await module.benchCheckpoint({ ...options, perSecond: options.rate, brokers, registryUrl, onStep: tell })
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : checkpointTable(result))
+  process.exit(0)
+}
+
+function checkpointTable({ on, off, ...result }: CheckpointBenchResult): string {
+  const run = (name: string, { perSecond, cpuMicrosPerEvent, delayMsP50, delayMsP99, delayMsP999 }: CheckpointRun): string =>
+    `${name.padEnd(36)}${perSecond.toLocaleString('en').padStart(10)}${cpuMicrosPerEvent.toFixed(1).padStart(15)}   p50 ${delayMsP50} ms, p99 ${delayMsP99} ms, p99.9 ${delayMsP999} ms\n`
+  const percent = (share: number): string => `${(share * 100).toFixed(1)} %`
+  return [
+    `\n${''.padEnd(36)}${'events/s'.padStart(10)}${'CPU us/event'.padStart(15)}   delay at ${result.eventsPerSecond.toLocaleString('en')} events/s\n`,
+    run('checkpoint on', on),
+    run('checkpoint off', off),
+    rows([
+      ['cost', `${percent(result.throughputCost)} of the throughput, ${percent(result.cpuCost)} more CPU for each event`],
+      ['changelog for each payment', `${result.changelogBytesPerEvent.toLocaleString('en')} bytes at the rate, ${result.changelogBytesPerEventAtFullSpeed.toLocaleString('en')} at full speed`],
+      ['with a record for each payment', `${result.recordPerEventBytesPerEvent.toLocaleString('en')} bytes, ${result.savedFactor} times as much as at the rate`],
+      ['cards and load', `${result.cards.toLocaleString('en')}, Zipf ${result.exponent}; medians of ${result.repeats} interleaved runs`],
+    ]),
+  ].join('')
+}
+
+function restoreTable(result: RestoreBenchResult): string {
+  const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6).toLocaleString('en')} MB`
+  return rows([
+    ['cards', `${result.cards.toLocaleString('en')}, ${result.bytesPerCard.toLocaleString('en')} bytes each on the changelog`],
+    ['load', `${result.eventsPerSecond.toLocaleString('en')} payments/s, Zipf ${result.exponent}`],
+    ['SIGKILL to the first new score', `${result.firstScoreSeconds} s`],
+    ['to a new score of every partition', `${result.allPartitionsSeconds} s`],
+    ['to all that came meanwhile scored', `${result.caughtUpSeconds} s`],
+    ['changelog read', `${result.changelogRecords.toLocaleString('en')} records, ${megabytes(result.changelogBytes)}: ${result.recordsPerSecond.toLocaleString('en')} records/s, ${result.megabytesPerSecond} MB/s`],
+    ['input folded again', `${result.tailRecords.toLocaleString('en')} records`],
+    ['memory', `${megabytes(result.residentBytes)} resident, ${megabytes(result.stateBytes)} of it state`],
+    ['kills', result.repeats.toLocaleString('en')],
+  ])
+}
+
+function rows(cells: readonly (readonly [string, string])[]): string {
+  return `\n${cells.map(([name, value]) => `${name.padEnd(36)}${value}`).join('\n')}\n`
 }
 
 async function runPipelineBench(options: BenchOptions): Promise<void> {
