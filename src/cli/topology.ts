@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { loadTopology } from '../topology/load-topology.js'
+import { exportSchemas } from '../topology/export-schemas.js'
 import { describeTopology } from '../topology/describe.js'
 
 /** `harrier topology check|describe` */
@@ -23,5 +24,14 @@ export function register(program: Command): void {
     .option('--models <folder>', 'folder of model versions')
     .action((name: string, options: { mermaid?: boolean; json?: boolean; namespace: string; models?: string }) => {
       process.stdout.write(describeTopology(loadTopology(name), options))
+    })
+  topology
+    .command('schemas')
+    .description('write the schemas of a topology\'s outputs to files, with the requests that register them')
+    .argument('<topology>', 'a .yaml file, or the name of one in topologies/')
+    .requiredOption('--out <folder>', 'where the files go')
+    .option('--namespace <name>', 'prefix of topics and subjects', '')
+    .action((name: string, options: { out: string; namespace: string }) => {
+      process.stdout.write(exportSchemas(loadTopology(name), options.namespace, options.out))
     })
 }

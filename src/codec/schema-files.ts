@@ -9,8 +9,8 @@ export type OwnSchema = 'transaction' | 'label' | 'scored-event' | 'alert' | 'li
 
 const ownFolder = fileURLToPath(new URL('../../../schemas', import.meta.url))
 
-/** The parsed schema of an .avsc file, checked. Throws SCHEMA_INVALID with the file and the place in it. */
-export function loadSchemaFile(file: string): object {
+/** The parsed schema of an .avsc file, or of a JSON Schema, checked. Throws SCHEMA_INVALID with the file and the place in it. */
+export function loadSchemaFile(file: string, language: 'Avro' | 'JSON Schema' = 'Avro'): object {
   const refuse = (why: string, cause?: unknown): never => {
     throw new HarrierError('SCHEMA_INVALID', `${file}: ${why}`, { cause, remedy: 'correct the schema file, or the path to it' })
   }
@@ -26,7 +26,8 @@ export function loadSchemaFile(file: string): object {
   } catch (error) {
     refuse(`is not JSON: ${messageOf(error)}`, error)
   }
-  if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) refuse('is not an Avro record schema')
+  if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) refuse(language === 'Avro' ? 'is not an Avro record schema' : 'is not a JSON Schema')
+  if (language === 'JSON Schema') return schema as object
   try {
     parseAvroSchema(schema)
   } catch (error) {
@@ -35,8 +36,12 @@ export function loadSchemaFile(file: string): object {
   return schema as object
 }
 
+export function fileOfOwnSchema(name: OwnSchema): string {
+  return join(ownFolder, `${name}.avsc`)
+}
+
 export function loadOwnSchema(name: OwnSchema): object {
-  return loadSchemaFile(join(ownFolder, `${name}.avsc`))
+  return loadSchemaFile(fileOfOwnSchema(name))
 }
 
 /** Every .avsc of a folder by its name without the ending. */

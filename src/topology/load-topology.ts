@@ -7,6 +7,7 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import { checkFieldSpecs, type FieldSpec } from '../codec/field-spec.js'
 import { loadSchemaFile } from '../codec/schema-files.js'
 import { windowNeeds } from '../features/feature-program.js'
+import { avroProblems, jsonProblems } from './source-contract.js'
 import { topologySchema, type StageSpec, type TopologySpec } from './topology-schema.js'
 
 const ownFolder = fileURLToPath(new URL('../../../topologies', import.meta.url))
@@ -21,6 +22,8 @@ export interface Topology {
   readonly fields: readonly FieldSpec[]
   /** The parsed schema that the source names. */
   readonly readerSchema: object | undefined
+  /** The line on which a path stands in the file. */
+  lineOf(path: readonly PropertyKey[]): number | undefined
   /** sha256 of the parts of the topology that lineage names. `layout` covers what a slot's meaning depends on. */
   readonly digests: { readonly topology: string; readonly features: string; readonly policy: string; readonly layout: string }
 }
@@ -88,7 +91,8 @@ export function parseTopology(text: string, file: string): Topology {
     stageName,
     stage,
     fields,
-    readerSchema: spec.source.schema === undefined ? undefined : loadSchemaFile(resolve(dirname(file), spec.source.schema)),
+    readerSchema: loadReaderSchema(spec, fields, file, lineOf),
+    lineOf,
     digests: {
       topology: digestOf(spec),
       features: digestOf(features),
@@ -109,6 +113,22 @@ export function parseTopology(text: string, file: string): Topology {
       }),
     },
   }
+}
+
+/** The schema that the source names; it gives every field. */
+function loadReaderSchema({ source }: TopologySpec, fields: readonly FieldSpec[], file: string, lineOf: Topology['lineOf']): object | undefined {
+  if (source.schema === undefined) return undefined
+  const isAvro = source.format === 'avro'
+  const schema = loadSchemaFile(resolve(dirname(file), source.schema), isAvro ? 'Avro' : 'JSON Schema')
+  const problems = isAvro ? avroProblems(schema, fields, schema) : jsonProblems(schema, fields)
+  if (problems.length === 0) return schema
+  throw new TopologyError(
+    file,
+    problems.map(({ field, message }) => {
+      const path = ['source', 'fields', field, 'path']
+      return { line: lineOf(path), path: path.join('.'), message: `${source.schema}: ${message}` }
+    }),
+  )
 }
 
 /** stages.customer.features[2].window */

@@ -286,6 +286,7 @@ export class TopologyTestDriver {
   /** The bytes of an event in the source's format; `schema` is the writer's, default the source's own. */
   encode(value: object, schema = this.topology.readerSchema): Uint8Array {
     if (this.topology.spec.source.format === 'json') return Buffer.from(JSON.stringify(value))
+    if (this.topology.spec.source.format === 'json-schema') return Buffer.concat([schemaPrefix(this.registry.register(schema ?? {})), Buffer.from(JSON.stringify(value))])
     if (!schema) throw new HarrierError('SCHEMA_INVALID', `the source of ${this.topology.name} names no schema to encode with`)
     return Buffer.concat([schemaPrefix(this.registry.register(schema)), avro.Type.forSchema(schema as avro.Schema).toBuffer(value)])
   }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { durationSchema } from '../base/durations.js'
 import { fieldTypes } from '../codec/field-spec.js'
+import { sourceFormats } from '../codec/source-decoder.js'
 import { featureSchema } from '../features/feature-spec.js'
 import { policySchema } from '../policy/policy.js'
 
@@ -12,24 +13,34 @@ const modelReference = z.string().regex(/^[a-z][a-z0-9_-]*@[0-9]+$/i, 'a model i
 export const eventIdField = 'event_id'
 export const eventTimeField = 'event_time'
 
+/** How subjects are named: TopicNameStrategy, RecordNameStrategy and TopicRecordNameStrategy of the Confluent clients. */
+export const subjectStrategies = ['topic', 'record', 'topic-record'] as const
+export type SubjectStrategy = (typeof subjectStrategies)[number]
+
 // The descriptions are printed into docs/topology.md by scripts/docs.js.
 const fieldSchema = z.strictObject({
-  path: z.string().min(1).describe('Where the value stands in the record; dotted into nested records: `payment.amount`.'),
+  path: z.string().min(1).describe('Where the value stands in the record: `payment.amount`, `legs[0].amount`, `legs[only].amount`, `tags["a.b"]`; see "Paths".'),
   type: z.enum(fieldTypes).describe('How it is read; see "Field types".'),
   min: z.number().optional().describe('Smaller values make the record a dead letter. In the unit of the column: minor units with `scale`, ms for times.'),
   max: z.number().optional().describe('Larger values make the record a dead letter. Same unit as `min`.'),
   optional: z.boolean().optional().describe('Null and absent are accepted. Of the features only `category` can read an optional field.'),
   default: z.union([z.number(), z.string(), z.boolean()]).optional().describe('Stands in for an absent value, never for a null. In the unit of the column.'),
   scale: z.number().int().optional().describe('Only for `integer`, 0 to 15: the value times 10^scale, exactly. The decimal 12.34 with scale 2 is 1234; 12.345 is a dead letter.'),
+  from: z.literal('text').optional().describe('Only for numbers and `timestamp-` types: they may also be written as text, `"129.90"`.'),
+  zone: z.string().optional().describe('Only for `iso8601`: the zone of times that name none: `Z`, `+01:00`. A date alone is then its first moment.'),
 })
 
 const sourceSchema = z.strictObject({
   topic: topic.describe('The input topic. A `--namespace` goes before it, with a dot.'),
-  format: z.enum(['avro', 'json']).describe('`avro`: magic byte 0, four bytes of schema id, the value. `json`: one object for each record.'),
+  format: z
+    .enum(sourceFormats, { error: ({ input }) => (/^proto/i.test(String(input)) ? 'Protobuf is not read: write the topic as Avro, JSON Schema or plain JSON, or copy it into one of those' : undefined) })
+    .describe('`avro` and `json-schema`: magic byte 0, four bytes of schema id, the value as Avro or JSON. `json`: one object for each record, no envelope.'),
   schema: z
     .string()
     .optional()
-    .describe('An .avsc file, relative to the topology: its defaults and aliases fill what a writer lacks. It is registered as `<topic>-value` when the engine starts; leave it out and nothing is registered for the input.'),
+    .describe('A schema file, relative to the topology; the fields are checked against it. Avro (.avsc): its defaults and aliases fill what a writer lacks. JSON Schema for the other formats. Where the registry has none under the input\'s subject, this one is registered there, unless `schemas.register` is false.'),
+  subjects: z.enum(subjectStrategies).optional().describe('Under which subject the input\'s schema is registered; see "Subjects". Default `topic`.'),
+  record: z.string().min(1).optional().describe('Full name of the record, for `subjects: record` and `topic-record`. Default: the name in `schema`.'),
   fields: z.record(identifier, fieldSchema).describe('What the engine reads, under names of its own. `event_id` (text) and `event_time` (a time) are required; at most 200.'),
 })
 
@@ -61,6 +72,11 @@ const stageSchema = z.strictObject({
   policy: policySchema.describe('From a score to a decision; see "Policy".'),
 })
 
+const schemasSchema = z.strictObject({
+  register: z.boolean().default(true).describe('Register what Harrier writes, and `source.schema` where the input has none. With `false` they must be registered already; `harrier topology schemas` writes them out.'),
+  subjects: z.enum(subjectStrategies).default('topic').describe('Under which subjects the outputs\' schemas are registered; see "Subjects".'),
+})
+
 /** Every limit of a running topology: name, default, range. */
 export const limitsSchema = z.strictObject({
   batchRecordsMax: z.number().int().min(1).max(16_384).default(2000).describe('Records of one batch, which is one transaction.'),
@@ -84,6 +100,7 @@ export const topologySchema = z
     name: identifier.describe('Goes into every topic, group and id that the topology owns.'),
     source: sourceSchema,
     stages: z.record(identifier, stageSchema).describe('Exactly one, under a name of your own.'),
+    schemas: schemasSchema.optional().describe('How the schemas of the outputs get into the registry.'),
     limits: limitsSchema.prefault({}),
   })
   .superRefine((topology, context) => {
@@ -94,6 +111,9 @@ export const topologySchema = z
     if (time === undefined || !(time === 'iso8601' || time.startsWith('timestamp-'))) {
       refuse(['source', 'fields', eventTimeField], 'is required, with type timestamp-millis, timestamp-micros, timestamp-seconds or iso8601')
     }
+    const { subjects = 'topic', record, schema, format } = topology.source
+    if (subjects !== 'topic' && record === undefined && schema === undefined) refuse(['source', 'record'], `subjects: ${subjects} needs the full name of the record, here or in a schema file`)
+    if (format === 'json' && (subjects !== 'topic' || record !== undefined)) refuse(['source', 'subjects'], 'plain JSON has no schema in a registry; format: json-schema has')
     const names = Object.keys(topology.stages)
     if (names.length !== 1) refuse(['stages'], `a topology has one stage; this one has ${names.length}`)
     for (const [name, stage] of Object.entries(topology.stages)) {
