@@ -2,13 +2,13 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RegistryClient } from '../codec/registry-client.js'
-import { loadOwnSchema } from '../codec/schema-files.js'
 import { KafkaAdmin, deadLetterTopicConfig, type TopicSpecification } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { RdkafkaGroupConsumer } from '../consumer/rdkafka-group-consumer.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { freeTransactionalId, RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
+import { settleContracts } from './contracts.js'
 import { Engine } from './engine.js'
 import { harrierVersion } from './harrier-version.js'
 import type { Topology } from './load-topology.js'
@@ -63,14 +63,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   try {
     await prepareTopics(options, names)
     const registry = new RegistryClient(registryUrl, { clock, logger })
-    // The contract of an input belongs to those who write it: it is registered only where there is none.
-    const subject = `${names.input}-value`
-    if (topology.readerSchema && !(await registry.latest(subject, signal))) await registry.register(subject, topology.readerSchema, signal)
-    const schemaIds = {
-      scored: await registry.register(`${names.scored}-value`, loadOwnSchema('scored-event'), signal),
-      alert: await registry.register(`${names.alerts}-value`, loadOwnSchema('alert'), signal),
-      lineage: await registry.register(`${names.lineage}-value`, loadOwnSchema('lineage'), signal),
-    }
+    const schemaIds = await settleContracts({ topology, names, registry, logger, signal })
     const stage = new Stage(topology, scorer, registry)
     const transactionalId = names.transactionalId(instanceId)
     const outputs = new Outputs(stage, {
