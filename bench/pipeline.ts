@@ -8,6 +8,7 @@ import { systemClock } from '../src/base/clock.js'
 import { uniqueSuffix } from '../src/base/prng.js'
 import { KafkaAdmin } from '../src/consumer/admin.js'
 import { LatencyHistogram } from '../src/monitor/latency-histogram.js'
+import { connectionArguments, type Connections } from '../src/stack/connections.js'
 import type { EngineStats } from '../src/topology/engine-stats.js'
 import { loadTopology, topologyFile } from '../src/topology/load-topology.js'
 import { topologyNames } from '../src/topology/names.js'
@@ -22,8 +23,7 @@ const rawOnnxSeconds = 2
 const delayWarmupMs = 4000
 
 export interface PipelineBenchOptions {
-  readonly brokers: string
-  readonly registryUrl: string
+  readonly connections: Connections
   readonly events: number
   readonly repeats: number
   readonly delaySeconds: number
@@ -54,12 +54,12 @@ export interface PipelineBenchResult {
  * Kafka) and the raw exactly-once copy through the same client with the same settings and batch. Medians over repeats.
  */
 export async function benchPipeline(options: PipelineBenchOptions): Promise<PipelineBenchResult> {
-  const { brokers, registryUrl, events, repeats, onStep } = options
+  const { connections, events, repeats, onStep } = options
   const namespace = `bench-${uniqueSuffix()}`
   const folder = mkdtempSync(join(tmpdir(), 'harrier-bench-'))
-  const admin = new KafkaAdmin({ brokers, clock: systemClock })
+  const admin = new KafkaAdmin({ brokers: connections.brokers, security: connections.security, clock: systemClock })
   await admin.start()
-  const connection = ['--brokers', brokers, '--registry', registryUrl]
+  const connection = connectionArguments(connections)
   const input = `${namespace}.transactions`
   const made = new Set([input])
   try {
@@ -88,7 +88,7 @@ export async function benchPipeline(options: PipelineBenchOptions): Promise<Pipe
       await admin.ensureTopics([{ topic: copy, partitions }], { create: true })
       const script = new URL('./raw-copy-process.js', import.meta.url)
       const batch = String(loadTopology('card-fraud').spec.limits.batchRecordsMax)
-      runs.copy.push(await measureGroup(admin, { group: copy, topic: input, total: events, start: () => startScript(script, [brokers, input, copy, copy, batch]) }))
+      runs.copy.push(await measureGroup(admin, { group: copy, topic: input, total: events, start: () => startScript(script, [input, copy, copy, batch, ...connection]) }))
       say('raw exactly-once copy', runs.copy.at(-1)!.perSecond)
       runs.gru.push(await runPipeline('card-gru@1', run))
       say('pipeline, card-gru', runs.gru.at(-1)!.perSecond)

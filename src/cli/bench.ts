@@ -109,10 +109,10 @@ function rows(cells: readonly (readonly [string, string])[]): string {
 }
 
 async function runPipelineBench(options: BenchOptions): Promise<void> {
-  const { brokers, registryUrl } = await resolveConnections(options)
+  const connections = await resolveConnections(options)
   // Loaded when asked for: the benches are beside the engine, not in it.
   const module = await import('../../bench/pipeline.js')
-  const result = await module.benchPipeline({ ...options, brokers, registryUrl, onStep: (text) => process.stderr.write(`${text}\n`) })
+  const result = await module.benchPipeline({ ...options, connections, onStep: (text) => process.stderr.write(`${text}\n`) })
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : table(result))
   process.exit(0)
 }

@@ -1,6 +1,11 @@
 import Kafka from 'node-rdkafka'
 import type { Command } from 'commander'
-import { HarrierError, messageOf } from '../base/errors.js'
+import { systemClock } from '../base/clock.js'
+import { silentLogger } from '../base/logger.js'
+import { connectMsMaxDefault } from '../connection/connection-schema.js'
+import { asHarrierError } from '../consumer/kafka-errors.js'
+import { librdkafkaSecurity } from '../consumer/kafka-security.js'
+import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { controlHeader, forgetControl } from '../topology/control-record.js'
 import { loadTopology } from '../topology/load-topology.js'
@@ -25,21 +30,19 @@ export function register(program: Command): void {
 }
 
 async function forget(entity: string, options: ForgetOptions): Promise<void> {
-  const { brokers } = await resolveConnections(options)
+  const { brokers, security, connectMsMax = connectMsMaxDefault } = await resolveConnections(options)
   const topic = topologyNames(loadTopology(options.topology), options.namespace).input
-  const producer = new Kafka.HighLevelProducer({ 'metadata.broker.list': brokers, 'enable.idempotence': true, 'allow.auto.create.topics': false }, { partitioner: 'murmur2_random' })
-  await new Promise<void>((resolve, reject) => {
-    producer.connect({ timeout: flushMsMax }, (error) => (error ? reject(new HarrierError('BROKER_UNAVAILABLE', `no broker answers at ${brokers}: ${error.message}`)) : resolve()))
-  })
+  const producer = new Kafka.HighLevelProducer({ 'metadata.broker.list': brokers, ...librdkafkaSecurity(security), 'enable.idempotence': true, 'allow.auto.create.topics': false }, { partitioner: 'murmur2_random' })
+  await connectClient(producer, { brokers, security, limitMs: connectMsMax, clock: systemClock, logger: silentLogger })
   try {
     const offset = await new Promise<unknown>((resolve, reject) => {
       const headers = [{ [controlHeader]: forgetControl }]
       producer.produce(topic, null, null, Buffer.from(entity), null, headers, (error: unknown, at: unknown) =>
-        error ? reject(new HarrierError('TOPIC_MISSING', `${topic} takes no record: ${messageOf(error)}`)) : resolve(at),
+        error ? reject(asHarrierError('TOPIC_MISSING', `${topic} takes no record`, error)) : resolve(at),
       )
     })
     process.stdout.write(`asked for on ${topic}, offset ${String(offset)}: state is cleared when the engine reaches it; records already on the topics stay\n`)
   } finally {
-    await new Promise<void>((resolve) => producer.disconnect(() => resolve()))
+    await disconnectClient(producer, flushMsMax, systemClock, silentLogger)
   }
 }

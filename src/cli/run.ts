@@ -51,7 +51,7 @@ export function register(program: Command): void {
 async function run(options: RunOptions): Promise<void> {
   if (options.processes > 1) return runSeveral(options)
   const topology = loadTopology(options.topology)
-  const { brokers, registryUrl } = await resolveConnections(options)
+  const connections = await resolveConnections(options)
   const logger = createLogger((line) => process.stderr.write(line), {
     nowMs: () => systemClock.nowMs(),
     ...(options.json ? { json: true } : {}),
@@ -60,8 +60,7 @@ async function run(options: RunOptions): Promise<void> {
   const stopping = new AbortController()
   const engine = await openEngine({
     topology,
-    brokers,
-    registryUrl,
+    ...connections,
     instanceId: options.instanceId,
     namespace: options.namespace,
     models: options.models,

@@ -137,15 +137,15 @@ async function prepareKafka(options: SimulateOptions): Promise<Run> {
   const format = oneOf('--format', options.format, formats)
   const labelDelayMs = parseDurationMs(options.labelDelay)
   const epochMs = epochOf(options.epoch)
-  const { brokers, registryUrl } = await resolveConnections(options)
+  const connections = await resolveConnections(options)
   const prefix = options.namespace === undefined ? '' : `${options.namespace}.`
   const transactionsTopic = prefix + options.transactionsTopic
   const labelsTopic = prefix + options.labelsTopic
   const topics = labels === 'none' ? [transactionsTopic] : [transactionsTopic, labelsTopic]
-  await createMissingTopics(brokers, topics, options.partitions)
   const clock = systemClock
+  await createMissingTopics(connections, topics, options.partitions, clock)
   return async (source, range, meter, signal) => {
-    const sink = await KafkaSink.open({ brokers, registryUrl, format, transactionsTopic, labelsTopic, clock, epochMs, labelDelayMs }, signal)
+    const sink = await KafkaSink.open({ ...connections, format, transactionsTopic, labelsTopic, clock, epochMs, labelDelayMs }, signal)
     const pacing = { pace: paceOf(options), fastForwardDays: options.fastForward, eventsMax: options.events ?? Infinity }
     const live = new LiveSimulator({ source, sink, clock, epochMs, range, labels, labelDelayMs, ...pacing })
     const onAbort = (): void => void live.stop().catch(() => undefined)

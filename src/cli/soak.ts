@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { HarrierError } from '../base/errors.js'
 import { systemClock } from '../base/clock.js'
 import { soak, type SoakResult } from '../soak/soak.js'
-import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
+import { addConnectionOptions, resolveConnections, type ConnectionOptions, type Connections } from '../stack/connections.js'
 import { LocalStack } from '../stack/local-stack.js'
 import { parseCount } from './parse-options.js'
 
@@ -48,7 +48,7 @@ export function register(program: Command): void {
 
 async function runSoak(options: SoakCommandOptions): Promise<void> {
   if (options.kills < options.groups) throw new HarrierError('USAGE', `--groups ${options.groups} is more than --kills ${options.kills}`)
-  if (options.ownStack && (options.brokers ?? options.registry)) throw new HarrierError('USAGE', '--own-stack and --brokers or --registry exclude each other')
+  if (options.ownStack && (options.brokers ?? options.registry ?? options.connection)) throw new HarrierError('USAGE', '--own-stack and --connection, --brokers or --registry exclude each other')
   const tell = (text: string): void => void process.stderr.write(`${text}\n`)
   const own = options.ownStack ? new LocalStack({ stateDir: mkdtempSync(join(tmpdir(), 'harrier-soak-stack-')), ephemeral: true }) : undefined
   if (!own) tell('broker restarts are left out: the broker is not the soak\'s own (see --own-stack)')
@@ -61,14 +61,14 @@ async function runSoak(options: SoakCommandOptions): Promise<void> {
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
   try {
-    const { brokers, registryUrl } = own ? await own.up((text) => tell(text)) : await resolveConnections(options)
+    const connections: Connections = own ? { ...(await own.up((text) => tell(text))), source: 'local' } : await resolveConnections(options)
     const restartBroker = own && (async (): Promise<void> => {
       await own.killBroker()
       await systemClock.sleep(brokerAwayMs)
       await own.startBroker()
     })
     const events = options.events ?? Math.max(eventsLeast, Math.ceil((eventsPerKill * options.kills) / options.groups))
-    const result = await soak({ ...options, brokers, registryUrl, events, keep: options.keep ?? false, restartBroker, signal: stopping.signal, onProgress: tell })
+    const result = await soak({ ...options, connections, events, keep: options.keep ?? false, restartBroker, signal: stopping.signal, onProgress: tell })
     process.exitCode = stopping.signal.aborted ? 130 : report(result, options.json ?? false, tell)
   } finally {
     await own?.down()

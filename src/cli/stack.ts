@@ -65,8 +65,8 @@ type Shown = Omit<StackStatus, 'mode' | 'stateDir'> & { mode: StackMode | 'confi
 async function askConfigured(options: ConnectionOptions): Promise<Shown | undefined> {
   const configured = configuredConnections(options)
   if (!configured) return undefined
-  const { brokers, registryUrl } = configured
-  const [broker, registry] = await Promise.all([askBroker(brokers), askRegistry(registryUrl)])
+  const { brokers, registryUrl, security, registrySecurity } = configured
+  const [broker, registry] = await Promise.all([askBroker(brokers, security), askRegistry(registryUrl, registrySecurity)])
   const services: ServiceStatus[] = [
     { name: 'broker', ...broker, address: brokers, version: '' },
     { name: 'registry', ...registry, address: registryUrl, version: '' },

@@ -47,12 +47,13 @@ async function tail(name: string, options: TailOptions): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => (stop.signal.aborted ? process.exit(130) : stop.abort()))
   // The reader of a pipe may leave when it has seen enough.
   process.stdout.on('error', () => process.exit(0))
-  const { brokers, registryUrl } = await resolveConnections(options)
+  const connections = await resolveConnections(options)
+  const { brokers, security, registryUrl, registrySecurity } = connections
   const logger = createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' })
-  const decoder = new GenericDecoder(new RegistryClient(registryUrl, { clock: systemClock, logger }))
+  const decoder = new GenericDecoder(new RegistryClient(registryUrl, { clock: systemClock, logger, security: registrySecurity }))
   const printer = new RecordPrinter(options)
-  const follower = new TopicFollower(brokers, systemClock)
-  const reader = new RangeReader({ brokers, clock: systemClock, logger })
+  const follower = new TopicFollower(connections, systemClock)
+  const reader = new RangeReader({ brokers, security, clock: systemClock, logger })
   const show = async (message: RdkafkaMessage): Promise<void> => {
     if (stop.signal.aborted) return
     await printer.print(toTailRecord(message, await decoder.decode(message.value, stop.signal)))

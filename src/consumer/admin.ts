@@ -1,6 +1,9 @@
-import { AssignerProtocol, Kafka, logLevel, type Admin, type KafkaConfig } from 'kafkajs'
-import type { Clock } from '../base/clock.js'
+import { AssignerProtocol, Kafka, logLevel, type Admin } from 'kafkajs'
+import { withTimeout, type Clock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
+import type { KafkaSecurity } from '../connection/security.js'
+import { lastingTrouble, withoutNoise } from '../connection/trouble.js'
+import { kafkaJsSecurity } from './kafka-security.js'
 import { recordBytesMax } from './kafka-settings.js'
 
 export interface TopicSpecification {
@@ -8,6 +11,19 @@ export interface TopicSpecification {
   readonly partitions: number
   /** Topic settings for its creation, for example `cleanup.policy`. */
   readonly config?: Readonly<Record<string, string>>
+  /** Copies of each partition, for its creation; by default as the broker has it. */
+  readonly replication?: number | undefined
+}
+
+/** A topic as it is on the cluster. */
+export interface TopicDescription {
+  readonly partitions: number
+  /** The fewest copies that a partition has. */
+  readonly replication: number
+  /** Settings in force, by name. */
+  readonly config: Readonly<Record<string, string>>
+  /** Those among them that were set for this topic. */
+  readonly own: Readonly<Record<string, string>>
 }
 
 /** `RdkafkaGroupConsumer` has its group.instance.id as client id. */
@@ -21,18 +37,19 @@ export interface AdminLimits {
   /** How long a broker that does not answer is waited for. */
   readonly connectMsMax: number
   readonly requestMsMax: number
+  /** A refusal counts when it lasts so long: a broker that has just started may not know its users yet. */
+  readonly refusedMsMax: number
   /** How long a coordinator or a new topic may take to wake up. */
   readonly wakeMsMax: number
   readonly retryPauseMs: number
 }
 
-export const adminLimits: AdminLimits = { connectMsMax: 30_000, requestMsMax: 30_000, wakeMsMax: 60_000, retryPauseMs: 200 }
+export const adminLimits: AdminLimits = { connectMsMax: 30_000, requestMsMax: 30_000, refusedMsMax: 2000, wakeMsMax: 60_000, retryPauseMs: 200 }
 
 export interface KafkaAdminOptions {
   readonly brokers: string
   readonly clock: Clock
-  /** `ssl` and `sasl` of kafkajs. */
-  readonly security?: Pick<KafkaConfig, 'ssl' | 'sasl'>
+  readonly security?: KafkaSecurity | undefined
   readonly limits?: Partial<AdminLimits>
 }
 
@@ -48,33 +65,49 @@ export class KafkaAdmin {
   readonly #brokers: string
   readonly #clock: Clock
   readonly #limits: AdminLimits
+  readonly #encrypted: boolean
 
   constructor({ brokers, clock, security, limits }: KafkaAdminOptions) {
     this.#limits = { ...adminLimits, ...limits }
     this.#brokers = brokers
     this.#clock = clock
+    this.#encrypted = security?.tls !== undefined
     const kafka = new Kafka({
       clientId: 'harrier-admin',
       brokers: brokers.split(','),
       logLevel: logLevel.NOTHING,
       requestTimeout: this.#limits.requestMsMax,
       retry: { retries: 3, initialRetryTime: this.#limits.retryPauseMs },
-      ...security,
+      ...kafkaJsSecurity(security),
     })
     this.#admin = kafka.admin()
   }
 
+  /** Errors: BROKER_UNAVAILABLE after `connectMsMax`; AUTHENTICATION_FAILED, CERTIFICATE_REFUSED, CONFIG_INVALID (no TLS there) after `refusedMsMax`. */
   async start(): Promise<void> {
     // An engine that starts while its broker starts too waits for it, as long as its other clients do.
-    const endMs = this.#clock.monotonicMs() + Math.min(this.#limits.wakeMsMax, this.#limits.connectMsMax)
+    const limitMs = Math.min(this.#limits.wakeMsMax, this.#limits.connectMsMax)
+    const endMs = this.#clock.monotonicMs() + limitMs
+    let refusedAtMs = Infinity
     for (;;) {
       try {
-        return await this.#admin.connect()
+        return await withTimeout(this.#admin.connect(), limitMs, () => new Error('no answer'))
       } catch (error) {
-        if (this.#clock.monotonicMs() > endMs) throw new HarrierError('BROKER_UNAVAILABLE', `no broker answers at ${this.#brokers}: ${messageOf(error)}`, { cause: error })
+        const nowMs = this.#clock.monotonicMs()
+        if (error instanceof HarrierError && (error.consequence !== 'retry' || nowMs > endMs)) throw error
+        const refusal = lastingTrouble(`the broker at ${this.#brokers}`, saidBy(error), error)
+        if (refusal) refusedAtMs = Math.min(refusedAtMs, nowMs)
+        if (refusal && nowMs - refusedAtMs >= this.#limits.refusedMsMax) throw refusal
+        if (nowMs > endMs) throw refusal ?? this.#unreachable(limitMs, error)
         await this.#clock.sleep(this.#limits.retryPauseMs)
       }
     }
+  }
+
+  #unreachable(limitMs: number, error: unknown): HarrierError {
+    // A listener with TLS closes the connection of who speaks without, and says nothing.
+    const hint = messageOf(error) === 'Closed connection' && !this.#encrypted ? { remedy: 'this listener may want TLS: give a connection file with tls (docs/connections.md)' } : {}
+    return new HarrierError('BROKER_UNAVAILABLE', `no broker answers at ${this.#brokers} within ${limitMs} ms: ${withoutNoise(messageOf(error))}`, { cause: error, ...hint })
   }
 
   async close(): Promise<void> {
@@ -118,15 +151,54 @@ export class KafkaAdmin {
     await this.#patiently(`deleting records of ${topic}`, () => this.#admin.deleteTopicRecords({ topic, partitions: offsets }))
   }
 
-  /** Partitions by topic; topics that do not exist are absent. */
+  /** Partitions by topic; topics that do not exist are absent. Needs Describe on each. */
   async partitionCounts(topics: readonly string[]): Promise<Map<string, number>> {
-    const counts = new Map<string, number>()
-    const all = new Set(await this.#patiently('listing topics', () => this.#admin.listTopics()))
-    const there = topics.filter((topic) => all.has(topic))
-    if (there.length === 0) return counts
-    const metadata = await this.#patiently('reading topics', () => this.#admin.fetchTopicMetadata({ topics: there }))
-    for (const { name, partitions } of metadata.topics) counts.set(name, partitions.length)
-    return counts
+    const found = await Promise.all(topics.map(async (topic) => [topic, (await this.#partitionsOf(topic))?.length] as const))
+    return new Map(found.filter((entry): entry is [string, number] => entry[1] !== undefined))
+  }
+
+  /** Undefined when the topic does not exist. Asked for by name: a list of all topics leaves out what we may not see. */
+  #partitionsOf(topic: string): Promise<readonly { readonly replicas: readonly number[] }[] | undefined> {
+    return this.#patiently(`reading topic ${topic}`, async () => {
+      try {
+        const { topics } = await this.#admin.fetchTopicMetadata({ topics: [topic] })
+        return topics[0]?.partitions
+      } catch (error) {
+        if ((error as { type?: string }).type === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined
+        throw error
+      }
+    })
+  }
+
+  /** Undefined when the topic does not exist. Needs Describe and DescribeConfigs. */
+  async describeTopic(topic: string): Promise<TopicDescription | undefined> {
+    const partitions = await this.#partitionsOf(topic)
+    if (!partitions) return undefined
+    const described = await this.#patiently(`reading the settings of ${topic}`, () =>
+      this.#admin.describeConfigs({ includeSynonyms: false, resources: [{ type: topicResource, name: topic }] }),
+    )
+    const entries = described.resources[0]?.configEntries ?? []
+    const asRecord = (chosen: typeof entries): Record<string, string> => Object.fromEntries(chosen.map(({ configName, configValue }) => [configName, configValue]))
+    return {
+      partitions: partitions.length,
+      replication: Math.min(...partitions.map(({ replicas }) => replicas.length)),
+      config: asRecord(entries),
+      own: asRecord(entries.filter((entry) => (entry as { configSource?: number }).configSource === setForTopic)),
+    }
+  }
+
+  /** Changes settings of a topic and leaves its others. Needs DescribeConfigs and AlterConfigs. */
+  async changeSettings(topic: string, config: Readonly<Record<string, string>>): Promise<void> {
+    const own = (await this.describeTopic(topic))?.own ?? {}
+    // The request replaces all that was set for the topic.
+    const configEntries = Object.entries({ ...own, ...config }).map(([name, value]) => ({ name, value }))
+    await this.#patiently(`changing ${topic}`, () => this.#admin.alterConfigs({ validateOnly: false, resources: [{ type: topicResource, name: topic, configEntries }] }))
+  }
+
+  /** Needs Alter. */
+  async addPartitions(topic: string, count: number): Promise<void> {
+    await this.#patiently(`adding partitions to ${topic}`, () => this.#admin.createPartitions({ topicPartitions: [{ topic, count }] }))
+    await this.#until(`the partitions of ${topic}`, async () => (await this.partitionCounts([topic])).get(topic) === count)
   }
 
   /** Committed offsets of a group by partition (next to read), as the broker tells another client; null where none is. */
@@ -140,21 +212,6 @@ export class KafkaAdmin {
   async ends(topic: string): Promise<Map<number, { low: number; high: number }>> {
     const found = await this.#patiently(`reading the ends of ${topic}`, () => this.#admin.fetchTopicOffsets(topic))
     return new Map(found.map(({ partition, low, high }) => [partition, { low: Number(low), high: Number(high) }]))
-  }
-
-  /** Retention and clean-up of a topic; -1 = without limit. */
-  async retention(topic: string): Promise<{ retentionMs: number; retentionBytes: number; compacted: boolean; recordBytesMax: number }> {
-    const configNames = ['retention.ms', 'retention.bytes', 'cleanup.policy', 'max.message.bytes']
-    const described = await this.#patiently(`reading the settings of ${topic}`, () =>
-      this.#admin.describeConfigs({ includeSynonyms: false, resources: [{ type: topicResource, name: topic, configNames }] }),
-    )
-    const entries = new Map(described.resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue]))
-    return {
-      retentionMs: Number(entries.get('retention.ms') ?? -1),
-      retentionBytes: Number(entries.get('retention.bytes') ?? -1),
-      compacted: (entries.get('cleanup.policy') ?? 'delete').includes('compact'),
-      recordBytesMax: Number(entries.get('max.message.bytes') ?? 0),
-    }
   }
 
   /** Client ids of the group's members; `RdkafkaGroupConsumer` has its group.instance.id there. */
@@ -183,9 +240,10 @@ export class KafkaAdmin {
     await this.#patiently(`creating ${missing.map(({ topic }) => topic).join(', ')}`, () =>
       this.#admin.createTopics({
         waitForLeaders: true,
-        topics: missing.map(({ topic, partitions, config = {} }) => ({
+        topics: missing.map(({ topic, partitions, replication, config = {} }) => ({
           topic,
           numPartitions: partitions,
+          ...(replication === undefined ? {} : { replicationFactor: replication }),
           configEntries: Object.entries(config).map(([name, value]) => ({ name, value })),
         })),
       }),
@@ -208,6 +266,8 @@ export class KafkaAdmin {
       try {
         return await call()
       } catch (error) {
+        const denied = deniedBy(error)
+        if (denied !== undefined) throw new HarrierError('NOT_AUTHORIZED', `${doing}: ${denied}`, { cause: error })
         const { retriable } = error as { retriable?: boolean }
         if (retriable !== true || this.#clock.monotonicMs() > endMs) {
           throw new HarrierError('BROKER_UNAVAILABLE', `${doing}: ${messageOf(error)}`, { cause: error })
@@ -217,6 +277,22 @@ export class KafkaAdmin {
     }
   }
 }
+
+/** What a denial says, wherever kafkajs has put it; undefined for any other error. */
+function deniedBy(error: unknown): string | undefined {
+  const { type, message, errors, cause } = error as { type?: string; message?: string; errors?: readonly unknown[]; cause?: unknown }
+  if (type?.endsWith('_AUTHORIZATION_FAILED') === true) return `${message} (${type})`
+  return (errors ?? []).map(deniedBy).find((each) => each !== undefined) ?? (cause === undefined || cause === null ? undefined : deniedBy(cause))
+}
+
+/** All that an error of kafkajs tells, its code and its cause's included. */
+function saidBy(error: unknown): string {
+  const { message, code, cause } = error as { message?: string; code?: string; cause?: unknown }
+  return [message ?? String(error), code ?? '', cause === undefined || cause === null ? '' : saidBy(cause)].join(' ')
+}
+
+/** DYNAMIC_TOPIC_CONFIG. */
+const setForTopic = 1
 
 /** ConfigResourceTypes.TOPIC of kafkajs, whose enumeration exists in its types only by name. */
 const topicResource = 2

@@ -2,7 +2,8 @@ import type { Clock } from '../base/clock.js'
 import type { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
-import type { SecuritySettings } from './kafka-settings.js'
+import type { KafkaSecurity } from '../connection/security.js'
+import type { ExtraSettings } from './kafka-settings.js'
 
 /**
  * The seam to Kafka on the way in. The engine knows only this file; `RdkafkaGroupConsumer` implements it over
@@ -97,7 +98,8 @@ export interface GroupConsumerOptions {
   readonly groupInstanceId: string
   /** Their order gives the topic index in `RecordColumns`. */
   readonly topics: readonly string[]
-  readonly security?: SecuritySettings
+  readonly security?: KafkaSecurity | undefined
+  readonly settings?: ExtraSettings
   readonly handlers: AssignmentHandlers
   readonly clock: Clock
   readonly logger: Logger

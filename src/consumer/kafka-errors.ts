@@ -34,6 +34,9 @@ export const kafkaCode = {
   fencedLeaderEpoch: 74,
   unknownLeaderEpoch: 76,
   messageTooLarge: 10,
+  topicAuthorization: 29,
+  groupAuthorization: 30,
+  clusterAuthorization: 31,
   invalidProducerEpoch: 47,
   transactionalIdAuthorization: 53,
   fencedInstanceId: 82,
@@ -91,6 +94,13 @@ const passingCodes: ReadonlySet<number> = new Set([
   kafkaCode.unknownLeaderEpoch,
 ])
 
+const deniedCodes: ReadonlySet<number> = new Set([kafkaCode.topicAuthorization, kafkaCode.groupAuthorization, kafkaCode.clusterAuthorization, kafkaCode.transactionalIdAuthorization])
+
+/** The broker knows who we are and does not allow it. */
+export function isDenied(error: KafkaError): boolean {
+  return deniedCodes.has(error.code) || /authorization failed/i.test(error.message)
+}
+
 /** Another instance has this one's identity. */
 export function isFenced(error: KafkaError): boolean {
   return fencedCodes.has(error.code) || /fenced/i.test(error.message)
@@ -105,8 +115,10 @@ export function isPassing(error: KafkaError): boolean {
   return (passingCodes.has(error.code) || (error.code === lostCode && passingMessage.test(error.message))) && !error.isFatal
 }
 
-/** The error with its Kafka code in the message; `code` says what it means for us. */
+/** The error with its Kafka code in the message; `code` says what it means for us, unless the broker does not allow it. */
 export function asHarrierError(code: ErrorCode, doing: string, error: unknown, remedy?: string): HarrierError {
+  if (error instanceof HarrierError && error.code === 'NOT_AUTHORIZED') return error
   const kafka = toKafkaError(error)
+  if (isDenied(kafka)) return new HarrierError('NOT_AUTHORIZED', `${doing}: ${kafka.message} (Kafka code ${kafka.code})`, { cause: error })
   return new HarrierError(code, `${doing}: ${kafka.message} (Kafka code ${kafka.code})`, { cause: error, ...(remedy ? { remedy } : {}) })
 }

@@ -5,8 +5,8 @@ export interface KafkaSetting {
   readonly why: string
 }
 
-/** Extra librdkafka settings of the operator (`security.protocol`, `sasl.*`, `ssl.*`); they win over the tables. */
-export type SecuritySettings = Readonly<Record<string, string>>
+/** Further librdkafka settings, for measurements and tests; they win over the tables. */
+export type ExtraSettings = Readonly<Record<string, string | number | boolean>>
 
 /** The largest record that is read, carried as a dead letter and produced. */
 export const recordBytesMax = 8 << 20

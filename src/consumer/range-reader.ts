@@ -5,8 +5,10 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RecordColumns } from '../base/record-columns.js'
+import type { KafkaSecurity } from '../connection/security.js'
 import { asHarrierError, isPassing, kafkaCode, toKafkaError } from './kafka-errors.js'
-import { rangeReaderSettings, toConfiguration, type SecuritySettings } from './kafka-settings.js'
+import { librdkafkaSecurity } from './kafka-security.js'
+import { rangeReaderSettings, toConfiguration, type ExtraSettings } from './kafka-settings.js'
 import { appendMessage } from './message-columns.js'
 import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries, type Fetched, type Watermarks } from './rdkafka-client.js'
 
@@ -41,7 +43,10 @@ export const rangeReaderLimits: RangeReaderLimits = {
 
 export interface RangeReaderOptions {
   readonly brokers: string
-  readonly security?: SecuritySettings
+  readonly security?: KafkaSecurity | undefined
+  /** A group that may be described. None is joined; without one whose coordinator it may ask for, the client only grumbles. */
+  readonly groupId?: string | undefined
+  readonly settings?: ExtraSettings
   readonly clock: Clock
   readonly logger: Logger
   readonly limits?: Partial<RangeReaderLimits>
@@ -109,16 +114,21 @@ export class RangeReader {
     this.#options = options
     this.#limits = { ...rangeReaderLimits, ...options.limits }
     this.#columns = new RecordColumns(this.#limits.batchRecordsMax)
-    const configuration = toConfiguration(rangeReaderSettings, { 'metadata.broker.list': options.brokers, ...options.security })
+    const configuration = toConfiguration(rangeReaderSettings, {
+      'metadata.broker.list': options.brokers,
+      ...(options.groupId === undefined ? {} : { 'group.id': options.groupId }),
+      ...librdkafkaSecurity(options.security),
+      ...options.settings,
+    })
     this.#client = new Kafka.KafkaConsumer(configuration as Kafka.ConsumerGlobalConfig, {})
     this.#client.on('event.error', (error) => {
       const kafka = toKafkaError(error)
-      if (!isPassing(kafka)) options.logger.log('warn', 'Kafka client error', { cause: kafka.message, code: kafka.code })
+      if (!isPassing(kafka) && kafka.code !== kafkaCode.groupAuthorization) options.logger.log('warn', 'Kafka client error', { cause: kafka.message, code: kafka.code })
     })
   }
 
   async start(): Promise<void> {
-    await connectClient(this.#client, this.#options.brokers, this.#limits.connectMsMax)
+    await connectClient(this.#client, { ...this.#options, limitMs: this.#limits.connectMsMax })
   }
 
   async close(): Promise<void> {
@@ -234,7 +244,9 @@ export class RangeReader {
       if (kafka.code === kafkaCode.autoOffsetReset || kafka.code === kafkaCode.offsetOutOfRange) {
         throw asHarrierError('RESTORE_IMPOSSIBLE', `offset ${position} of ${range.topic}/${range.partition} is not in the log`, kafka)
       }
-      if (!isPassing(kafka) && !kafka.isRetriable) throw asHarrierError('BROKER_UNAVAILABLE', `reading ${range.topic}/${range.partition} at offset ${position}`, kafka)
+      // No group is joined, so nothing depends on its coordinator.
+      const harmless = kafka.code === kafkaCode.groupAuthorization
+      if (!harmless && !isPassing(kafka) && !kafka.isRetriable) throw asHarrierError('BROKER_UNAVAILABLE', `reading ${range.topic}/${range.partition} at offset ${position}`, kafka)
       await this.#options.clock.sleep(this.#limits.retryPauseMs)
       return { messages: [], eofs: [] }
     }

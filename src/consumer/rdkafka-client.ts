@@ -2,8 +2,11 @@ import type Kafka from 'node-rdkafka'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
+import type { KafkaSecurity } from '../connection/security.js'
+import { lastingTrouble, withoutNoise } from '../connection/trouble.js'
 import { asHarrierError, isPassing, toKafkaError, type KafkaError } from './kafka-errors.js'
 import type { RdkafkaMessage } from './message-columns.js'
+import { keepToken } from './oauth-bearer.js'
 
 /** node-rdkafka's calls as promises, with named limits. Nothing here knows what the engine does. */
 export interface EofEvent {
@@ -24,20 +27,93 @@ interface NativeConsumer {
 
 type AnyClient = Kafka.KafkaConsumer | Kafka.Producer
 
-/** Connects, trying again while no broker answers, for at most `limitMs`. */
-export async function connectClient(client: AnyClient, brokers: string, limitMs: number): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    client.connect({ timeout: limitMs }, (error) => {
-      if (!error) return resolve()
-      reject(asHarrierError('BROKER_UNAVAILABLE', `no broker answered at ${brokers} within ${limitMs} ms`, error))
-    })
-  })
+/** What consumer and producer have in common, and their types have not. */
+interface LogEmitter {
+  on(event: 'event.log', listener: (event: { fac?: string; message?: string }) => void): unknown
+  off(event: 'event.log', listener: (event: { fac?: string; message?: string }) => void): unknown
 }
 
-/** Ends the client; after `limitMs` it is left to the end of the process, which is said. */
-export async function disconnectClient(client: { disconnect(done: () => void): unknown }, limitMs: number, clock: Clock, logger: Logger): Promise<void> {
+export interface ConnectOptions {
+  readonly brokers: string
+  readonly security?: KafkaSecurity | undefined
+  readonly limitMs: number
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export const connectLimits = {
+  /** One wait for the first answer: nothing can stop it, and a process that ends waits for it. */
+  tryMsMax: 1000,
+  /** A refusal counts when it lasts so long: a broker that has just started may not know its users yet. */
+  refusedMsMax: 2000,
+} as const
+
+/** What ends with a client besides itself: the keeping of its token. */
+const atDisconnect = new WeakMap<object, () => void>()
+
+/**
+ * Connects, trying again while no broker answers, for at most `limitMs`. Errors: BROKER_UNAVAILABLE with what librdkafka
+ * said last; AUTHENTICATION_FAILED, CERTIFICATE_REFUSED, CONFIG_INVALID (no TLS there) after `refusedMsMax` already.
+ */
+export async function connectClient(client: AnyClient, options: ConnectOptions): Promise<void> {
+  const { brokers, security, limitMs, clock } = options
+  if (security?.login?.mechanism === 'OAUTHBEARER') {
+    atDisconnect.get(client)?.()
+    atDisconnect.set(client, await keepToken(client, security.login.tokens, options))
+  }
+  let said = ''
+  let refusal: HarrierError | undefined
+  let refusedAtMs = Infinity
+  const onLog = ({ fac, message = '' }: { fac?: string; message?: string }): void => {
+    if (fac !== 'FAIL' && fac !== 'ERROR') return
+    said = withoutNoise(message)
+    const found = lastingTrouble(`the broker at ${brokers}`, message)
+    if (!found) return
+    refusal = found
+    refusedAtMs = Math.min(refusedAtMs, clock.monotonicMs())
+  }
+  const emitter: LogEmitter = client
+  emitter.on('event.log', onLog)
+  const endMs = clock.monotonicMs() + limitMs
+  const givenUp = (): boolean => clock.monotonicMs() >= endMs || clock.monotonicMs() - refusedAtMs >= connectLimits.refusedMsMax
+  // `connect` asks for the metadata once, with the whole limit; here it asks in short tries, so that a refusal ends it.
+  const ask = client.getMetadata.bind(client)
+  client.getMetadata = (_options, done) => {
+    const next = (): void => {
+      const timeout = Math.max(1, Math.ceil(Math.min(connectLimits.tryMsMax, endMs - clock.monotonicMs())))
+      ask({ timeout }, (error, metadata) => {
+        if (!error || givenUp()) done?.(error, metadata)
+        else void clock.sleep(connectPauseMs).then(next)
+      })
+    }
+    next()
+    return client
+  }
+  try {
+    await new Promise<void>((resolve, reject) => {
+      client.connect({ timeout: limitMs }, (error) => {
+        if (!error) return resolve()
+        if (refusal) return reject(refusal)
+        const failed = asHarrierError('BROKER_UNAVAILABLE', `no broker answered at ${brokers} within ${limitMs} ms`, error)
+        reject(said === '' ? failed : new HarrierError(failed.code, `no broker answered at ${brokers} within ${limitMs} ms: ${said}`, { cause: error }))
+      })
+    })
+  } catch (error) {
+    atDisconnect.get(client)?.()
+    throw error
+  } finally {
+    client.getMetadata = ask
+    emitter.off('event.log', onLog)
+  }
+}
+
+const connectPauseMs = 50
+
+/** Ends the client, by `end` if given; after `limitMs` it is left to the end of the process, which is said. */
+export async function disconnectClient(client: AnyClient, limitMs: number, clock: Clock, logger: Logger, end = (done: () => void): unknown => client.disconnect(done)): Promise<void> {
+  atDisconnect.get(client)?.()
   const ended = new AbortController()
-  const disconnected = new Promise<boolean>((resolve) => client.disconnect(() => resolve(true)))
+  const disconnected = new Promise<boolean>((resolve) => end(() => resolve(true)))
   const waited = clock.sleep(limitMs, ended.signal).then(() => false)
   if (!(await Promise.race([disconnected, waited]))) logger.log('warn', 'a Kafka client did not end in time', { limitMs })
   ended.abort()

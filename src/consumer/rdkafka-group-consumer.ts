@@ -13,7 +13,8 @@ import {
   type PollOptions,
   type TopicPartition,
 } from './group-consumer.js'
-import { asHarrierError, isFenced, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
+import { asHarrierError, isDenied, isFenced, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
+import { librdkafkaSecurity } from './kafka-security.js'
 import { groupConsumerSettings, toConfiguration } from './kafka-settings.js'
 import { LogBounds, partitionName } from './log-bounds.js'
 import { appendMessage } from './message-columns.js'
@@ -57,7 +58,8 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
       'group.id': options.groupId,
       'group.instance.id': options.groupInstanceId,
       'client.id': options.groupInstanceId,
-      ...options.security,
+      ...librdkafkaSecurity(options.security),
+      ...options.settings,
       rebalance_cb: (error: unknown, partitions: TopicPartition[]) => this.#onRebalance(toKafkaError(error), partitions),
     })
     this.#client = new Kafka.KafkaConsumer(configuration as Kafka.ConsumerGlobalConfig, {})
@@ -83,7 +85,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   }
 
   async start(): Promise<void> {
-    await connectClient(this.#client, this.#options.brokers, this.#limits.connectMsMax)
+    await connectClient(this.#client, { ...this.#options, limitMs: this.#limits.connectMsMax })
     this.#client.subscribe([...this.#options.topics])
     this.#stopPositionCheck = this.#options.clock.every(this.#limits.positionCheckIntervalMs, () => void this.#checkPositions())
   }
@@ -332,6 +334,8 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
       this.#options.logger.log('warn', 'the engine did not poll in time; its partitions are lost', { cause: error.message })
     } else if (error.code === kafkaCode.autoOffsetReset || error.code === kafkaCode.offsetOutOfRange) {
       this.#fail(asHarrierError('RESTORE_IMPOSSIBLE', 'the next offset to read is not in the log any more', error))
+    } else if (isDenied(error)) {
+      this.#onDenied(error)
     } else if (error.isFatal || error.code === kafkaCode.fatal || isFenced(error)) {
       this.#onFatalError(error)
     } else if (!isPassing(error)) {
@@ -340,7 +344,8 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   }
 
   #onClientError(error: KafkaError): void {
-    if (error.isFatal || error.code === kafkaCode.fatal || isFenced(error)) this.#onFatalError(error)
+    if (isDenied(error)) this.#onDenied(error)
+    else if (error.isFatal || error.code === kafkaCode.fatal || isFenced(error)) this.#onFatalError(error)
     else if (!isPassing(error)) this.#options.logger.log('warn', 'Kafka client error', { cause: error.message, code: error.code })
   }
 
@@ -349,6 +354,11 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     if (fac === 'SESSTMOUT' || fac === 'MAXPOLL') this.#sessionLost = true
     if (fac === 'FATAL') this.#fatalReason = message ?? ''
     this.#options.logger.log('debug', 'librdkafka', { fac, message })
+  }
+
+  #onDenied(error: KafkaError): void {
+    const { groupId, topics } = this.#options
+    this.#fail(asHarrierError('NOT_AUTHORIZED', `reading ${topics.join(', ')} as group ${groupId}`, error))
   }
 
   #onFatalError(error: KafkaError): void {

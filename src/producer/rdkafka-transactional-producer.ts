@@ -3,7 +3,8 @@ import { assert } from '../base/assert.js'
 import type { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
-import { asHarrierError, isFenced, isPassing, kafkaCode, toKafkaError, type KafkaError } from '../consumer/kafka-errors.js'
+import { asHarrierError, isDenied, isFenced, isPassing, kafkaCode, toKafkaError, type KafkaError } from '../consumer/kafka-errors.js'
+import { librdkafkaSecurity } from '../consumer/kafka-security.js'
 import { producerSettings, toConfiguration } from '../consumer/kafka-settings.js'
 import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
 import { toTextHeaders } from './packed-headers.js'
@@ -73,7 +74,7 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
       'metadata.broker.list': brokers,
       'client.id': transactionalId,
       'transactional.id': transactionalId,
-      ...security,
+      ...librdkafkaSecurity(security),
       ...settings,
       dr_cb: true,
     })
@@ -102,7 +103,7 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
       await this.#disconnect()
       this.#client = this.#makeClient()
     }
-    await connectClient(this.#client, this.#options.brokers, this.#limits.connectMsMax)
+    await connectClient(this.#client, { ...this.#options, limitMs: this.#limits.connectMsMax })
     await this.#call('initialising', (timeoutMs, done) => this.#client.initTransactions(timeoutMs, done), this.#limits.initMsMax)
     this.#enter('ready')
   }
@@ -175,8 +176,9 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
 
   async #disconnect(): Promise<void> {
     // Without the flush of node-rdkafka's own `disconnect`: an open transaction must end without its records.
-    const ended = { disconnect: (done: () => void) => this.#client.disconnect(closeFlushMs, done) }
-    if (this.#client.isConnected()) await disconnectClient(ended, this.#limits.closeMsMax, this.#options.clock, this.#options.logger)
+    if (!this.#client.isConnected()) return
+    const { clock, logger } = this.#options
+    await disconnectClient(this.#client, this.#limits.closeMsMax, clock, logger, (done) => this.#client.disconnect(closeFlushMs, done))
   }
 
   /** One transactional call, tried again while librdkafka says that it may be. */
@@ -196,6 +198,10 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
 
   #classify(doing: string, error: KafkaError): HarrierError {
     const what = `${doing} of ${this.transactionalId}`
+    if (isDenied(error)) {
+      this.#enter('dead')
+      return asHarrierError('NOT_AUTHORIZED', what, error)
+    }
     if (error.isFatal || isFenced(error)) {
       this.#enter('dead')
       if (isFenced(error)) return asHarrierError('FENCED', what, error)

@@ -3,7 +3,8 @@ import type { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
-import type { SecuritySettings } from '../consumer/kafka-settings.js'
+import type { KafkaSecurity } from '../connection/security.js'
+import type { ExtraSettings } from '../consumer/kafka-settings.js'
 
 export interface ProducerLimits {
   readonly connectMsMax: number
@@ -34,14 +35,14 @@ export const producerLimits: ProducerLimits = {
 export interface ProducerOptions {
   readonly brokers: string
   readonly transactionalId: string
-  readonly security?: SecuritySettings
+  readonly security?: KafkaSecurity | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly limits?: Partial<ProducerLimits>
   /** A record that could not be delivered; its transaction can only be aborted. */
   readonly onDeliveryError?: (error: HarrierError) => void
   /** More librdkafka settings, for measurements. */
-  readonly settings?: Readonly<Record<string, string | number | boolean>>
+  readonly settings?: ExtraSettings
 }
 
 /**

@@ -5,9 +5,11 @@ import type { HarrierError } from '../base/errors.js'
 import { silentLogger, type Logger } from '../base/logger.js'
 import { loadOwnSchema } from '../codec/schema-files.js'
 import { RegistryClient } from '../codec/registry-client.js'
+import type { KafkaSecurity, RegistrySecurity } from '../connection/security.js'
 import { asHarrierError, isPassing, kafkaCode, toKafkaError } from '../consumer/kafka-errors.js'
-import { toConfiguration, type KafkaSetting, type SecuritySettings } from '../consumer/kafka-settings.js'
-import { connectClient } from '../consumer/rdkafka-client.js'
+import { librdkafkaSecurity } from '../consumer/kafka-security.js'
+import { toConfiguration, type ExtraSettings, type KafkaSetting } from '../consumer/kafka-settings.js'
+import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
 import type { SimulatorSink } from './live-simulator.js'
 import { AvroRecordEncoder, JsonRecordEncoder, type EncodedRecord, type EventTimes, type RecordEncoder } from './record-encoder.js'
 import type { TransactionChunk } from './transaction-source.js'
@@ -19,7 +21,9 @@ export interface KafkaSinkOptions extends EventTimes {
   readonly format: 'avro' | 'json'
   readonly transactionsTopic: string
   readonly labelsTopic: string
-  readonly security?: SecuritySettings
+  readonly security?: KafkaSecurity | undefined
+  readonly registrySecurity?: RegistrySecurity | undefined
+  readonly settings?: ExtraSettings
   readonly clock: Clock
   readonly logger?: Logger
 }
@@ -71,9 +75,10 @@ export class KafkaSink implements SimulatorSink {
   static async open(options: KafkaSinkOptions, signal?: AbortSignal): Promise<KafkaSink> {
     const isJson = options.format === 'json'
     const encoder = isJson ? new JsonRecordEncoder(options) : new AvroRecordEncoder(options, await registerSchemas(options, signal))
-    const configuration = toConfiguration(simulatorProducerSettings, { 'metadata.broker.list': options.brokers, ...options.security, dr_cb: true })
+    const configuration = toConfiguration(simulatorProducerSettings, { 'metadata.broker.list': options.brokers, ...librdkafkaSecurity(options.security), ...options.settings, dr_cb: true })
     const client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, { partitioner: 'murmur2_random' } as Kafka.ProducerTopicConfig)
-    await connectClient(client, options.brokers, kafkaSinkLimits.connectMsMax)
+    const { brokers, security, clock, logger = silentLogger } = options
+    await connectClient(client, { brokers, security, limitMs: kafkaSinkLimits.connectMsMax, clock, logger })
     return new KafkaSink(options, client, encoder)
   }
 
@@ -134,11 +139,7 @@ export class KafkaSink implements SimulatorSink {
   async close(): Promise<void> {
     if (!this.#client.isConnected()) return
     const { clock, logger = silentLogger } = this.#options
-    const disconnected = new Promise<boolean>((resolve) => this.#client.disconnect(kafkaSinkLimits.lastFlushMs, () => resolve(true)))
-    const ended = new AbortController()
-    const waited = clock.sleep(kafkaSinkLimits.closeMsMax, ended.signal).then(() => false)
-    if (!(await Promise.race([disconnected, waited]))) logger.log('warn', 'the producer did not end in time', { limitMs: kafkaSinkLimits.closeMsMax })
-    ended.abort()
+    await disconnectClient(this.#client, kafkaSinkLimits.closeMsMax, clock, logger, (done) => this.#client.disconnect(kafkaSinkLimits.lastFlushMs, done))
   }
 
   #send(topic: string, record: EncodedRecord): boolean {
@@ -151,9 +152,9 @@ export class KafkaSink implements SimulatorSink {
 }
 
 async function registerSchemas(options: KafkaSinkOptions, signal: AbortSignal | undefined): Promise<{ transaction: number; label: number }> {
-  const { registryUrl, clock, logger } = options
+  const { registryUrl, registrySecurity, clock, logger } = options
   assert(registryUrl !== undefined, 'Avro needs a schema registry')
-  const registry = new RegistryClient(registryUrl, { clock, logger })
+  const registry = new RegistryClient(registryUrl, { clock, logger, security: registrySecurity })
   const transaction = await registry.register(`${options.transactionsTopic}-value`, loadOwnSchema('transaction'), signal)
   return { transaction, label: await registry.register(`${options.labelsTopic}-value`, loadOwnSchema('label'), signal) }
 }

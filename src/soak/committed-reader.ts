@@ -2,6 +2,8 @@ import { Kafka, logLevel } from 'kafkajs'
 import { HarrierError } from '../base/errors.js'
 import { withTimeout } from '../base/clock.js'
 import { uniqueSuffix } from '../base/prng.js'
+import { kafkaJsSecurity } from '../consumer/kafka-security.js'
+import type { Connections } from '../stack/connections.js'
 import { teachKafkajsLz4 } from './lz4-frame.js'
 
 export interface CommittedRecord {
@@ -20,9 +22,9 @@ const readMsMax = 180_000
  * Everything that a committed reader sees in some topics, in order, read by kafkajs: another implementation than the one
  * under test. A mark is written to each partition first, and reading ends there: neither counted offsets nor silence decide.
  */
-export async function readCommitted(brokers: string, topics: readonly string[]): Promise<Map<string, CommittedRecord[]>> {
+export async function readCommitted({ brokers, security }: Connections, topics: readonly string[]): Promise<Map<string, CommittedRecord[]>> {
   teachKafkajsLz4()
-  const kafka = new Kafka({ clientId: 'harrier-soak', brokers: brokers.split(','), logLevel: logLevel.NOTHING, retry: { retries: 20 } })
+  const kafka = new Kafka({ clientId: 'harrier-soak', brokers: brokers.split(','), logLevel: logLevel.NOTHING, retry: { retries: 20 }, ...kafkaJsSecurity(security) })
   const run = uniqueSuffix()
   const open = await writeMarks(kafka, topics, run)
   const records = new Map<string, CommittedRecord[]>(topics.map((topic) => [topic, []]))

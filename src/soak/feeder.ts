@@ -1,6 +1,8 @@
 import { Kafka, logLevel, type Producer } from 'kafkajs'
 import type { Clock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
+import { kafkaJsSecurity } from '../consumer/kafka-security.js'
+import type { Connections } from '../stack/connections.js'
 import type { SoakRecord } from './soak-input.js'
 
 /** Between two sends: small, so that there is always a transaction to kill. */
@@ -21,8 +23,14 @@ export class Feeder {
   #failure: string | undefined
   #running: Promise<void> = Promise.resolve()
 
-  constructor(options: { brokers: string; topic: string; records: readonly SoakRecord[]; clock: Clock }) {
-    const kafka = new Kafka({ clientId: 'harrier-soak-feeder', brokers: options.brokers.split(','), logLevel: logLevel.NOTHING, retry: { retries: 100, maxRetryTime: 2000 } })
+  constructor(options: { connections: Connections; topic: string; records: readonly SoakRecord[]; clock: Clock }) {
+    const kafka = new Kafka({
+      clientId: 'harrier-soak-feeder',
+      brokers: options.connections.brokers.split(','),
+      logLevel: logLevel.NOTHING,
+      retry: { retries: 100, maxRetryTime: 2000 },
+      ...kafkaJsSecurity(options.connections.security),
+    })
     // Idempotent with one request in flight: a broker that restarts neither doubles nor reorders what goes in.
     this.#producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false })
     this.#topic = options.topic

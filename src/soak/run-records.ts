@@ -4,6 +4,7 @@ import { prefixBytes } from '../codec/registry-prefix.js'
 import { loadOwnSchema } from '../codec/schema-files.js'
 import { deadLetterHeaders } from '../consumer/dead-letter.js'
 import type { TopologyNames } from '../topology/names.js'
+import type { Connections } from '../stack/connections.js'
 import { readCommitted, type CommittedRecord } from './committed-reader.js'
 
 /** What came of one input record. */
@@ -43,8 +44,8 @@ interface ScoredEvent {
 const scoredType = avro.Type.forSchema(loadOwnSchema('scored-event') as avro.Schema)
 const alertType = avro.Type.forSchema(loadOwnSchema('alert') as avro.Schema)
 
-export async function readRun(brokers: string, names: TopologyNames): Promise<RunRecords> {
-  const read = await readCommitted(brokers, [names.scored, names.alerts, names.deadLetters, names.lineage])
+export async function readRun(connections: Connections, names: TopologyNames): Promise<RunRecords> {
+  const read = await readCommitted(connections, [names.scored, names.alerts, names.deadLetters, names.lineage])
   const of = (topic: string): CommittedRecord[] => read.get(topic)!
   return {
     outcomes: [...of(names.scored).map(scoredOutcome), ...of(names.deadLetters).map(deadLetterOutcome)],

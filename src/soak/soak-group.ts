@@ -2,6 +2,7 @@ import { HarrierError } from '../base/errors.js'
 import type { Clock } from '../base/clock.js'
 import { KafkaAdmin } from '../consumer/admin.js'
 import type { RangeReader } from '../consumer/range-reader.js'
+import type { Connections } from '../stack/connections.js'
 import type { TopologyNames } from '../topology/names.js'
 import type { Feeder } from './feeder.js'
 import type { Step, StepKind } from './schedule.js'
@@ -24,7 +25,7 @@ export const soakGroupLimits = {
 
 export interface SoakGroupOptions {
   readonly name: string
-  readonly brokers: string
+  readonly connections: Connections
   readonly names: TopologyNames
   readonly partitions: number
   readonly instances: number
@@ -79,7 +80,7 @@ export class SoakGroup {
 
   constructor(options: SoakGroupOptions) {
     this.#options = options
-    this.#admin = new KafkaAdmin({ brokers: options.brokers, clock: options.clock })
+    this.#admin = new KafkaAdmin({ brokers: options.connections.brokers, security: options.connections.security, clock: options.clock })
   }
 
   get kills(): number {

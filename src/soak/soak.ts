@@ -12,6 +12,7 @@ import { loadTopology } from '../topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../topology/names.js'
 import { outputTopics } from '../topology/open-engine.js'
 import { Feeder } from './feeder.js'
+import { connectionArguments, type Connections } from '../stack/connections.js'
 import { readRun } from './run-records.js'
 import { makeSchedule, type Step } from './schedule.js'
 import { SoakGroup, type GroupOutcome } from './soak-group.js'
@@ -20,8 +21,7 @@ import { writeSoakTopology } from './soak-topology.js'
 import { referenceOf, verifyRun, type Findings, type Reference } from './verify.js'
 
 export interface SoakOptions {
-  readonly brokers: string
-  readonly registryUrl: string
+  readonly connections: Connections
   /** SIGKILLs in all groups together. */
   readonly kills: number
   readonly seed: number
@@ -74,6 +74,7 @@ const cards = 60
  */
 export async function soak(options: SoakOptions): Promise<SoakResult> {
   const { seed, groups, onProgress, signal } = options
+  const { brokers, security, registryUrl, registrySecurity } = options.connections
   const clock = systemClock
   const startedMs = clock.monotonicMs()
   const folder = mkdtempSync(join(tmpdir(), 'harrier-soak-'))
@@ -82,13 +83,13 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const run = uniqueSuffix()
   const namespaces = ['reference', ...Array.from({ length: groups }, (_, group) => `group${group}`)].map((name) => `soak-${run}.${name}`)
   const names = namespaces.map((namespace) => topologyNames(topology, namespace))
-  const admin = new KafkaAdmin({ brokers: options.brokers, clock })
-  const reading = { brokers: options.brokers, clock, logger: silentLogger }
-  const ends = { committed: new RangeReader(reading), all: new RangeReader({ ...reading, security: { 'isolation.level': 'read_uncommitted' } }) }
+  const admin = new KafkaAdmin({ brokers, security, clock })
+  const reading = { brokers, security, clock, logger: silentLogger }
+  const ends = { committed: new RangeReader(reading), all: new RangeReader({ ...reading, settings: { 'isolation.level': 'read_uncommitted' } }) }
   try {
     await admin.start()
     await Promise.all([ends.committed.start(), ends.all.start()])
-    const registry = new RegistryClient(options.registryUrl, { clock, logger: silentLogger })
+    const registry = new RegistryClient(registryUrl, { clock, logger: silentLogger, security: registrySecurity })
     const schemaId = await registry.register(`${names[0]!.input}-value`, loadOwnSchema('transaction'), signal)
     const records = soakRecords({ events: options.events, partitions: options.partitions, cards, seed, schemaId })
     const inputs = byPartition(records, options.partitions)
@@ -99,7 +100,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
 
     onProgress(`reference: ${records.length} records, 1 process, uninterrupted`)
     const uninterrupted = await soakRun('reference', 0, [], 1)
-    const left = await readRun(options.brokers, names[0]!)
+    const left = await readRun(options.connections, names[0]!)
     const reference = referenceOf(inputs, left)
     const referenceResult = judge('reference', uninterrupted, inputs, left, reference)
     const outcomes = await Promise.all(
@@ -114,7 +115,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     for (const [group, outcome] of outcomes.entries()) {
       if (signal.aborted) break
       onProgress(`group ${group}: reading back`)
-      results.push(judge(`group ${group}`, outcome, inputs, await readRun(options.brokers, names[group + 1]!), reference))
+      results.push(judge(`group ${group}`, outcome, inputs, await readRun(options.connections, names[group + 1]!), reference))
     }
     return summary(results, options, records.length, (clock.monotonicMs() - startedMs) / 1000)
   } finally {
@@ -140,13 +141,13 @@ interface GroupRun extends SoakOptions {
 }
 
 async function liveThrough(run: GroupRun): Promise<GroupOutcome> {
-  const { brokers, registryUrl, names, partitions, admin } = run
+  const { connections, names, partitions, admin } = run
   await admin.ensureTopics([{ topic: names.input, partitions, config: { 'retention.ms': '-1' } }, ...outputTopics(names, partitions)], { create: true })
-  const feeder = new Feeder({ brokers, topic: names.input, records: run.records, clock: systemClock })
+  const feeder = new Feeder({ connections, topic: names.input, records: run.records, clock: systemClock })
   await feeder.start()
-  const args = ['--topology', run.file, '--namespace', run.namespace, '--brokers', brokers, '--registry', registryUrl, '--workers', String(run.workers)]
+  const args = ['--topology', run.file, '--namespace', run.namespace, ...connectionArguments(connections), '--workers', String(run.workers)]
   const { name, instances, steps, ends, restartBroker, troubleMs, onTrouble, signal, onProgress } = run
-  return new SoakGroup({ name, brokers, names, partitions, instances, steps, events: run.records.length, feeder, args, ends, restartBroker, troubleMs, onTrouble, clock: systemClock, signal, onProgress }).run()
+  return new SoakGroup({ name, connections, names, partitions, instances, steps, events: run.records.length, feeder, args, ends, restartBroker, troubleMs, onTrouble, clock: systemClock, signal, onProgress }).run()
 }
 
 function judge(name: string, outcome: GroupOutcome, inputs: readonly (readonly SoakRecord[])[], records: Awaited<ReturnType<typeof readRun>>, reference: Reference): SoakGroupResult {

@@ -1,29 +1,42 @@
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { systemClock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
+import { loadConnectionFile } from '../connection/connection-file.js'
+import type { ClusterConnection } from '../connection/security.js'
 import { LocalStack } from './local-stack.js'
 
-/** Where the broker and the registry are. */
-export interface Connections {
-  /** `host:port`, comma-separated. */
-  brokers: string
-  /** Base of a Confluent-compatible API, without a slash at the end. */
-  registryUrl: string
-  source: 'configured' | 'docker' | 'local'
+/** Where the broker and the registry are, and how to connect to them. */
+export interface Connections extends ClusterConnection {
+  readonly source: 'configured' | 'docker' | 'local'
+  /** The connection file that says all this, if one does. */
+  readonly file?: string | undefined
 }
 
 export interface ConnectionOptions {
+  connection?: string
   brokers?: string
   registry?: string
 }
 
 export function addConnectionOptions(command: Command): Command {
   return command
+    .option('--connection <file>', 'connection file of a secured cluster: brokers, registry, TLS, SASL (default: $HARRIER_CONNECTION)')
     .option('--brokers <host:port,...>', 'brokers of your own cluster (default: $HARRIER_BROKERS, else the local stack)')
     .option('--registry <url>', 'its schema registry, Confluent-compatible (default: $HARRIER_REGISTRY, else the local stack)')
 }
 
-/** What is configured by option or environment; undefined when nothing is. An option goes before the environment. */
+/**
+ * What is configured by option or environment; undefined when nothing is. Options go before the environment, as a whole:
+ * the credentials of a connection file never go to brokers that the file does not name.
+ */
 export function configuredConnections(options: ConnectionOptions, env: NodeJS.ProcessEnv = process.env): Connections | undefined {
+  const named = options.brokers !== undefined || options.registry !== undefined
+  if (options.connection !== undefined && named) {
+    throw new HarrierError('USAGE', '--connection and --brokers or --registry exclude each other', { remedy: 'the connection file names brokers and registry' })
+  }
+  const file = options.connection ?? (named ? '' : (env.HARRIER_CONNECTION ?? ''))
+  if (file !== '') return { ...loadConnectionFile(file, { clock: systemClock, env }), source: 'configured', file: resolve(file) }
   const brokers = options.brokers ?? env.HARRIER_BROKERS ?? ''
   const registry = options.registry ?? env.HARRIER_REGISTRY ?? ''
   if (brokers === '' && registry === '') return undefined
@@ -44,8 +57,13 @@ export async function resolveConnections(options: ConnectionOptions = {}): Promi
   const missing = services.filter((service) => !service.ok).map((service) => `${service.name}: ${service.detail}`)
   const why = state === 'partly up' ? `the local stack is only partly up (${missing.join('; ')})` : 'no brokers are configured and the local stack is not up'
   throw new HarrierError('BROKER_UNAVAILABLE', why, {
-    remedy: 'harrier stack up, or name your cluster with --brokers and --registry (HARRIER_BROKERS, HARRIER_REGISTRY)',
+    remedy: 'harrier stack up, or name your cluster with --connection, or --brokers and --registry',
   })
+}
+
+/** The options with which another process of ours connects in the same way; no secret is among them. */
+export function connectionArguments({ file, brokers, registryUrl }: Connections): string[] {
+  return file === undefined ? ['--brokers', brokers, '--registry', registryUrl] : ['--connection', file]
 }
 
 function checkedBrokers(text: string): string {
@@ -60,6 +78,11 @@ function checkedBrokers(text: string): string {
 
 function checkedRegistry(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url && (url.username !== '' || url.password !== '')) {
+    throw new HarrierError('CONFIG_INVALID', `the URL of the registry at ${url.host} has credentials in it, where process lists and logs show them`, {
+      remedy: 'put them into a connection file (docs/connections.md)',
+    })
+  }
   if (!url || !/^https?:$/.test(url.protocol)) {
     throw new HarrierError('CONFIG_INVALID', `"${text}" is not the address of a registry`, { remedy: 'write an http or https URL' })
   }

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os'
 import { messageOf } from '../base/errors.js'
 import { configuredConnections, type ConnectionOptions } from './connections.js'
+import { describeSecurity } from '../connection/security.js'
+import { rebuildRemedy } from '../consumer/kafka-security.js'
 import { askBroker, askRegistry } from './health.js'
 import { isFetched } from './library.js'
 import { javaMajorMin } from './limits.js'
@@ -60,8 +62,9 @@ export async function examine(options: ConnectionOptions = {}): Promise<Finding[
       ...(maven ? {} : { remedy: 'apt-get install maven' }),
     },
   ]
-  const rdkafka = await examineRdkafka()
-  return [...examineMachine(), ...programs, await examineToolchain(rdkafka.state === 'ok'), rdkafka, ...(await examineOnnxruntime()), ...kafka]
+  const { features, ...rdkafka } = await examineRdkafka()
+  const secured = features === undefined ? [] : [examineSecurity(features, kafka.some(({ name, found }) => name === 'configured brokers' && /TLS|PLAIN|SCRAM|OAUTH/.test(found)))]
+  return [...examineMachine(), ...programs, await examineToolchain(rdkafka.state === 'ok'), rdkafka, ...secured, ...(await examineOnnxruntime()), ...kafka]
 }
 
 function examineMachine(): Finding[] {
@@ -133,10 +136,24 @@ async function load(name: string, expression: string): Promise<{ ok: true; value
   }
 }
 
-async function examineRdkafka(): Promise<Finding> {
-  const loaded = await load('node-rdkafka', '{ version: it.librdkafkaVersion }')
+/** What a secured cluster needs of the build: there when the headers of OpenSSL were there at `npm ci`. */
+function examineSecurity(features: readonly string[], wanted: boolean): Finding {
+  const names = { ssl: 'TLS', sasl_plain: 'PLAIN', sasl_scram: 'SCRAM', sasl_oauthbearer: 'OAUTHBEARER' }
+  const of = (there: boolean): string => Object.entries(names).filter(([feature]) => features.includes(feature) === there).map(([, name]) => name).join(', ')
+  const complete = of(false) === ''
+  return {
+    group: 'libraries',
+    name: '  secured clusters',
+    state: complete ? 'ok' : wanted ? 'missing' : 'optional',
+    found: complete ? of(true) : `without ${of(false)}`,
+    ...(complete ? {} : { remedy: `only for clusters with TLS or SASL: ${rebuildRemedy}` }),
+  }
+}
+
+async function examineRdkafka(): Promise<Finding & { features?: string[] }> {
+  const loaded = await load('node-rdkafka', '{ version: it.librdkafkaVersion, features: it.features }')
   const base = { group: 'libraries', name: 'node-rdkafka' } as const
-  if (loaded.ok) return { ...base, state: 'ok', found: `loads, librdkafka ${String(loaded.value.version)}` }
+  if (loaded.ok) return { ...base, state: 'ok', found: `loads, librdkafka ${String(loaded.value.version)}`, features: loaded.value.features as string[] }
   return { ...base, state: 'missing', found: `does not load: ${loaded.why}`, remedy: 'apt-get install g++ make python3, then npm rebuild node-rdkafka' }
 }
 
@@ -163,13 +180,13 @@ async function examineKafka(options: ConnectionOptions): Promise<Finding[]> {
   const findings: Finding[] = []
   const configured = configuredConnections(options)
   if (configured) {
-    const [broker, registry] = await Promise.all([askBroker(configured.brokers), askRegistry(configured.registryUrl)])
+    const [broker, registry] = await Promise.all([askBroker(configured.brokers, configured.security), askRegistry(configured.registryUrl, configured.registrySecurity)])
     const asked = [
-      { name: 'configured brokers', address: configured.brokers, answer: broker },
+      { name: 'configured brokers', address: `${configured.brokers} (${describeSecurity(configured.security ?? {})})`, answer: broker },
       { name: 'configured registry', address: configured.registryUrl, answer: registry },
     ]
     for (const { name, address, answer } of asked) {
-      const remedy = answer.ok ? {} : { remedy: 'start it, or correct the address' }
+      const remedy = answer.ok ? {} : { remedy: answer.remedy ?? 'start it, or correct the address' }
       findings.push({ group: 'kafka', name, state: answer.ok ? 'ok' : 'missing', found: `${address}: ${answer.detail}`, ...remedy })
     }
   }

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.js'
 import { askBroker, askRegistry, type Answer } from './health.js'
-import { brokerCommand } from './kafka-service.js'
+import { brokerCommand, type BrokerExtras } from './kafka-service.js'
 import { stackLimits } from './limits.js'
 import type { OwnedProcess } from './owned-process.js'
 import { registryCommand } from './registry-service.js'
@@ -15,7 +15,7 @@ export type ServiceName = keyof StackRecord['processes']
 interface JavaService {
   readonly title: string
   readonly startMsMax: number
-  command(java: string, folder: StateFolder, ports: StackRecord['ports']): Promise<string[]>
+  command(java: string, folder: StateFolder, ports: StackRecord['ports'], extras?: BrokerExtras): Promise<string[]>
   ask(record: StackRecord): Promise<Answer>
 }
 
@@ -23,7 +23,7 @@ export const javaServices: Record<ServiceName, JavaService> = {
   kafka: {
     title: 'broker',
     startMsMax: stackLimits.brokerStartMsMax,
-    command: (java, folder, ports) => brokerCommand(java, folder, ports),
+    command: (java, folder, ports, extras) => brokerCommand(java, folder, ports, extras),
     ask: (record) => askBroker(brokersOf(record)),
   },
   registry: {
@@ -36,9 +36,9 @@ export const javaServices: Record<ServiceName, JavaService> = {
 
 export const logFileOf = (folder: StateFolder, name: ServiceName): string => join(folder.logs, `${name}.log`)
 
-export async function startJavaService(name: ServiceName, java: string, folder: StateFolder, ports: StackRecord['ports']): Promise<OwnedProcess> {
+export async function startJavaService(name: ServiceName, java: string, folder: StateFolder, ports: StackRecord['ports'], extras?: BrokerExtras): Promise<OwnedProcess> {
   const service = javaServices[name]
-  return startService(service.title, await service.command(java, folder, ports), logFileOf(folder, name))
+  return startService(service.title, await service.command(java, folder, ports, extras), logFileOf(folder, name))
 }
 
 export function waitForJavaService(name: ServiceName, started: OwnedProcess, folder: StateFolder, record: StackRecord, clock: Clock): Promise<void> {

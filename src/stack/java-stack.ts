@@ -3,6 +3,7 @@ import { systemClock, type Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import { Guardian } from './guardian.js'
 import { startJavaService, waitForJavaService, javaServices, type ServiceName } from './java-services.js'
+import type { BrokerExtras } from './kafka-service.js'
 import { fetchLibrary } from './library.js'
 import { stackVersions } from './limits.js'
 import { isAlive, terminate, type OwnedProcess } from './owned-process.js'
@@ -18,6 +19,7 @@ export interface JavaStackOptions {
   preferredPorts: StackRecord['ports']
   /** The processes must not outlive this one, and their folder goes with them. */
   ephemeral: boolean
+  broker?: BrokerExtras | undefined
   clock?: Clock
 }
 
@@ -89,8 +91,8 @@ export class JavaStack {
   }
 
   async #start(name: ServiceName, java: string, record: StackRecord): Promise<void> {
-    const { folder, ephemeral } = this.#options
-    const owned = await startJavaService(name, java, folder, record.ports)
+    const { folder, ephemeral, broker } = this.#options
+    const owned = await startJavaService(name, java, folder, record.ports, broker)
     record.processes[name] = owned
     writeRecord(folder.record, record)
     if (ephemeral) this.#guardian.guard(owned, folder.root)

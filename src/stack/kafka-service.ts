@@ -14,14 +14,26 @@ export interface BrokerPorts {
   controller: number
 }
 
+/** What a broker has besides: for the tests of secured clusters. */
+export interface BrokerExtras {
+  /** Further listeners on loopback, by name. The first, PLAINTEXT, stays that of the brokers among each other. */
+  listeners?: Readonly<Record<string, { port: number; protocol: 'SSL' | 'SASL_SSL' | 'SASL_PLAINTEXT' }>>
+  settings?: Readonly<Record<string, string | number>>
+  /** For the log folder's first format, for example `--add-scram`. */
+  formatArguments?: readonly string[]
+  jvmOptions?: readonly string[]
+}
+
 /** One KRaft node that is broker and controller, on loopback. */
-function serverProperties(folder: StateFolder, ports: BrokerPorts): string {
+function serverProperties(folder: StateFolder, ports: BrokerPorts, extras: BrokerExtras): string {
+  const further = Object.entries(extras.listeners ?? {}).map(([name, { port, protocol }]) => ({ address: `${name}://127.0.0.1:${port}`, protocol: `${name}:${protocol}` }))
   const settings: Record<string, string | number> = {
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@127.0.0.1:${ports.controller}`,
-    listeners: `PLAINTEXT://127.0.0.1:${ports.kafka},CONTROLLER://127.0.0.1:${ports.controller}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${ports.kafka}`,
+    listeners: [`PLAINTEXT://127.0.0.1:${ports.kafka}`, `CONTROLLER://127.0.0.1:${ports.controller}`, ...further.map(({ address }) => address)].join(','),
+    'advertised.listeners': [`PLAINTEXT://127.0.0.1:${ports.kafka}`, ...further.map(({ address }) => address)].join(','),
+    'listener.security.protocol.map': ['PLAINTEXT:PLAINTEXT', 'CONTROLLER:PLAINTEXT', ...further.map(({ protocol }) => protocol)].join(','),
     'controller.listener.names': 'CONTROLLER',
     'log.dirs': join(folder.kafkaData, 'data'),
     // One broker: internal topics have one copy, and few partitions so that the first group and transaction start at once.
@@ -45,6 +57,7 @@ function serverProperties(folder: StateFolder, ports: BrokerPorts): string {
     'message.max.bytes': 8 * 1024 * 1024,
     // The default takes 128 MB of the heap.
     'log.cleaner.dedupe.buffer.size': 32 * 1024 * 1024,
+    ...extras.settings,
   }
   return Object.entries(settings).map(([name, value]) => `${name}=${escapeValue(String(value))}\n`).join('')
 }
@@ -63,17 +76,17 @@ const loggingOptions = [
 ]
 
 /** The broker's command line. Writes its configuration, and formats its log folder the first time. */
-export async function brokerCommand(java: string, folder: StateFolder, ports: BrokerPorts): Promise<string[]> {
+export async function brokerCommand(java: string, folder: StateFolder, ports: BrokerPorts, extras: BrokerExtras = {}): Promise<string[]> {
   mkdirSync(folder.kafkaData, { recursive: true })
   const config = join(folder.kafkaData, 'server.properties')
-  writeFileSync(config, serverProperties(folder, ports))
+  writeFileSync(config, serverProperties(folder, ports, extras))
   const classPath = join(partFolder(folder.lib, 'kafka'), '*')
   if (!existsSync(join(folder.kafkaData, 'data', 'meta.properties'))) {
     const clusterId = createHash('sha256').update(uniqueSuffix()).digest().subarray(0, 16).toString('base64url').replace(/^-/, 'A')
-    const format = ['-XX:TieredStopAtLevel=1', '-cp', classPath, 'kafka.tools.StorageTool', 'format', '-c', config, '-t', clusterId]
+    const format = ['-XX:TieredStopAtLevel=1', '-cp', classPath, 'kafka.tools.StorageTool', 'format', '-c', config, '-t', clusterId, ...(extras.formatArguments ?? [])]
     const ran = await runProgram(java, format, { limitMs: stackLimits.formatMsMax, env: serviceEnvironment() })
     if (ran.code !== 0) throw new HarrierError('STACK_FAILED', `the broker's log folder cannot be formatted:\n${ran.stdout}${ran.stderr}`)
   }
   const memory = ['-Xms256m', '-Xmx512m', '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20', '-XX:+ExitOnOutOfMemoryError']
-  return [java, ...memory, '-Djava.awt.headless=true', ...loggingOptions, '-cp', classPath, 'kafka.Kafka', config]
+  return [java, ...memory, ...(extras.jvmOptions ?? []), '-Djava.awt.headless=true', ...loggingOptions, '-cp', classPath, 'kafka.Kafka', config]
 }

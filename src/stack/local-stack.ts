@@ -8,6 +8,7 @@ import { DockerStack } from './docker-stack.js'
 import { askBroker, askRegistry } from './health.js'
 import { logFileOf, type ServiceName } from './java-services.js'
 import { JavaStack } from './java-stack.js'
+import type { BrokerExtras } from './kafka-service.js'
 import { withLock } from './lock.js'
 import { isAlive } from './owned-process.js'
 import { preferredPorts } from './ports.js'
@@ -27,6 +28,8 @@ export interface LocalStackOptions {
   ephemeral?: boolean
   /** false: no schema registry. Only with `ephemeral`. */
   registry?: boolean
+  /** Further listeners and settings of the broker. Only with `ephemeral`. */
+  broker?: BrokerExtras
   /** Insists on Docker or on Java. Default: what was used before, else Docker where its engine answers, else Java. */
   mode?: StackMode
   clock?: Clock
@@ -73,7 +76,7 @@ export class LocalStack {
     this.#services = options.registry === false ? ['kafka'] : ['kafka', 'registry']
     const ephemeral = options.ephemeral ?? false
     const ports = ephemeral ? ephemeralPorts() : { ...preferredPorts }
-    this.#java = new JavaStack({ folder: this.folder, services: this.#services, preferredPorts: ports, ephemeral, clock: this.#clock })
+    this.#java = new JavaStack({ folder: this.folder, services: this.#services, preferredPorts: ports, ephemeral, broker: options.broker, clock: this.#clock })
     this.#docker = new DockerStack(this.folder, this.#clock)
   }
 

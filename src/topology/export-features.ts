@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RegistryClient } from '../codec/registry-client.js'
+import type { ClusterConnection } from '../connection/security.js'
 import { KafkaAdmin } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { createScorer } from '../inference/create-scorer.js'
@@ -20,7 +21,7 @@ export interface ExportOptions {
   readonly columns: Readonly<Record<string, string>>
   readonly epochMs: number
   /** Where a topic is read. */
-  readonly connections?: { readonly brokers: string; readonly registryUrl: string } | undefined
+  readonly connections?: ClusterConnection | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly onProgress: (done: number, of: number) => void
@@ -58,7 +59,7 @@ export async function exportFeatures(options: ExportOptions): Promise<ExportResu
     ? await TableSource.open({ file: options.from, fields, keyField: spec.key, eventTimeField, epochMs: options.epochMs, columns: options.columns })
     : undefined
   const labelled = table?.labelled ?? false
-  const registry = options.connections && !table ? new RegistryClient(options.connections.registryUrl, { clock, logger }) : undefined
+  const registry = options.connections && !table ? new RegistryClient(options.connections.registryUrl, { clock, logger, security: options.connections.registrySecurity }) : undefined
   const source: Topology = table ? { ...topology, spec: { ...topology.spec, source: { ...topology.spec.source, format: 'json' } } } : topology
   const stage = new Stage(source, scorer, registry)
   const writer = new RowWriter(stage, labelled, await ParquetTable.open(options.out, columnsFor(topology, labelled)))
@@ -151,12 +152,12 @@ async function foldTable(stage: Stage, table: TableSource, writer: RowWriter, { 
 }
 
 async function foldTopic(stage: Stage, writer: RowWriter, { from, connections, clock, logger, onProgress }: ExportOptions): Promise<void> {
-  if (!connections) throw new HarrierError('USAGE', `"${from}" is a topic, and no brokers are known`, { remedy: 'give --brokers and --registry, or a .csv or .parquet file' })
-  const reader = new RangeReader({ brokers: connections.brokers, clock, logger })
+  if (!connections) throw new HarrierError('USAGE', `"${from}" is a topic, and no brokers are known`, { remedy: 'give --connection, or --brokers and --registry, or a .csv or .parquet file' })
+  const reader = new RangeReader({ brokers: connections.brokers, security: connections.security, clock, logger })
   await reader.start()
   const batch = stage.makeBatch({ restoring: true })
   try {
-    const partitions = await partitionsOf(from, connections.brokers, clock)
+    const partitions = await partitionsOf(from, connections, clock)
     let done = 0
     for (let partition = 0; partition < partitions; partition++) {
       stage.addTask(partition)
@@ -177,8 +178,8 @@ async function foldTopic(stage: Stage, writer: RowWriter, { from, connections, c
   }
 }
 
-async function partitionsOf(topic: string, brokers: string, clock: Clock): Promise<number> {
-  const admin = new KafkaAdmin({ brokers, clock })
+async function partitionsOf(topic: string, { brokers, security }: ClusterConnection, clock: Clock): Promise<number> {
+  const admin = new KafkaAdmin({ brokers, security, clock })
   await admin.start()
   try {
     const partitions = (await admin.partitionCounts([topic])).get(topic)

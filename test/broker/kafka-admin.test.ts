@@ -31,7 +31,9 @@ describe('topic administration on a real broker', () => {
     assert.deepEqual(await admin.ensureTopics(wanted, { create: true }), { created: [a, b] })
     assert.deepEqual(await admin.ensureTopics(wanted, { create: false }), { created: [] })
     assert.deepEqual(await admin.partitionCounts([a, b, 'nowhere']), new Map([[a, 3], [b, 2]]))
-    assert.deepEqual(await admin.retention(b), { retentionMs: -1, retentionBytes: -1, compacted: false, recordBytesMax })
+    const { config, partitions, replication } = (await admin.describeTopic(b))!
+    assert.deepEqual({ partitions, replication }, { partitions: 2, replication: 1 })
+    assert.deepEqual([config['retention.ms'], config['cleanup.policy'], config['max.message.bytes']], ['-1', 'delete', String(recordBytesMax)])
     assert.deepEqual(await admin.ends(a), new Map([0, 1, 2].map((partition) => [partition, { low: 0, high: 0 }])))
   })
 
@@ -44,7 +46,7 @@ describe('topic administration on a real broker', () => {
   it('deletes topics, and passes over those that are not there', async () => {
     const topic = `t-${uniqueSuffix()}`
     await admin.ensureTopics([{ topic, partitions: 1, config: { 'cleanup.policy': 'compact' } }], { create: true })
-    assert.equal((await admin.retention(topic)).compacted, true)
+    assert.equal((await admin.describeTopic(topic))!.config['cleanup.policy'], 'compact')
     await admin.deleteTopics([topic, 'nowhere'])
     assert.equal((await admin.partitionCounts([topic])).size, 0)
   })

@@ -372,7 +372,7 @@ export function kafkaConformance(adapters: KafkaAdapters, connect: () => Promise
     it('loses its partitions when it is not polled, aborts, and comes back', async () => {
       const input = await topic(1)
       await write(input, 10, 1)
-      const made = await member([input], { security: { 'max.poll.interval.ms': '6000' } })
+      const made = await member([input], { settings: { 'max.poll.interval.ms': '6000' } })
       await pollCount(made.consumer, 10)
       const epoch = made.consumer.assignmentEpoch
       await clock.sleep(7500)

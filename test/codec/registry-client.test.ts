@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import avro from 'avsc'
 import { systemClock, ManualClock } from '../../src/base/clock.js'
+import { Secret } from '../../src/connection/secret.js'
 import { HarrierError } from '../../src/base/errors.js'
 import type { Logger } from '../../src/base/logger.js'
 import { parseAvroSchema } from '../../src/codec/avro-schema.js'
@@ -169,15 +170,20 @@ test('a wrong base URL is refused, not taken for an unknown id', async (t) => {
   assert.throws(() => client('registry:port'), isCode('CONFIG_INVALID', /not the URL/))
 })
 
-test('credentials in the URL are sent as a header and kept out of messages', async (t) => {
+test('credentials are sent as a header and kept out of messages', async (t) => {
   let authorization = ''
   const registry = await startRegistry(t, (_, __, request) => {
     authorization = request.headers.authorization ?? ''
     return { status: 403, body: { message: 'forbidden' } }
   })
-  const registryClient = client(registry.url.replace('http://', 'http://ada:s%2Fcret@'))
-  await assert.rejects(registryClient.schemaById(1), (error) => error instanceof HarrierError && !error.message.includes('cret'))
+  const registryClient = client(registry.url, { security: { login: { type: 'basic', username: 'ada', password: new Secret('s/cret') } } })
+  await assert.rejects(registryClient.schemaById(1), (error) => error instanceof HarrierError && !error.message.includes('cret') && /allowed to read/.test(error.remedy))
   assert.equal(authorization, `Basic ${Buffer.from('ada:s/cret').toString('base64')}`)
+})
+
+test('credentials in the URL are refused, without being repeated', () => {
+  const withPassword = 'http://ada:s%2Fcret@127.0.0.1:1'
+  assert.throws(() => client(withPassword), (error) => error instanceof HarrierError && error.code === 'CONFIG_INVALID' && !error.message.includes('cret'))
 })
 
 test('latest gives the newest version, or undefined for a subject that is not there', async (t) => {

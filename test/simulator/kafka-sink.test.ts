@@ -57,11 +57,11 @@ const settings = { 'compression.codec': 'none' }
 
 async function sinkOptions(name: string, format: 'avro' | 'json'): Promise<KafkaSinkOptions> {
   const topics = { transactionsTopic: `${name}.transactions`, labelsTopic: `${name}.labels` }
-  const created = await createMissingTopics(stack.brokers, Object.values(topics), partitions)
+  const created = await createMissingTopics(stack, Object.values(topics), partitions, clock)
   assert.deepEqual(created, Object.values(topics))
-  assert.deepEqual(await createMissingTopics(stack.brokers, Object.values(topics), partitions), [])
+  assert.deepEqual(await createMissingTopics(stack, Object.values(topics), partitions, clock), [])
   const { brokers, registryUrl } = stack
-  return { ...topics, brokers, registryUrl, format, security: settings, clock, epochMs, labelDelayMs }
+  return { ...topics, brokers, registryUrl, format, settings, clock, epochMs, labelDelayMs }
 }
 
 test('transactions and labels arrive once each, in order for each card, in the registered schemas', async () => {

@@ -8,7 +8,7 @@ import { KafkaSink } from '../../simulator/kafka-sink.js'
 import { LiveSimulator } from '../../simulator/live-simulator.js'
 import { secondsPerDay } from '../../simulator/parameters.js'
 import type { TransactionTable } from '../../simulator/transaction-table.js'
-import type { Connections } from '../../stack/connections.js'
+import { connectionArguments, type Connections } from '../../stack/connections.js'
 import type { Topology } from '../../topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../../topology/names.js'
 import { outputTopics } from '../../topology/open-engine.js'
@@ -97,11 +97,11 @@ export class Demo {
     this.#heldFrom = Math.max(0, this.#historyEvents - 1)
     const scenarioOf = (id: number): number => table.scenario[id] ?? 0
     this.#counts = new DemoCounts({ clock, partitions: demoLimits.partitions, firstId: firstRow, pacedFrom: pacedRow, endId: endRow, scenarioOf })
-    this.#decoder = new GenericDecoder(new RegistryClient(connections.registryUrl, { clock }))
-    this.#follower = new TopicFollower(connections.brokers, clock)
+    this.#decoder = new GenericDecoder(new RegistryClient(connections.registryUrl, { clock, security: connections.registrySecurity }))
+    this.#follower = new TopicFollower(connections, clock)
     const engineArgs = ['--topology', topology.file, '--namespace', namespace, '--instance-id', 'demo']
     this.engine = new EngineProcess({
-      args: [...engineArgs, '--brokers', connections.brokers, '--registry', connections.registryUrl, ...options.engineArgs],
+      args: [...engineArgs, ...connectionArguments(connections), ...options.engineArgs],
       clock,
       onDeath: (how, lastLines) => {
         this.#death = { how, lastLines }
@@ -114,7 +114,7 @@ export class Demo {
   async #start(onStep: (text: string) => void): Promise<void> {
     const { connections, clock, table, plan, namespace } = this.#options
     onStep(`creating topics ${namespace}.*`)
-    const admin = new KafkaAdmin({ brokers: connections.brokers, clock })
+    const admin = new KafkaAdmin({ brokers: connections.brokers, security: connections.security, clock })
     await admin.start()
     try {
       const { partitions } = demoLimits
@@ -134,7 +134,7 @@ export class Demo {
     const { labelDelayMs } = demoLimits
     const epochMs = demoEpochMs
     const sink = await KafkaSink.open(
-      { brokers: connections.brokers, registryUrl: connections.registryUrl, format: 'avro', transactionsTopic: this.names.input, labelsTopic: `${namespace}.labels`, clock, epochMs, labelDelayMs },
+      { ...connections, format: 'avro', transactionsTopic: this.names.input, labelsTopic: `${namespace}.labels`, clock, epochMs, labelDelayMs },
       this.#leaving.signal,
     )
     this.#sink = new HeldSink(sink, plan.firstRow + this.#heldFrom)

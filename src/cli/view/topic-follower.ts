@@ -1,7 +1,9 @@
 import Kafka from 'node-rdkafka'
 import type { Clock } from '../../base/clock.js'
 import { silentLogger } from '../../base/logger.js'
+import type { KafkaSecurity } from '../../connection/security.js'
 import { asHarrierError, isPassing, kafkaCode, toKafkaError } from '../../consumer/kafka-errors.js'
+import { librdkafkaSecurity } from '../../consumer/kafka-security.js'
 import { rangeReaderSettings, toConfiguration } from '../../consumer/kafka-settings.js'
 import type { RdkafkaMessage } from '../../consumer/message-columns.js'
 import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries, type Fetched, type Watermarks } from '../../consumer/rdkafka-client.js'
@@ -28,7 +30,7 @@ const earliestOffset = -2
  * commits nothing, so it can watch any topic without leaving a trace.
  */
 export class TopicFollower {
-  readonly #brokers: string
+  readonly #connection: { readonly brokers: string; readonly security?: KafkaSecurity | undefined }
   readonly #clock: Clock
   readonly #client: Kafka.KafkaConsumer
   readonly #stopping = new AbortController()
@@ -37,17 +39,18 @@ export class TopicFollower {
   #partitions: readonly StartingPoint[] = []
   #running: Promise<void> = Promise.resolve()
 
-  constructor(brokers: string, clock: Clock) {
-    this.#brokers = brokers
+  constructor(connection: { readonly brokers: string; readonly security?: KafkaSecurity | undefined }, clock: Clock) {
+    this.#connection = connection
     this.#clock = clock
-    const settings = { 'metadata.broker.list': brokers, 'client.id': 'harrier-follower', 'fetch.wait.max.ms': followerLimits.pollMsMax }
+    const settings = { 'metadata.broker.list': connection.brokers, ...librdkafkaSecurity(connection.security), 'client.id': 'harrier-follower', 'fetch.wait.max.ms': followerLimits.pollMsMax }
     this.#client = new Kafka.KafkaConsumer(toConfiguration(rangeReaderSettings, settings), {})
     // What matters comes back from reading; a broker that is away for a moment is waited for.
     this.#client.on('event.error', () => undefined)
   }
 
   async connect(): Promise<void> {
-    await connectClient(this.#client, this.#brokers, followerLimits.connectMsMax)
+    const { brokers, security } = this.#connection
+    await connectClient(this.#client, { brokers, security, limitMs: followerLimits.connectMsMax, clock: this.#clock, logger: silentLogger })
   }
 
   /** Partitions of every topic on the broker. */
@@ -114,7 +117,8 @@ export class TopicFollower {
       const kafka = toKafkaError(error)
       const gone = kafka.code === kafkaCode.unknownTopic || kafka.code === kafkaCode.unknownTopicOrPartition || kafka.code === kafkaCode.unknownPartition
       if (gone) throw asHarrierError('TOPIC_MISSING', 'the topic is gone', kafka)
-      if (!isPassing(kafka) && !kafka.isRetriable) throw asHarrierError('BROKER_UNAVAILABLE', 'reading', kafka)
+      const harmless = kafka.code === kafkaCode.groupAuthorization
+      if (!harmless && !isPassing(kafka) && !kafka.isRetriable) throw asHarrierError('BROKER_UNAVAILABLE', 'reading', kafka)
       await this.#clock.sleep(followerLimits.retryPauseMs, this.#stopping.signal)
       return { messages: [], eofs: [] }
     }
