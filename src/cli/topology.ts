@@ -1,15 +1,43 @@
 import type { Command } from 'commander'
-import { loadTopology } from '../topology/load-topology.js'
-import { exportSchemas } from '../topology/export-schemas.js'
+import { systemClock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
+import { KafkaAdmin } from '../consumer/admin.js'
+import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
+import { aclCommands, neededAcls } from '../topology/acls.js'
 import { describeTopology } from '../topology/describe.js'
+import { loadTopology, type Topology } from '../topology/load-topology.js'
+import { topologyNames } from '../topology/names.js'
+import { inputSubject, outputSubjects } from '../topology/subjects.js'
+import { applyTopics, planTopics, type PlanOptions, type TopicStep } from '../topology/topic-plan.js'
+import { parseCount } from './parse-options.js'
 
-/** `harrier topology check|describe` */
+const topologyArgument = ['<topology>', 'a .yaml file, or the name of one in topologies/'] as const
+
+interface DescribeOptions {
+  mermaid?: boolean
+  json?: boolean
+  acls?: boolean
+  principal: string
+  namespace: string
+  models?: string
+}
+
+interface ApplyOptions extends ConnectionOptions {
+  namespace: string
+  partitions?: number
+  replication?: number
+  yes?: boolean
+  check?: boolean
+  json?: boolean
+}
+
+/** `harrier topology check|describe|apply` */
 export function register(program: Command): void {
-  const topology = program.command('topology').description('check and describe topologies')
+  const topology = program.command('topology').description('check and describe topologies, create their topics')
   topology
     .command('check')
     .description('check a topology file; every problem with file, line, path and remedy')
-    .argument('<topology>', 'a .yaml file, or the name of one in topologies/')
+    .argument(...topologyArgument)
     .action((name: string) => {
       const { file, stage, spec } = loadTopology(name)
       process.stdout.write(`${file}: ok (${Object.keys(spec.source.fields).length} fields, ${stage.features.length} features, ${1 + stage.models.shadows.length} models)\n`)
@@ -17,21 +45,69 @@ export function register(program: Command): void {
   topology
     .command('describe')
     .description('what a topology reads, computes, keeps and writes')
-    .argument('<topology>', 'a .yaml file, or the name of one in topologies/')
+    .argument(...topologyArgument)
     .option('--mermaid', 'the drawing alone, as Mermaid source')
+    .option('--acls', 'the rights that run and apply need, as commands for kafka-acls.sh')
+    .option('--principal <principal>', 'whose rights those are', 'User:harrier')
     .option('--json', 'for machines')
     .option('--namespace <name>', 'prefix of topics, group and ids', '')
     .option('--models <folder>', 'folder of model versions')
-    .action((name: string, options: { mermaid?: boolean; json?: boolean; namespace: string; models?: string }) => {
-      process.stdout.write(describeTopology(loadTopology(name), options))
-    })
-  topology
-    .command('schemas')
-    .description('write the schemas of a topology\'s outputs to files, with the requests that register them')
-    .argument('<topology>', 'a .yaml file, or the name of one in topologies/')
-    .requiredOption('--out <folder>', 'where the files go')
-    .option('--namespace <name>', 'prefix of topics and subjects', '')
-    .action((name: string, options: { out: string; namespace: string }) => {
-      process.stdout.write(exportSchemas(loadTopology(name), options.namespace, options.out))
-    })
+    .action(describe)
+  const apply = topology
+    .command('apply')
+    .description('show what is to be done for the topics of a topology on the cluster; with --yes, do it')
+    .argument(...topologyArgument)
+    .option('--yes', 'create and change what the plan says')
+    .option('--check', 'exit code 1 when something is to be done; changes nothing')
+    .option('--partitions <n>', 'create the input topic too, if it is missing, with so many partitions', parseCount)
+    .option('--replication <n>', 'copies of each partition (default: as the brokers have it)', parseCount)
+    .option('--namespace <name>', 'prefix of topics, group and ids', '')
+    .option('--json', 'the plan as one line of JSON')
+  addConnectionOptions(apply).action(applyTopology)
+}
+
+function describe(name: string, options: DescribeOptions): void {
+  const topology = loadTopology(name)
+  if (!options.acls) return void process.stdout.write(describeTopology(topology, options))
+  const names = topologyNames(topology, options.namespace)
+  const subjects = subjectsOf(topology, options.namespace)
+  process.stdout.write(options.json ? `${JSON.stringify({ principal: options.principal, acls: neededAcls(names), subjects }, null, 2)}\n` : aclCommands(names, subjects, options.principal))
+}
+
+function subjectsOf(topology: Topology, namespace: string): string[] {
+  const names = topologyNames(topology, namespace)
+  const input = inputSubject(topology, names)
+  return [...(input === undefined ? [] : [input]), ...outputSubjects(topology, names).map(({ subject }) => subject)]
+}
+
+async function applyTopology(name: string, options: ApplyOptions): Promise<void> {
+  if (options.yes && options.check) throw new HarrierError('USAGE', '--yes and --check exclude each other')
+  const names = topologyNames(loadTopology(name), options.namespace)
+  const { brokers, security, connectMsMax } = await resolveConnections(options)
+  const admin = new KafkaAdmin({ brokers, security, clock: systemClock, ...(connectMsMax === undefined ? {} : { limits: { connectMsMax } }) })
+  await admin.start()
+  try {
+    const wanted: PlanOptions = { names, partitions: options.partitions, replication: options.replication }
+    const plan = await planTopics(admin, wanted)
+    const due = plan.filter(({ action }) => action === 'create' || action === 'change')
+    const differing = plan.filter(({ action }) => action === 'differs')
+    if (options.json) process.stdout.write(`${JSON.stringify({ brokers, applied: options.yes === true, plan: plan.map(({ topic, action, details }) => ({ topic, action, details })) })}\n`)
+    else process.stdout.write(`${planText(plan)}\n`)
+    const say = (text: string): void => void (options.json ? process.stderr : process.stdout).write(`${text}\n`)
+    if (due.length > 0 && options.yes) {
+      await applyTopics(admin, plan)
+      const left = (await planTopics(admin, wanted)).filter(({ action }) => action === 'create' || action === 'change')
+      if (left.length > 0) throw new HarrierError('TOPIC_MISMATCH', `still not as wanted: ${left.map(({ topic, details }) => `${topic} (${details.join(', ')})`).join('; ')}`)
+      say(`done: ${due.map(({ topic, action }) => `${topic} ${action === 'create' ? 'created' : 'changed'}`).join(', ')}`)
+    } else if (due.length > 0) say(`${due.length} to do; nothing was changed${options.check ? '' : ': --yes does it'}`)
+    if (differing.length > 0) say(`${differing.length} cannot be put right from here`)
+    if (differing.length > 0 || (options.check && due.length > 0)) process.exitCode = 1
+  } finally {
+    await admin.close()
+  }
+}
+
+function planText(plan: readonly TopicStep[]): string {
+  const width = Math.max(...plan.map(({ topic }) => topic.length))
+  return plan.map(({ topic, action, details }) => `${action.padEnd(8)} ${topic.padEnd(width)}  ${details.join(', ')}`).join('\n')
 }

@@ -1,3 +1,4 @@
+import { HarrierError } from '../base/errors.js'
 import type { Topology } from './load-topology.js'
 
 /** Index of each sink in `RecordColumns.topic` of a batch's outputs. */
@@ -24,7 +25,11 @@ export interface TopologyNames {
   transactionalIdOf(instance: string): string
 }
 
+/** @throws HarrierError USAGE for a namespace that cannot be part of a topic's name. */
 export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageName' | 'stage'>, namespace = ''): TopologyNames {
+  if (!/^[a-zA-Z0-9._-]{0,100}$/.test(namespace)) {
+    throw new HarrierError('USAGE', `"${namespace}" is not a namespace`, { remedy: 'use letters, digits, . _ and -, a hundred at most' })
+  }
   const prefix = namespace === '' ? '' : `${namespace}.`
   const own = `${prefix}${topology.name}`
   const { generation } = topology.stage

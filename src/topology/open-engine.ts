@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RegistryClient } from '../codec/registry-client.js'
+import type { ClusterConnection } from '../connection/security.js'
 import { KafkaAdmin, deadLetterTopicConfig, type TopicSpecification } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { RdkafkaGroupConsumer } from '../consumer/rdkafka-group-consumer.js'
@@ -21,10 +22,8 @@ import { Changelog } from './changelog.js'
 import { Standby, type StandbyPlan } from './standby.js'
 import { partitionsToStandBy } from './standby-plan.js'
 
-export interface EngineOptions {
+export interface EngineOptions extends ClusterConnection {
   readonly topology: Topology
-  readonly brokers: string
-  readonly registryUrl: string
   /** The name of this instance: its static group membership and its transactional id. Two live ones must differ. */
   readonly instanceId: string
   readonly namespace?: string | undefined
@@ -38,8 +37,11 @@ export interface EngineOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Everything that an engine keeps for ever: state is rebuilt from the input and the lineage. */
-const keepForEver = { 'retention.ms': '-1' }
+/** An input that Harrier makes keeps everything. */
+export const inputTopicConfig = { 'retention.ms': '-1' }
+
+/** The lineage is read by every restore, whatever the brokers do with topics by default. */
+const lineageTopicConfig = { 'cleanup.policy': 'delete', 'retention.ms': '-1', 'retention.bytes': '-1' }
 
 /** Changelogs keep the newest record of each entity. */
 const stateTopicConfig = { 'cleanup.policy': 'compact', 'max.message.bytes': String(8 << 20) }
@@ -50,19 +52,20 @@ export function outputTopics(names: TopologyNames, partitions: number): TopicSpe
     { topic: names.scored, partitions, config: deadLetterTopicConfig },
     { topic: names.alerts, partitions, config: deadLetterTopicConfig },
     { topic: names.deadLetters, partitions, config: deadLetterTopicConfig },
-    { topic: names.lineage, partitions, config: keepForEver },
+    { topic: names.lineage, partitions, config: lineageTopicConfig },
     { topic: names.state, partitions, config: stateTopicConfig },
   ]
 }
 
 /** Checks everything that can be wrong before the first record: models, schemas, topics. Then the engine can `run`. */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const { topology, brokers, registryUrl, instanceId, clock, logger, signal } = options
+  const { topology, brokers, security, registryUrl, registrySecurity, instanceId, clock, logger, signal } = options
+  const client = { brokers, security, clock, logger, ...clientLimits(options) }
   const names = topologyNames(topology, options.namespace)
   const scorer = await openScorer(options)
   try {
     await prepareTopics(options, names)
-    const registry = new RegistryClient(registryUrl, { clock, logger })
+    const registry = new RegistryClient(registryUrl, { clock, logger, security: registrySecurity })
     const schemaIds = await settleContracts({ topology, names, registry, logger, signal })
     const stage = new Stage(topology, scorer, registry)
     const transactionalId = names.transactionalId(instanceId)
@@ -72,7 +75,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       transactionalId,
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
     })
-    const reader = new RangeReader({ brokers, clock, logger })
+    const reader = new RangeReader({ ...client, groupId: names.group })
     await reader.start()
     return new Engine({
       stage,
@@ -80,7 +83,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       names,
       clock,
       logger,
-      producer: new RdkafkaTransactionalProducer({ brokers, transactionalId, clock, logger }),
+      producer: new RdkafkaTransactionalProducer({ ...client, transactionalId }),
       restorer: new TaskRestorer({
         reader,
         names,
@@ -90,14 +93,14 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
         predecessors: {
           ownTransactionalId: transactionalId,
           isAlive: (id) => isMember(options, names, id),
-          free: (id) => freeTransactionalId({ brokers, transactionalId: id, clock, logger }),
+          free: (id) => freeTransactionalId({ ...client, transactionalId: id }),
         },
       }),
       closeReader: () => reader.close(),
       startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
       standby: topology.spec.limits.standby > 0 ? await openStandby(options, names, stage) : undefined,
       makeConsumer: (handlers) =>
-        new RdkafkaGroupConsumer({ brokers, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers, clock, logger }),
+        new RdkafkaGroupConsumer({ ...client, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers }),
     })
   } catch (error) {
     await scorer.close()
@@ -107,9 +110,9 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** Follows changelogs with a client of its own, beside the restores. */
 async function openStandby(options: EngineOptions, names: TopologyNames, stage: Stage): Promise<Standby> {
-  const { brokers, clock, logger, instanceId } = options
-  const reader = new RangeReader({ brokers, clock, logger })
-  const admin = new KafkaAdmin({ brokers, clock })
+  const { brokers, security, clock, logger, instanceId } = options
+  const reader = new RangeReader({ brokers, security, clock, logger })
+  const admin = adminOf(options)
   await Promise.all([reader.start(), admin.start()])
   const self = names.instance(instanceId)
   const plan: StandbyPlan = {
@@ -129,9 +132,18 @@ async function openStandby(options: EngineOptions, names: TopologyNames, stage: 
   return new Standby({ stage, clock, logger, plan, changelog: new Changelog({ reader, names }) })
 }
 
+function adminOf(options: EngineOptions): KafkaAdmin {
+  const { brokers, security, clock } = options
+  return new KafkaAdmin({ brokers, security, clock, ...clientLimits(options) })
+}
+
+function clientLimits({ connectMsMax }: EngineOptions): { limits?: { connectMsMax: number } } {
+  return connectMsMax === undefined ? {} : { limits: { connectMsMax } }
+}
+
 /** Members carry their instance's name as client id, and transactional ids begin with it. */
-async function isMember({ brokers, clock }: EngineOptions, names: TopologyNames, transactionalId: string): Promise<boolean> {
-  const admin = new KafkaAdmin({ brokers, clock })
+async function isMember(options: EngineOptions, names: TopologyNames, transactionalId: string): Promise<boolean> {
+  const admin = adminOf(options)
   await admin.start()
   try {
     return (await admin.memberClientIds(names.group)).some((clientId) => names.transactionalIdOf(clientId) === transactionalId)
@@ -141,7 +153,7 @@ async function isMember({ brokers, clock }: EngineOptions, names: TopologyNames,
 }
 
 async function prepareTopics(options: EngineOptions, names: TopologyNames): Promise<void> {
-  const admin = new KafkaAdmin({ brokers: options.brokers, clock: options.clock })
+  const admin = adminOf(options)
   await admin.start()
   try {
     const create = options.createTopics !== undefined
@@ -151,7 +163,7 @@ async function prepareTopics(options: EngineOptions, names: TopologyNames): Prom
         throw new HarrierError('TOPIC_MISSING', `the input topic ${names.input} is not on the broker`, { remedy: 'create it, correct source.topic, or run with --create-topics' })
       }
       partitions = options.createTopics.partitions
-      await admin.ensureTopics([{ topic: names.input, partitions, config: keepForEver }], { create })
+      await admin.ensureTopics([{ topic: names.input, partitions, config: inputTopicConfig }], { create })
     }
     await admin.ensureTopics(outputTopics(names, partitions), { create })
   } finally {

@@ -1,0 +1,50 @@
+import { HarrierError } from '../base/errors.js'
+import type { TopologyNames } from './names.js'
+
+/** A right on the cluster, in Kafka's words. Read and Write bring Describe, AlterConfigs brings DescribeConfigs. */
+export interface Acl {
+  readonly for: 'run' | 'apply'
+  readonly resource: 'topic' | 'group' | 'transactional-id'
+  readonly names: readonly string[]
+  readonly pattern: 'literal' | 'prefixed'
+  readonly operations: readonly string[]
+  readonly why: string
+}
+
+/** All that `harrier run` and `harrier topology apply` need, each by itself, and nothing more. Tests run with these alone. */
+export function neededAcls(names: TopologyNames): Acl[] {
+  const { input, scored, alerts, deadLetters, lineage, state, group } = names
+  return [
+    { for: 'run', resource: 'topic', names: [input], pattern: 'literal', operations: ['Read'], why: 'events, and the tail of a restore' },
+    { for: 'run', resource: 'topic', names: [scored, alerts, deadLetters], pattern: 'literal', operations: ['Write'], why: 'outputs' },
+    { for: 'run', resource: 'topic', names: [lineage, state], pattern: 'literal', operations: ['Read', 'Write'], why: 'outputs, and restore' },
+    { for: 'run', resource: 'group', names: [group], pattern: 'literal', operations: ['Read'], why: 'membership, and offsets in the transaction' },
+    { for: 'run', resource: 'transactional-id', names: [names.instance('')], pattern: 'prefixed', operations: ['Write'], why: 'transactions of every instance, also of one that died' },
+    { for: 'apply', resource: 'topic', names: [scored, alerts, deadLetters, lineage, state], pattern: 'literal', operations: ['Create', 'Alter', 'AlterConfigs'], why: 'makes and changes them' },
+    { for: 'apply', resource: 'topic', names: [input], pattern: 'literal', operations: ['Describe', 'DescribeConfigs'], why: 'its partitions; with --partitions also Create' },
+  ]
+}
+
+/** Commands for kafka-acls.sh, a line for each right, under comments that say what for. */
+export function aclCommands(names: TopologyNames, subjects: readonly string[], principal: string): string {
+  if (!/^[A-Za-z]+:[^'\\\n]+$/.test(principal)) throw new HarrierError('USAGE', `"${principal}" is not a principal`, { remedy: 'write for example User:harrier, or User:CN=harrier,O=Bank' })
+  const lines: string[] = []
+  const commands = { run: 'harrier run', apply: 'harrier topology apply' } as const
+  for (const command of ['run', 'apply'] as const) {
+    lines.push(`# ${commands[command]}`)
+    for (const acl of neededAcls(names).filter((each) => each.for === command)) lines.push(commandOf(acl, principal))
+    lines.push('')
+  }
+  lines.push('# Schema registry, in its own words: harrier run reads these subjects, and writes them where schemas.register is on', ...subjects.map((subject) => `#   ${subject}`), '')
+  return lines.join('\n')
+}
+
+function commandOf({ resource, names, pattern, operations }: Acl, principal: string): string {
+  return [
+    'kafka-acls.sh --bootstrap-server "$BROKERS" --command-config admin.properties --add',
+    `--allow-principal '${principal}'`,
+    ...operations.map((operation) => `--operation ${operation}`),
+    ...names.map((name) => `--${resource} ${name}`),
+    ...(pattern === 'prefixed' ? ['--resource-pattern-type prefixed'] : []),
+  ].join(' ')
+}
