@@ -11,6 +11,7 @@ import { Disposition, type Batch } from './batch.js'
 import type { Topology } from './load-topology.js'
 import { silentHeader } from './control-record.js'
 import { Sink } from './names.js'
+import { passHeaders } from './passed-headers.js'
 import type { Stage } from './stage.js'
 import type { TaskPart } from './task.js'
 import { eventIdField, eventTimeField } from './topology-schema.js'
@@ -151,7 +152,7 @@ export class Outputs {
     for (let i = 0; i < bytes; i++) arena.bytes[arena.used + i] = records.arena.bytes[from + i]!
     outputs.setKey(outRow, arena.used, bytes)
     arena.used += bytes
-    if (records.headersBytes[row] !== 0) outputs.copyHeaders(records, row)
+    passHeaders(outputs, records, row)
     return outRow
   }
 
