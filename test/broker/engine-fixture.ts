@@ -35,7 +35,9 @@ interface Stats {
 }
 
 export interface EngineProcessOptions {
-  readonly stack: Pick<TestStack, 'brokers' | 'registryUrl'>
+  /** Where to connect: openly, and making topics; or by a connection file, and making none. */
+  readonly stack: Pick<TestStack, 'brokers' | 'registryUrl'> | { readonly connectionFile: string }
+  readonly env?: NodeJS.ProcessEnv
   readonly namespace: string
   readonly instanceId: string
   readonly topology: string
@@ -52,9 +54,11 @@ export class EngineProcess {
   readonly #changed = new Condition()
   #ended = false
 
-  constructor({ stack, namespace, instanceId, topology }: EngineProcessOptions) {
-    const args = ['run', '--topology', topology, '--namespace', namespace, '--instance-id', instanceId, '--brokers', stack.brokers, '--registry', stack.registryUrl]
-    this.#child = spawn(process.execPath, [bin, ...args, '--create-topics', '--partitions', '3', '--workers', '1', '--json'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  constructor({ stack, env, namespace, instanceId, topology }: EngineProcessOptions) {
+    const secured = 'connectionFile' in stack
+    const connection = secured ? ['--connection', stack.connectionFile] : ['--brokers', stack.brokers, '--registry', stack.registryUrl, '--create-topics', '--partitions', '3']
+    const args = ['run', '--topology', topology, '--namespace', namespace, '--instance-id', instanceId, ...connection]
+    this.#child = spawn(process.execPath, [bin, ...args, '--workers', '1', '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
       if (line.startsWith('{')) this.stats = JSON.parse(line) as Stats
       this.#changed.notify()
