@@ -5,6 +5,7 @@ import { KafkaAdmin } from '../consumer/admin.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { aclCommands, neededAcls } from '../topology/acls.js'
 import { describeTopology } from '../topology/describe.js'
+import { exportSchemas } from '../topology/export-schemas.js'
 import { loadTopology, type Topology } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
 import { inputSubject, outputSubjects } from '../topology/subjects.js'
@@ -31,7 +32,7 @@ interface ApplyOptions extends ConnectionOptions {
   json?: boolean
 }
 
-/** `harrier topology check|describe|apply` */
+/** `harrier topology check|describe|schemas|apply` */
 export function register(program: Command): void {
   const topology = program.command('topology').description('check and describe topologies, create their topics')
   topology
@@ -53,6 +54,15 @@ export function register(program: Command): void {
     .option('--namespace <name>', 'prefix of topics, group and ids', '')
     .option('--models <folder>', 'folder of model versions')
     .action(describe)
+  topology
+    .command('schemas')
+    .description('write the schemas of a topology\'s outputs to files, with the requests that register them')
+    .argument(...topologyArgument)
+    .requiredOption('--out <folder>', 'where the files go')
+    .option('--namespace <name>', 'prefix of topics and subjects', '')
+    .action((name: string, options: { out: string; namespace: string }) => {
+      process.stdout.write(exportSchemas(loadTopology(name), options.namespace, options.out))
+    })
   const apply = topology
     .command('apply')
     .description('show what is to be done for the topics of a topology on the cluster; with --yes, do it')
