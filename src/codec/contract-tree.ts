@@ -63,14 +63,15 @@ function instead(root: ContractNode, field: FieldSpec, below = ''): string {
   for (const leaf of leaves(root)) {
     if (below !== '' && !leaf.path.startsWith(below)) continue
     const name = leaf.steps.at(-1)!
-    const far = below === '' ? distance(name.toLowerCase(), last.toLowerCase()) : 0
+    const far = below === '' ? distanceOf(name.toLowerCase(), last.toLowerCase()) : 0
     if (below === '' && far > Math.max(1, Math.floor(last.length / 3))) continue
     const shared = leaf.steps.filter((step) => wanted.includes(step)).length
     const fits = leaf.node.reading === `type: ${field.type}` ? 0 : 1
     const cost = far * 10 - shared * 2 + fits + leaf.steps.length * 0.1
     if (!best || cost < best.cost) best = { ...leaf, cost }
   }
-  return best ? `; write path: ${best.path}${best.node.reading === undefined ? '' : ` (${best.node.what})`}` : ''
+  const path = wanted.includes('[only]') ? best?.path.replaceAll('[0]', '[only]') : best?.path
+  return best ? `; write path: ${path}${best.node.reading === undefined ? '' : ` (${best.node.what})`}` : ''
 }
 
 interface Leaf {
@@ -98,7 +99,13 @@ function readingFor(node: ContractNode, field: FieldSpec): string {
   return node.reading ?? 'another path'
 }
 
-/** Edits between two words. */
+/** Edits between two words; one that holds the other is near. */
+function distanceOf(a: string, b: string): number {
+  const holds = b.length >= 3 && a.length >= 3 && (a.includes(b) || b.includes(a))
+  return holds ? 1 : distance(a, b)
+}
+
+
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {

@@ -12,6 +12,8 @@ interface Allowed {
 
 /** Reads the wanted fields of a JSON object and holds them to what a JSON Schema demands of them. */
 export class JsonContractDecoder {
+  /** With the bounds that hold: the narrower of the topology's and the schema's. */
+  readonly fields: readonly FieldSpec[]
   readonly #rows: JsonRowDecoder
   readonly #allowed: readonly Allowed[]
 
@@ -23,8 +25,8 @@ export class JsonContractDecoder {
       if (why !== undefined) throw new Error(why)
       return contract?.demand(field) ?? {}
     })
-    const bounded = fields.map((field, i) => ({ ...field, min: larger(field.min, demands[i]!.min), max: smaller(field.max, demands[i]!.max) }))
-    this.#rows = new JsonRowDecoder(bounded)
+    this.fields = fields.map((field, i) => ({ ...field, min: larger(field.min, demands[i]!.min), max: smaller(field.max, demands[i]!.max) }))
+    this.#rows = new JsonRowDecoder(this.fields)
     this.#allowed = demands.flatMap(({ allowed }, field) => (allowed ? [{ field, texts: allowed.map((text) => Buffer.from(text)) }] : []))
   }
 

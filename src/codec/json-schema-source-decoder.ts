@@ -45,7 +45,7 @@ export class JsonSchemaSourceDecoder {
       const size = valueBytes[row]!
       arena.reserve(size + known.decoder.textBytesMax)
       const fault = known.decoder.decode(arena, at + prefixBytes, at + size, row, events)
-      if (fault !== 0) decodeRowFault(events, row, fault)
+      if (fault !== 0) decodeRowFault(events, row, fault, known.decoder.fields)
     }
     events.count = records.count
   }

@@ -175,7 +175,10 @@ function merge(a: Schema, b: Schema): Schema {
 
 function typesOf({ type, enum: values, const: value, properties, items }: Schema): string[] | undefined {
   if (typeof type === 'string') return [type]
-  if (Array.isArray(type)) return type.filter((each): each is string => typeof each === 'string').sort((a) => (a === 'null' ? 1 : -1))
+  if (Array.isArray(type)) {
+    const names = type.filter((each): each is string => typeof each === 'string')
+    return [...names.filter((name) => name !== 'null'), ...names.filter((name) => name === 'null')]
+  }
   const samples = Array.isArray(values) ? values : value === undefined ? undefined : [value]
   if (samples) return [...new Set(samples.map((sample: unknown) => (sample === null ? 'null' : typeof sample)))]
   if (properties !== undefined) return ['object']

@@ -36,7 +36,7 @@ export class JsonSourceDecoder {
         // Unescaped text is never longer than it was; defaults add what they need.
         arena.reserve(size + this.#decoder.textBytesMax)
         const fault = this.#decoder.decode(arena, at, at + size, row, events)
-        if (fault !== 0) decodeRowFault(events, row, fault)
+        if (fault !== 0) decodeRowFault(events, row, fault, this.#decoder.fields)
       }
     }
     events.count = records.count

@@ -1,8 +1,6 @@
 import { AlertEncoder } from '../codec/alert-encoder.js'
-import { Fault } from '../codec/decode-fault.js'
 import { encodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
 import { Decision } from '../codec/outcome-columns.js'
-import { schemaIdAt } from '../codec/registry-prefix.js'
 import { ScoredEventEncoder } from '../codec/scored-event-encoder.js'
 import { appendDeadLetter } from '../consumer/dead-letter.js'
 import type { Scorer } from '../inference/scorer.js'

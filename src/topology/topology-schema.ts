@@ -38,7 +38,11 @@ const sourceSchema = z.strictObject({
   schema: z
     .string()
     .optional()
-    .describe('A schema file, relative to the topology; the fields are checked against it. Avro (.avsc): its defaults and aliases fill what a writer lacks. JSON Schema for the other formats. Where the registry has none under the input\'s subject, this one is registered there, unless `schemas.register` is false.'),
+    .describe([
+        'A schema file, relative to the topology, that gives every field: Avro (.avsc), whose defaults and aliases fill what a writer lacks, or JSON Schema for the other formats.',
+        'Where the registry has none under the input\'s subject, it is registered there, unless `schemas.register` is false.',
+      ].join(' '),
+    ),
   subjects: z.enum(subjectStrategies).optional().describe('Under which subject the input\'s schema is registered; see "Subjects". Default `topic`.'),
   record: z.string().min(1).optional().describe('Full name of the record, for `subjects: record` and `topic-record`. Default: the name in `schema`.'),
   fields: z.record(identifier, fieldSchema).describe('What the engine reads, under names of its own. `event_id` (text) and `event_time` (a time) are required; at most 200.'),

@@ -4,7 +4,7 @@ import { Fault, faultNames } from '../../src/codec/decode-fault.js'
 import type { FieldSpec } from '../../src/codec/field-spec.js'
 import { schemaPrefix } from '../../src/codec/registry-prefix.js'
 import { UnknownSchemaIdError } from '../../src/codec/registry-client.js'
-import { createSourceDecoder } from '../../src/codec/source-decoder.js'
+import { createSourceDecoder, type SourceFormat } from '../../src/codec/source-decoder.js'
 
 export type Cell = number | string | null
 
@@ -69,7 +69,7 @@ export function readRows(records: RecordColumns, events: EventColumns): DecodedR
 }
 
 export interface DecodeOptions {
-  readonly format?: 'avro' | 'json'
+  readonly format?: SourceFormat
   readonly schemas?: ReadonlyMap<number, object>
   readonly readerSchema?: object
   readonly recordBytesMax?: number
