@@ -31,12 +31,12 @@ export class FeaturePort {
   /** Numbers of one row of the batch. */
   readonly #rowFloats: number
 
-  constructor(input: GraphInput, { features, window, layout, padding }: Manifest, batchRows: number) {
+  constructor(input: GraphInput, { features, window, padding }: Manifest, batchRows: number) {
     this.name = input.name
     this.#input = input
     this.#features = features.length
     this.#window = window ?? 1
-    this.#timeMajor = layout === 'time-major' && window !== undefined
+    this.#timeMajor = window !== undefined && input.shape[0] !== null
     this.#right = padding === 'right'
     this.#columns = input.columns ?? Int32Array.from(features, (_, index) => index)
     const { what } = input

@@ -139,7 +139,10 @@ class GraphReader {
   }
 
   #choose(name: string, field: string, shape: readonly (number | string)[], templates: readonly ShapeTemplate[]): ShapeTemplate {
-    const template = templates.find((each) => this.#fits(name, shape, each))
+    const fitting = templates.filter((each) => fits(shape, each))
+    // where two fit, one of them would take the other's window for a fixed batch
+    const template = fitting.find((each) => each.every((size, axis) => size !== null || typeof shape[axis] === 'string')) ?? fitting[0]
+    shape.forEach((size, axis) => typeof size === 'number' && template?.[axis] === null && this.#batchSizes.set(size, name))
     const expected = templates.map((each) => describe(each.map((size) => size ?? 'B'))).join(' or ')
     return template ?? this.#wrong(field, `"${name}" has shape ${describe(shape)}, expected ${expected}`, this.#hint(shape))
   }
@@ -152,13 +155,6 @@ class GraphReader {
     if (kind === 'row' && shape.length === 3) return `write kind: window and window: ${typeof shape[1] === 'number' ? shape[1] : '<rows>'}`
     if (kind === 'window' && shape.length === 3 && shape[0] === window && layout === 'batch-major') return 'write layout: time-major'
     return 'correct features, columns, window, layout or states'
-  }
-
-  /** Compares a shape with a template, and notes a fixed size in the batch's place. */
-  #fits(name: string, shape: readonly (number | string)[], template: ShapeTemplate): boolean {
-    const fits = shape.length === template.length && shape.every((size, axis) => typeof size === 'string' || size === (template[axis] ?? size))
-    if (fits) shape.forEach((size, axis) => typeof size === 'number' && template[axis] === null && this.#batchSizes.set(size, name))
-    return fits
   }
 
   /** Shapes that an input may have; `width`: how many features it reads. */
@@ -174,13 +170,19 @@ class GraphReader {
     }
     if (what === 'lengths') return [[null], [null, 1]]
     if (what === 'mask' || what === 'padding-mask') {
-      return batchMajor ? [[null, window], [null, window, 1], [null, 1, 1, window]] : [[window, null], [window, null, 1]]
+      // frameworks that put time first keep masks the other way round, some of them
+      const masks: ShapeTemplate[][] = [[[null, window], [null, window, 1], [null, 1, 1, window]], [[window, null], [window, null, 1]]]
+      return (batchMajor ? masks : masks.reverse()).flat()
     }
     if (kind !== 'window' || what === 'last-row') return [[null, width], ...(batchMajor ? [[null, 1, width]] : [[1, null, width]]), ...flat]
     const series: ShapeTemplate[] = width === 1 ? [batchMajor ? [null, window] : [window, null]] : []
     if (!batchMajor) return [[window, null, width], ...series]
     return [[null, window, width], [null, 1, window, width], [null, window * width], ...series]
   }
+}
+
+function fits(shape: readonly (number | string)[], template: ShapeTemplate): boolean {
+  return shape.length === template.length && shape.every((size, axis) => typeof size === 'string' || size === (template[axis] ?? size))
 }
 
 function describe(shape: readonly (number | string)[]): string {

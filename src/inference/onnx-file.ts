@@ -82,7 +82,7 @@ class OnnxWalk {
     if (!hasGraph) throw new Error('it has no graph')
     return {
       irVersion: head.irVersion,
-      producer: `${head.name} ${head.version}`.trim(),
+      producer: `${head.name} ${head.version === 'None' ? '' : head.version}`.trim(),
       opsets,
       operators: new Map([...this.#operators].sort(([a], [b]) => a.localeCompare(b, 'en'))),
       parameters: this.#parameters,

@@ -4,8 +4,10 @@ import type { Logger } from '../base/logger.js'
 import { createScorer } from '../inference/create-scorer.js'
 import { ModelStore } from '../inference/model-store.js'
 import type { DevicePolicy } from '../inference/device.js'
+import type { Categories } from '../inference/recodes.js'
 import type { ModelUse, Scorer } from '../inference/scorer.js'
 import type { Topology } from './load-topology.js'
+import type { StageSpec } from './topology-schema.js'
 
 export const modelsFolder = fileURLToPath(new URL('../../../models', import.meta.url))
 
@@ -36,12 +38,17 @@ export function modelUses(topology: Topology, store: ModelStore): ModelUse[] {
   return uses
 }
 
+/** The vocabularies of a stage's category features. */
+export function stageCategories(stage: Pick<StageSpec, 'features'>): Categories {
+  return new Map(stage.features.flatMap((feature) => (feature.kind === 'category' ? [[feature.name, feature.values] as const] : [])))
+}
+
 /** Loads and opens the models of a topology. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID, DEVICE_UNAVAILABLE. */
 export function openScorer({ topology, models, device, workers, clock, logger }: ScorerChoice): Promise<Scorer> {
   const { stage, spec } = topology
   return createScorer({
     features: stage.features.map((feature) => feature.name),
-    categories: new Map(stage.features.flatMap((feature) => (feature.kind === 'category' ? [[feature.name, feature.values] as const] : []))),
+    categories: stageCategories(stage),
     window: stage.ring,
     models: modelUses(topology, new ModelStore(models ?? modelsFolder)),
     device: device ?? stage.models.device,
