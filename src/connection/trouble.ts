@@ -55,7 +55,14 @@ const signs: readonly Sign[] = [
     remedy: 'connect by a name that is in the certificate; tls.verifyHostname: false gives up this protection',
   },
   {
-    pattern: /certificate verify failed|could not be verified|unable to (verify|get)|self.signed certificate|UNABLE_TO_|SELF_SIGNED|unknown authority/i,
+    // librdkafka does not say which.
+    pattern: /certificate verify failed|could not be verified/i,
+    code: 'CERTIFICATE_REFUSED',
+    what: 'its certificate cannot be verified: its authority is not in tls.ca, it has expired, or it is for another host name',
+    remedy: 'set tls.ca of the connection file to the certificate of its authority; `harrier doctor --connection` tells which of them it is',
+  },
+  {
+    pattern: /unable to (verify|get)|self.signed certificate|UNABLE_TO_|SELF_SIGNED|unknown authority/i,
     code: 'CERTIFICATE_REFUSED',
     what: 'its certificate is not signed by an authority that we trust',
     remedy: 'set tls.ca of the connection file to the certificate of its authority',

@@ -62,6 +62,8 @@ export const deadLetterTopicConfig: Readonly<Record<string, string>> = { 'max.me
  */
 export class KafkaAdmin {
   readonly #admin: Admin
+  /** Asked for the reason when the patient one has none to give yet. */
+  readonly #impatient: Admin
   readonly #brokers: string
   readonly #clock: Clock
   readonly #limits: AdminLimits
@@ -72,15 +74,9 @@ export class KafkaAdmin {
     this.#brokers = brokers
     this.#clock = clock
     this.#encrypted = security?.tls !== undefined
-    const kafka = new Kafka({
-      clientId: 'harrier-admin',
-      brokers: brokers.split(','),
-      logLevel: logLevel.NOTHING,
-      requestTimeout: this.#limits.requestMsMax,
-      retry: { retries: 3, initialRetryTime: this.#limits.retryPauseMs },
-      ...kafkaJsSecurity(security),
-    })
-    this.#admin = kafka.admin()
+    const common = { clientId: 'harrier-admin', brokers: brokers.split(','), logLevel: logLevel.NOTHING, requestTimeout: this.#limits.requestMsMax, ...kafkaJsSecurity(security) }
+    this.#admin = new Kafka({ ...common, retry: { retries: 3, initialRetryTime: this.#limits.retryPauseMs } }).admin()
+    this.#impatient = new Kafka({ ...common, retry: { retries: 0 } }).admin()
   }
 
   /** Errors: BROKER_UNAVAILABLE after `connectMsMax`; AUTHENTICATION_FAILED, CERTIFICATE_REFUSED, CONFIG_INVALID (no TLS there) after `refusedMsMax`. */
@@ -98,13 +94,15 @@ export class KafkaAdmin {
         const refusal = lastingTrouble(`the broker at ${this.#brokers}`, saidBy(error), error)
         if (refusal) refusedAtMs = Math.min(refusedAtMs, nowMs)
         if (refusal && nowMs - refusedAtMs >= this.#limits.refusedMsMax) throw refusal
-        if (nowMs > endMs) throw refusal ?? this.#unreachable(limitMs, error)
+        if (nowMs > endMs) throw refusal ?? (await this.#unreachable(limitMs, error))
         await this.#clock.sleep(this.#limits.retryPauseMs)
       }
     }
   }
 
-  #unreachable(limitMs: number, error: unknown): HarrierError {
+  async #unreachable(limitMs: number, last: unknown): Promise<HarrierError> {
+    const error = await withTimeout(this.#impatient.connect(), reasonMsMax, () => new Error('no answer')).then(() => last, (thrown: unknown) => thrown)
+    void this.#impatient.disconnect().catch(() => undefined)
     // A listener with TLS closes the connection of who speaks without, and says nothing.
     const hint = messageOf(error) === 'Closed connection' && !this.#encrypted ? { remedy: 'this listener may want TLS: give a connection file with tls (docs/connections.md)' } : {}
     return new HarrierError('BROKER_UNAVAILABLE', `no broker answers at ${this.#brokers} within ${limitMs} ms: ${withoutNoise(messageOf(error))}`, { cause: error, ...hint })
@@ -277,6 +275,9 @@ export class KafkaAdmin {
     }
   }
 }
+
+/** How long the reason of a failure is looked for, after the time-out. */
+const reasonMsMax = 1500
 
 /** What a denial says, wherever kafkajs has put it; undefined for any other error. */
 function deniedBy(error: unknown): string | undefined {

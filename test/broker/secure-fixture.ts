@@ -19,10 +19,11 @@ export class SecureFixture {
   readonly guards: Record<'basic' | 'bearer' | 'mtls', RegistryGuard>
   readonly #stack: SecureStack
 
-  static async start(): Promise<SecureFixture> {
+  /** `registry: false`: the guards stand before nothing; only what they refuse can be tried. */
+  static async start({ registry = true } = {}): Promise<SecureFixture> {
     const issuer = new TestIssuer()
     await issuer.start()
-    const stack = await startSecureStack({ jwksUrl: `${issuer.url}/jwks` })
+    const stack = await startSecureStack({ jwksUrl: `${issuer.url}/jwks`, registry })
     const fixture = new SecureFixture(stack, issuer)
     await Promise.all(Object.values(fixture.guards).map((guard) => guard.start()))
     return fixture
@@ -33,7 +34,7 @@ export class SecureFixture {
     this.issuer = issuer
     const { authority } = stack
     const server = makeCertificate({ commonName: 'registry', issuer: authority })
-    const behind = { target: stack.registryUrl, server, authority }
+    const behind = { target: stack.registryUrl === '' ? 'http://127.0.0.1:1/' : stack.registryUrl, server, authority }
     const basic = `Basic ${Buffer.from(`harrier:${registryPassword}`).toString('base64')}`
     this.guards = {
       basic: new RegistryGuard({ ...behind, authorization: () => [basic] }),

@@ -76,7 +76,7 @@ export async function startSecureStack({ jwksUrl, registry = true }: { jwksUrl: 
       openBrokers: brokers,
       saslBrokers: `127.0.0.1:${sasl}`,
       mtlsBrokers: `127.0.0.1:${mtls}`,
-      registryUrl,
+      registryUrl: registry ? registryUrl : '',
       authority,
       write,
       stop: async () => {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
-import { rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { configuredConnections, resolveConnections } from '../../src/stack/connections.js'
+import { configuredConnections, connectionArguments, resolveConnections } from '../../src/stack/connections.js'
 import { defaultStateDir } from '../../src/stack/state-folder.js'
 import { harrier, temporaryStateDir } from './stack-fixture.js'
 
@@ -35,6 +37,29 @@ describe('connections', () => {
     refused({ registry: 'http://r:3' }, /no brokers/)
     refused({ brokers: 'a', registry: 'http://r:3' }, /"a" is not the address of a broker/)
     refused({ brokers: 'a:1', registry: 'r:3' }, /"r:3" is not the address of a registry/)
+  })
+
+  it('come from a connection file as a whole, by option or environment', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'harrier-connections-'))
+    const file = join(folder, 'c.yaml')
+    writeFileSync(file, 'brokers: secure:9093\ntls: {}\nregistry: { url: "https://registry" }\n')
+    try {
+      const env = { HARRIER_CONNECTION: file, HARRIER_BROKERS: 'a:1', HARRIER_REGISTRY: 'http://r' }
+      const byFile = configuredConnections({}, env)!
+      assert.deepEqual([byFile.brokers, byFile.registryUrl, byFile.file], ['secure:9093', 'https://registry', file])
+      assert.deepEqual(connectionArguments(byFile), ['--connection', file])
+      const named = configuredConnections({ brokers: 'b:2', registry: 'http://s' }, env)!
+      assert.deepEqual([named.brokers, named.security], ['b:2', undefined], 'the credentials of the file do not go to other brokers')
+      assert.deepEqual(connectionArguments(named), ['--brokers', 'b:2', '--registry', 'http://s'])
+      assert.throws(() => configuredConnections({ connection: file, brokers: 'b:2' }, {}), { code: 'USAGE', message: /exclude each other/ })
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it('refuse credentials in the URL of a registry, which process lists would show', () => {
+    const options = { brokers: 'a:1', registry: 'http://ada:s3cret@r' }
+    assert.throws(() => configuredConnections(options, {}), (error: Error) => /has credentials in it/.test(error.message) && !error.message.includes('s3cret'))
   })
 
   it('name the command that starts the stack when nothing is configured and nothing is up', async () => {
