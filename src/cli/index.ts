@@ -4,6 +4,7 @@ import { register as doctor } from './doctor.js'
 import { register as features } from './features.js'
 import { register as models } from './models.js'
 import { register as forget } from './forget.js'
+import { register as rebuild } from './rebuild.js'
 import { register as simulate } from './simulate.js'
 import { register as soak } from './soak.js'
 import { register as stack } from './stack.js'
@@ -32,6 +33,7 @@ export const commandGroups: readonly CommandGroup[] = [
     commands: [
       topology,
       run,
+      rebuild,
       tail,
       models,
       forget,

@@ -30,8 +30,8 @@ export interface EngineOptions extends ClusterConnection {
   readonly models?: string | undefined
   readonly device?: DevicePolicy | undefined
   readonly workers?: number | undefined
-  /** Create missing output topics (and the input with this many partitions). Otherwise a missing topic is an error. */
-  readonly createTopics?: { readonly partitions: number } | undefined
+  /** Create missing output topics, and the input with so many partitions where they are given. Otherwise a missing topic is an error. */
+  readonly createTopics?: { readonly partitions?: number } | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly signal?: AbortSignal | undefined
@@ -57,18 +57,27 @@ export function outputTopics(names: TopologyNames, partitions: number): TopicSpe
   ]
 }
 
-/** Checks everything that can be wrong before the first record: models, schemas, topics. Then the engine can `run`. */
-export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const { topology, brokers, security, registryUrl, registrySecurity, instanceId, clock, logger, signal } = options
+/** What scoring and rebuilding have in common: models, contracts, a stage, its outputs and a reader of the log. */
+export interface EngineCore {
+  readonly client: ClientOptions
+  readonly registry: RegistryClient
+  readonly stage: Stage
+  readonly outputs: Outputs
+  readonly reader: RangeReader
+}
+
+type ClientOptions = Pick<EngineOptions, 'brokers' | 'security' | 'clock' | 'logger'> & ReturnType<typeof clientLimits>
+
+/** Checks everything that can be wrong before the first record: models, schemas, topics. */
+export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames, transactionalId: string): Promise<EngineCore> {
+  const { topology, brokers, security, registryUrl, registrySecurity, clock, logger, signal } = options
   const client = { brokers, security, clock, logger, ...clientLimits(options) }
-  const names = topologyNames(topology, options.namespace)
   const scorer = await openScorer(options)
   try {
     await prepareTopics(options, names)
     const registry = new RegistryClient(registryUrl, { clock, logger, security: registrySecurity })
     const schemaIds = await settleContracts({ topology, names, registry, logger, signal })
     const stage = new Stage(topology, scorer, registry)
-    const transactionalId = names.transactionalId(instanceId)
     const outputs = new Outputs(stage, {
       schemaIds,
       inputTopic: names.input,
@@ -77,41 +86,50 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     })
     const reader = new RangeReader({ ...client, groupId: names.group })
     await reader.start()
-    return new Engine({
-      stage,
-      outputs,
-      names,
-      clock,
-      logger,
-      producer: new RdkafkaTransactionalProducer({ ...client, transactionalId }),
-      restorer: new TaskRestorer({
-        reader,
-        names,
-        registry,
-        clock,
-        logger,
-        predecessors: {
-          ownTransactionalId: transactionalId,
-          isAlive: (id) => isMember(options, names, id),
-          free: (id) => freeTransactionalId({ ...client, transactionalId: id }),
-        },
-      }),
-      closeReader: () => reader.close(),
-      startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
-      standby: topology.spec.limits.standby > 0 ? await openStandby(options, names, stage) : undefined,
-      makeConsumer: (handlers) =>
-        new RdkafkaGroupConsumer({ ...client, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers }),
-    })
+    return { client, registry, stage, outputs, reader }
   } catch (error) {
     await scorer.close()
     throw error
   }
 }
 
+/** An engine that can `run`. Errors: those of the topology's models, contracts and topics, before the first record. */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const { topology, instanceId, clock, logger } = options
+  const names = topologyNames(topology, options.namespace)
+  const transactionalId = names.transactionalId(instanceId)
+  const { client, registry, stage, outputs, reader } = await openCore(options, names, transactionalId)
+  return new Engine({
+    stage,
+    outputs,
+    names,
+    clock,
+    logger,
+    producer: new RdkafkaTransactionalProducer({ ...client, transactionalId }),
+    restorer: new TaskRestorer({
+      reader,
+      names,
+      registry,
+      clock,
+      logger,
+      predecessors: {
+        ownTransactionalId: transactionalId,
+        isAlive: (id) => isMember(options, names, id),
+        free: (id) => freeTransactionalId({ ...client, transactionalId: id }),
+      },
+    }),
+    closeReader: () => reader.close(),
+    startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
+    standby: topology.spec.limits.standby > 0 ? await openStandby(options, client, names, stage) : undefined,
+    makeConsumer: (handlers) =>
+      new RdkafkaGroupConsumer({ ...client, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers }),
+  })
+}
+
 /** Follows changelogs with a client of its own, beside the restores. */
-async function openStandby(options: EngineOptions, names: TopologyNames, stage: Stage): Promise<Standby> {
-  const { brokers, security, clock, logger, instanceId } = options
-  const reader = new RangeReader({ brokers, security, clock, logger })
+async function openStandby(options: EngineOptions, client: ClientOptions, names: TopologyNames, stage: Stage): Promise<Standby> {
+  const { clock, logger, instanceId } = options
+  const reader = new RangeReader({ ...client, groupId: names.group })
   const admin = adminOf(options)
   await Promise.all([reader.start(), admin.start()])
   const self = names.instance(instanceId)
@@ -132,12 +150,12 @@ async function openStandby(options: EngineOptions, names: TopologyNames, stage: 
   return new Standby({ stage, clock, logger, plan, changelog: new Changelog({ reader, names }) })
 }
 
-function adminOf(options: EngineOptions): KafkaAdmin {
+export function adminOf(options: Omit<EngineOptions, 'instanceId'>): KafkaAdmin {
   const { brokers, security, clock } = options
   return new KafkaAdmin({ brokers, security, clock, ...clientLimits(options) })
 }
 
-function clientLimits({ connectMsMax }: EngineOptions): { limits?: { connectMsMax: number } } {
+function clientLimits({ connectMsMax }: ClusterConnection): { limits?: { connectMsMax: number } } {
   return connectMsMax === undefined ? {} : { limits: { connectMsMax } }
 }
 
@@ -152,14 +170,14 @@ async function isMember(options: EngineOptions, names: TopologyNames, transactio
   }
 }
 
-async function prepareTopics(options: EngineOptions, names: TopologyNames): Promise<void> {
+async function prepareTopics(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames): Promise<void> {
   const admin = adminOf(options)
   await admin.start()
   try {
     const create = options.createTopics !== undefined
     let partitions = (await admin.partitionCounts([names.input])).get(names.input)
     if (partitions === undefined) {
-      if (!options.createTopics) {
+      if (options.createTopics?.partitions === undefined) {
         throw new HarrierError('TOPIC_MISSING', `the input topic ${names.input} is not on the broker`, { remedy: 'create it, correct source.topic, or run with --create-topics' })
       }
       partitions = options.createTopics.partitions

@@ -319,7 +319,7 @@ interface FoldedRange {
   readonly unknownIds: ReadonlySet<number>
 }
 
-type LineageSource = Pick<TaskRestorerOptions, 'reader' | 'names' | 'registry'>
+export type LineageSource = Pick<TaskRestorerOptions, 'reader' | 'names' | 'registry'>
 
 interface LineageQuery {
   readonly count: number

@@ -20,10 +20,10 @@ const topologies = fileURLToPath(new URL('../../../topologies', import.meta.url)
 const schemas = fileURLToPath(new URL('../../../schemas', import.meta.url))
 
 /** The shipped topology with small transactions and frequent checkpoints, so that a kill finds something to tear. */
-export function smallBatchTopology(): string {
+export function smallBatchTopology(change: (text: string) => string = (text) => text, limits = ''): string {
   const file = join(mkdtempSync(join(tmpdir(), 'harrier-engine-')), 'card-fraud.yaml')
   const text = readFileSync(join(topologies, 'card-fraud.yaml'), 'utf8').replaceAll('../schemas/', `${schemas}/`)
-  writeFileSync(file, text.replace(/limits:[\s\S]*$/, 'limits: { batchRecordsMax: 40, batchDelayMsMax: 5, checkpointIntervalMs: 2s }\n'))
+  writeFileSync(file, change(text.replace(/limits:[\s\S]*$/, `limits: { batchRecordsMax: 40, batchDelayMsMax: 5, checkpointIntervalMs: 2s${limits} }\n`)))
   return file
 }
 
