@@ -36,7 +36,7 @@ export const errorCatalogue = {
   TRANSACTION_ABORTED: { consequence: 'restart-task', summary: 'a Kafka transaction was aborted', remedy: 'none: the batch is processed again' },
   FENCED: { consequence: 'restart-task', summary: 'another instance took over this one\'s identity', remedy: 'give each instance its own --instance-id' },
   RESTORE_IMPOSSIBLE: { consequence: 'fatal', summary: 'state cannot be restored from the log', remedy: 'raise the retention of the input, or rebuild the state from what is there' },
-  LAYOUT_CHANGED: { consequence: 'fatal', summary: 'the state on the log was written with another layout of windows and features', remedy: 'start a new state generation: give the topology another name, or reset its group and topics' },
+  LAYOUT_CHANGED: { consequence: 'fatal', summary: 'the state on the log was written with another layout of windows and features', remedy: 'start a new state generation: raise `generation` of the stage, and fold its state with `harrier rebuild`' },
   LIMIT_EXCEEDED: { consequence: 'fatal', summary: 'a named limit was exceeded', remedy: 'raise the named limit in the topology' },
 } as const satisfies Record<string, CatalogueEntry>
 
