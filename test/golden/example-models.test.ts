@@ -61,8 +61,8 @@ async function scoresOf(parts: readonly (readonly Authorisation[])[], workers: n
       const { scored, deadLetters } = await driver.pipe(part.map((value) => ({ key: value.card, value })))
       assert.deepEqual(deadLetters, [])
       for (const { value } of scored) {
-        const event = value as { event_id: string; scores: Record<string, number> }
-        found.set(event.event_id, event.scores)
+        const event = value as { event_id: string; scores: { model: string; score: number }[] }
+        found.set(event.event_id, Object.fromEntries(event.scores.map(({ model, score }) => [model, score])))
       }
     }
     return found
