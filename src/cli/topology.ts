@@ -1,9 +1,12 @@
 import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
+import { silentLogger } from '../base/logger.js'
+import { RegistryClient } from '../codec/registry-client.js'
 import { KafkaAdmin } from '../consumer/admin.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { aclCommands, neededAcls } from '../topology/acls.js'
+import { inspectContracts } from '../topology/contracts.js'
 import { describeTopology } from '../topology/describe.js'
 import { exportSchemas } from '../topology/export-schemas.js'
 import { loadTopology, type Topology } from '../topology/load-topology.js'
@@ -35,14 +38,13 @@ interface ApplyOptions extends ConnectionOptions {
 /** `harrier topology check|describe|schemas|apply` */
 export function register(program: Command): void {
   const topology = program.command('topology').description('check and describe topologies, create their topics')
-  topology
+  const check = topology
     .command('check')
     .description('check a topology file; every problem with file, line, path and remedy')
     .argument(...topologyArgument)
-    .action((name: string) => {
-      const { file, stage, spec } = loadTopology(name)
-      process.stdout.write(`${file}: ok (${Object.keys(spec.source.fields).length} fields, ${stage.features.length} features, ${1 + stage.models.shadows.length} models)\n`)
-    })
+    .option('--contracts', 'also check its schemas against the registry; registers nothing')
+    .option('--namespace <name>', 'prefix of topics and subjects', '')
+  addConnectionOptions(check).action(checkTopology)
   topology
     .command('describe')
     .description('what a topology reads, computes, keeps and writes')
@@ -74,6 +76,18 @@ export function register(program: Command): void {
     .option('--namespace <name>', 'prefix of topics, group and ids', '')
     .option('--json', 'the plan as one line of JSON')
   addConnectionOptions(apply).action(applyTopology)
+}
+
+async function checkTopology(name: string, options: ConnectionOptions & { contracts?: boolean; namespace: string }): Promise<void> {
+  const topology = loadTopology(name)
+  const { file, stage, spec } = topology
+  if (options.contracts) {
+    const { registryUrl, registrySecurity } = await resolveConnections(options)
+    const registry = new RegistryClient(registryUrl, { clock: systemClock, security: registrySecurity })
+    const lines = await inspectContracts({ topology, names: topologyNames(topology, options.namespace), registry, logger: silentLogger })
+    process.stdout.write(`${lines.join('\n')}\n`)
+  }
+  process.stdout.write(`${file}: ok (${Object.keys(spec.source.fields).length} fields, ${stage.features.length} features, ${1 + stage.models.shadows.length} models)\n`)
 }
 
 function describe(name: string, options: DescribeOptions): void {

@@ -33,27 +33,42 @@ const formatOfType: Readonly<Record<string, string>> = { AVRO: 'avro', JSON: 'js
  * Errors: TOPOLOGY_INVALID with file and line of each field, SCHEMA_INVALID, REGISTRY_REFUSED.
  */
 export async function settleContracts(options: ContractOptions): Promise<SchemaIds> {
-  await checkInput(options)
+  await checkInput(options, registers(options))
   const ids: Partial<Record<keyof SchemaIds, number>> = {}
   for (const output of outputSubjects(options.topology, options.names)) ids[output.id] = await outputId(options, output)
   return ids as SchemaIds
+}
+
+/** What `settleContracts` would do, line by line, for a person; it changes nothing. Errors: those of `settleContracts`. */
+export async function inspectContracts(options: ContractOptions): Promise<string[]> {
+  const { topology, names, registry, signal } = options
+  const lines = [await checkInput(options, false)]
+  for (const output of outputSubjects(topology, names)) {
+    const latest = await registry.latest(output.subject, signal)
+    const own = await registeredId(registry, output, latest, signal)
+    if (own === undefined && !registers(options)) throw unregistered(options, output, latest)
+    if (own === undefined && latest) refuseBreach(output, latest)
+    lines.push(`subject ${output.subject}: ${own === undefined ? 'run registers it' : `schema id ${own}`}`)
+  }
+  return lines
 }
 
 function registers({ topology }: ContractOptions): boolean {
   return topology.spec.schemas?.register ?? true
 }
 
-async function checkInput(options: ContractOptions): Promise<void> {
+/** Returns what was found, for a person. `register`: a schema that the registry lacks is registered. */
+async function checkInput(options: ContractOptions, register: boolean): Promise<string> {
   const { topology, names, registry, logger, signal } = options
   const { format } = topology.spec.source
   const subject = inputSubject(topology, names)
-  if (subject === undefined || format === 'json') return
+  if (subject === undefined || format === 'json') return 'the input is plain JSON: no registry knows its contract'
   const latest = await registry.latest(subject, signal)
   if (!latest) {
     // The contract of an input belongs to those who write it: it is registered only where there is none.
-    if (topology.readerSchema && registers(options)) await registry.register(subject, topology.readerSchema, signal, typeOfFormat[format])
+    if (topology.readerSchema && register) await registry.register(subject, topology.readerSchema, signal, typeOfFormat[format])
     else logger.log('warn', 'no schema of the input is registered yet: whether it gives the fields shows with the first record', { subject })
-    return
+    return `subject ${subject}: not in the registry`
   }
   const found = `subject ${subject} version ${latest.version} (schema id ${latest.id})`
   if (latest.type !== typeOfFormat[format]) throw wrongType(topology, latest, found)
@@ -63,7 +78,7 @@ async function checkInput(options: ContractOptions): Promise<void> {
   } catch (error) {
     throw new HarrierError('SCHEMA_INVALID', `${found} is no schema that Harrier understands: ${messageOf(error)}`, { cause: error })
   }
-  if (problems.length === 0) return
+  if (problems.length === 0) return `${found}: gives all ${topology.fields.length} fields`
   throw new TopologyError(
     topology.file,
     problems.map(({ field, message }) => {

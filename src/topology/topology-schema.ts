@@ -38,7 +38,8 @@ const sourceSchema = z.strictObject({
   schema: z
     .string()
     .optional()
-    .describe([
+    .describe(
+      [
         'A schema file, relative to the topology, that gives every field: Avro (.avsc), whose defaults and aliases fill what a writer lacks, or JSON Schema for the other formats.',
         'Where the registry has none under the input\'s subject, it is registered there, unless `schemas.register` is false.',
       ].join(' '),
