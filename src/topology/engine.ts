@@ -10,6 +10,8 @@ import { EngineCounters, type EngineStats } from './engine-stats.js'
 import type { TopologyNames } from './names.js'
 import type { Outputs } from './outputs.js'
 import type { TaskRestorer } from './restore.js'
+import { orAborted, RestoreQueue } from './restore-queue.js'
+import { watchRetention } from './retention-watch.js'
 import type { Stage } from './stage.js'
 import type { Standby } from './standby.js'
 
@@ -39,24 +41,6 @@ export interface EngineParts {
   readonly makeConsumer: (handlers: AssignmentHandlers) => GroupConsumer
   readonly clock: Clock
   readonly logger: Logger
-}
-
-/** A restore that waits for its turn or has begun. */
-interface Restoring {
-  readonly stopper: AbortController
-  started: boolean
-  done: Promise<void>
-}
-
-/** The promise's outcome, or a rejection as soon as the signal fires. */
-function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  promise.catch(() => undefined)
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason as Error)
-    if (signal.aborted) return stop()
-    signal.addEventListener('abort', stop, { once: true })
-    promise.finally(() => signal.removeEventListener('abort', stop)).then(resolve, reject)
-  })
 }
 
 /** A batch that has been folded: its scores are on their way. */
@@ -91,8 +75,7 @@ export class Engine {
   /** Takes what an empty poll should not have given. */
   readonly #scrap: Batch
   readonly #changed = new Condition()
-  readonly #restoring = new Map<number, Restoring>()
-  #restoreTurn: Promise<void> = Promise.resolve()
+  readonly #restores = new RestoreQueue((partition, signal) => this.#restoreTask(partition, signal))
   #seekTurn: Promise<void> = Promise.resolve()
   /** Reasons to hold the folder: a rebalance, a recovery. */
   #holds = 0
@@ -126,13 +109,13 @@ export class Engine {
       await standby?.warm()
       if (!this.#stopping) await this.#consumer.start()
       standby?.start()
-      const stopWatching = clock.every(retentionCheckMs, () => void this.#watchRetention().catch((error: unknown) => logger.log('warn', 'the start of the input could not be asked for', { cause: messageOf(error) })))
+      const stopWatching = clock.every(retentionCheckMs, () => void watchRetention(stage.tasks, this.#parts.startOfInput, logger).catch((error: unknown) => logger.log('warn', 'the start of the input could not be asked for', { cause: messageOf(error) })))
       this.#running = Promise.all([this.#foldBatches().catch(failed).finally(() => this.#endFolder()), this.#commitBatches().catch(failed)]).then(() => undefined)
       await this.#running.finally(stopWatching)
     } catch (error) {
       this.#fail(error)
     }
-    for (const close of [async () => standby?.stop(), () => this.#consumer.stop(), () => this.#restoreTurn, closeReader, () => producer.close(), () => stage.scorer.close()]) {
+    for (const close of [async () => standby?.stop(), () => this.#consumer.stop(), () => this.#restores.ended(), closeReader, () => producer.close(), () => stage.scorer.close()]) {
       await close().catch((error: unknown) => logger.log('warn', 'closing', { cause: messageOf(error) }))
     }
     if (this.#fatal) throw this.#fatal
@@ -147,7 +130,7 @@ export class Engine {
   /** Ends after the batches that are folded have committed. */
   async stop(): Promise<void> {
     this.#stopping = true
-    for (const restoring of this.#restoring.values()) restoring.stopper.abort()
+    this.#restores.close()
     this.#loadingStopper.abort()
     this.#parts.standby?.stop().catch(() => undefined)
     this.#changed.notify()
@@ -310,7 +293,7 @@ export class Engine {
     if (this.#fatal) return
     await producer.init()
     await this.#rollbackAll()
-    const partitions = this.#consumer.assignment().filter(({ partition }) => stage.tasks[partition] && !this.#restoring.has(partition))
+    const partitions = this.#consumer.assignment().filter(({ partition }) => stage.tasks[partition] && !this.#restores.has(partition))
     this.#consumer.pause(partitions)
     const starts = partitions.map(({ partition }) => stage.tasks[partition]!.position)
     for (const { partition } of partitions) stage.dropTask(partition)
@@ -350,32 +333,14 @@ export class Engine {
     const { stage, names } = this.#parts
     for (const { partition } of this.#consumer.assignment()) {
       const task = stage.tasks[partition]
-      if (task && task.position >= 0 && !this.#restoring.has(partition)) await this.#seek({ topic: names.input, partition }, task.position)
+      if (task && task.position >= 0 && !this.#restores.has(partition)) await this.#seek({ topic: names.input, partition }, task.position)
     }
   }
 
   /** New partitions arrive paused: restore each, then let its records come. Others go on being scored meanwhile. */
   async #onAssigned(partitions: readonly TopicPartition[]): Promise<void> {
-    for (const { partition } of partitions) {
-      const restoring: Restoring = { stopper: new AbortController(), started: false, done: Promise.resolve() }
-      this.#parts.stage.addTask(partition, this.#parts.standby?.take(partition))
-      this.#restoring.set(partition, restoring)
-      restoring.done = this.#restoreTurn.then(() => this.#restore(partition, restoring))
-      this.#restoreTurn = restoring.done.catch(() => undefined)
-    }
-    await Promise.all(partitions.map(({ partition }) => this.#restoring.get(partition)?.done))
-  }
-
-  async #restore(partition: number, restoring: Restoring): Promise<void> {
-    const { signal } = restoring.stopper
-    if (this.#stopping || this.#fatal) restoring.stopper.abort()
-    if (signal.aborted) return
-    restoring.started = true
-    try {
-      await this.#restoreTask(partition, signal)
-    } catch (error) {
-      if (!signal.aborted) throw error
-    }
+    for (const { partition } of partitions) this.#parts.stage.addTask(partition, this.#parts.standby?.take(partition))
+    await this.#restores.add(partitions.map(({ partition }) => partition))
   }
 
   async #restoreTask(partition: number, signal: AbortSignal): Promise<void> {
@@ -391,27 +356,7 @@ export class Engine {
     if (task.position >= 0) await this.#seek(topicPartition, task.position)
     if (signal.aborted) return
     await this.#consumer.resume([topicPartition])
-    this.#restoring.delete(partition)
     logger.log('info', 'task ready', { task: task.name, sequence: task.nextSequence, position: task.position, restored: restored.records })
-  }
-
-  /** Records that a restore would fold again must not be deleted: what is not on the changelog goes there before that. */
-  async #watchRetention(): Promise<void> {
-    const { stage, logger, startOfInput } = this.#parts
-    for (const task of stage.tasks) {
-      const needed = task?.tail.from
-      if (!task?.isReady || needed === undefined) continue
-      const start = await startOfInput(task.partition)
-      if (start === 0 || start < needed - (task.position - needed)) continue
-      task.hurries = true
-      logger.log('warn', start > needed ? 'records were deleted that a restore would need' : 'the retention of the input comes close to what a restore would need', {
-        task: task.name,
-        start,
-        needed,
-        position: task.position,
-        remedy: 'all changes go on the changelog now; raise retention.ms or retention.bytes of the input',
-      })
-    }
   }
 
   /** Invariant 3. After a loss nothing in flight may commit; after a revocation everything in flight does. */
@@ -419,11 +364,11 @@ export class Engine {
     this.#holds++
     this.#loadingStopper.abort()
     try {
-      await this.#cancelRestores(partitions)
+      await this.#restores.cancel(partitions.map(({ partition }) => partition))
       await this.#changed.until(() => this.#folderParked && (how === 'lost' ? !this.#committing : this.#folded.length === 0 && !this.#committing) || this.#fatal !== undefined)
       if (this.#fatal) return
       // Meanwhile a commit of unknown outcome may have begun to restore them anew.
-      await this.#cancelRestores(partitions)
+      await this.#restores.cancel(partitions.map(({ partition }) => partition))
       if (how === 'lost') {
         await this.#rollbackAll()
         await this.#seekToPositions()
@@ -439,17 +384,6 @@ export class Engine {
   /** Schemas may be waited for again, unless the engine ends. */
   #renewLoading(): void {
     if (!this.#stopping && !this.#fatal && this.#holds === 0) this.#loadingStopper = new AbortController()
-  }
-
-  async #cancelRestores(partitions: readonly TopicPartition[]): Promise<void> {
-    for (const { partition } of partitions) {
-      const restoring = this.#restoring.get(partition)
-      if (!restoring) continue
-      restoring.stopper.abort()
-      // One that has not begun sees that it is cancelled when its turn comes.
-      if (restoring.started) await restoring.done.catch(() => undefined)
-      this.#restoring.delete(partition)
-    }
   }
 
   async #park(until: () => boolean): Promise<void> {
@@ -500,12 +434,12 @@ export class Engine {
       this.#consumer.pause([stray])
       await this.#seek(stray, scrap.offset[0]!)
     }
-    if (!this.#fatal) await this.#consumer.resume(this.#consumer.assignment().filter(({ partition }) => !this.#restoring.has(partition)))
+    if (!this.#fatal) await this.#consumer.resume(this.#consumer.assignment().filter(({ partition }) => !this.#restores.has(partition)))
   }
 
   #fail(error: unknown): void {
     this.#fatal ??= error instanceof Error ? error : new Error(messageOf(error))
-    for (const restoring of this.#restoring.values()) restoring.stopper.abort()
+    this.#restores.close()
     this.#loadingStopper.abort()
     this.#changed.notify()
   }
@@ -516,7 +450,7 @@ export class Engine {
     const { delay, commit, ...counters } = this.counters
     const { checkpointer } = stage
     const stats: EngineStats = {
-      state: this.#fatal ? 'failed' : this.#stopping ? 'stopping' : this.#restoring.size > 0 ? 'restoring' : stage.tasks.some(Boolean) ? 'running' : 'joining',
+      state: this.#fatal ? 'failed' : this.#stopping ? 'stopping' : this.#restores.size > 0 ? 'restoring' : stage.tasks.some(Boolean) ? 'running' : 'joining',
       counters: { ...counters },
       checkpoint: { records: checkpointer.records, bytes: checkpointer.bytes, dirty: stage.tasks.reduce((sum, task) => sum + (task?.dirty.length ?? 0), 0) },
       delayMs: { p50: delay.quantile(0.5), p99: delay.quantile(0.99), p999: delay.quantile(0.999), count: delay.count },

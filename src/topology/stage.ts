@@ -194,15 +194,18 @@ export class Stage {
       part!.scored++
     }
     frame.count = count
-    for (const done of batch.parts) {
-      done.task.position = done.to
-      done.streamTimeAfter = done.task.streamTimeMs
-      done.oldestDirty = this.#oldestDirty(done)
-      if (sequences) continue
-      done.task.tail.push(done.sequence, done.from)
-      done.before = done.task.silentPart
-      done.task.silentPart = null
-    }
+    for (const done of batch.parts) this.#finishPart(done, sequences !== null)
+  }
+
+  #finishPart(part: TaskPart, restoring: boolean): void {
+    const { task } = part
+    task.position = part.to
+    part.streamTimeAfter = task.streamTimeMs
+    part.oldestDirty = this.#oldestDirty(part)
+    if (restoring) return
+    task.tail.push(part.sequence, part.from)
+    part.before = task.silentPart
+    task.silentPart = null
   }
 
   /**

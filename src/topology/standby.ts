@@ -3,7 +3,7 @@ import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Changelog } from './changelog.js'
 import type { Stage } from './stage.js'
-import { Task } from './task.js'
+import type { Task } from './task.js'
 
 export interface StandbyLimits {
   /** Between two looks at the changelogs. */
