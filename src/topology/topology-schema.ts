@@ -19,7 +19,7 @@ export type SubjectStrategy = (typeof subjectStrategies)[number]
 
 // The descriptions are printed into docs/topology.md by scripts/docs.js.
 const fieldSchema = z.strictObject({
-  path: z.string().min(1).describe('Where the value stands in the record: `payment.amount`, `legs[0].amount`, `legs[only].amount`, `tags["a.b"]`; see "Paths".'),
+  path: z.string().min(1).describe('Where the value stands in the record: `payment.amount`, `legs[0].amount`, `legs[only].amount`, `tags["a.b"]`; see contracts.md, "Paths".'),
   type: z.enum(fieldTypes).describe('How it is read; see "Field types".'),
   min: z.number().optional().describe('Smaller values make the record a dead letter. In the unit of the column: minor units with `scale`, ms for times.'),
   max: z.number().optional().describe('Larger values make the record a dead letter. Same unit as `min`.'),
@@ -44,7 +44,7 @@ const sourceSchema = z.strictObject({
         'Where the registry has none under the input\'s subject, it is registered there, unless `schemas.register` is false.',
       ].join(' '),
     ),
-  subjects: z.enum(subjectStrategies).optional().describe('Under which subject the input\'s schema is registered; see "Subjects". Default `topic`.'),
+  subjects: z.enum(subjectStrategies).optional().describe('Under which subject the input\'s schema is registered; see contracts.md, "Subjects". Default `topic`.'),
   record: z.string().min(1).optional().describe('Full name of the record, for `subjects: record` and `topic-record`. Default: the name in `schema`.'),
   fields: z.record(identifier, fieldSchema).describe('What the engine reads, under names of its own. `event_id` (text) and `event_time` (a time) are required; at most 200.'),
 })
@@ -79,7 +79,7 @@ const stageSchema = z.strictObject({
 
 const schemasSchema = z.strictObject({
   register: z.boolean().default(true).describe('Register what Harrier writes, and `source.schema` where the input has none. With `false` they must be registered already; `harrier topology schemas` writes them out.'),
-  subjects: z.enum(subjectStrategies).default('topic').describe('Under which subjects the outputs\' schemas are registered; see "Subjects".'),
+  subjects: z.enum(subjectStrategies).default('topic').describe('Under which subjects the outputs\' schemas are registered; see contracts.md, "Subjects".'),
 })
 
 /** Every limit of a running topology: name, default, range. */

@@ -244,6 +244,8 @@ describe('foreign contracts, by configuration alone', () => {
     assert.match(said, /no field CdtTrfTxInf\[only\]\.IntrBkSttlmAmt\.Amount: .* holds Value, Ccy/)
     assert.match(said, /GrpHdr\.CreDtTm is long \(timestamp-micros\), which type iso8601 cannot read; write type: timestamp-micros/)
     assert.match(said, /GrpHdr\.MsgId is string, which type integer cannot read/)
+    const check = promisify(execFile)(process.execPath, [bin, 'topology', 'check', file, '--contracts', '--namespace', 'bad', '--brokers', stack.brokers, '--registry', registryUrl])
+    await assert.rejects(check, (error: { stderr: string }) => line('amount').test(error.stderr), 'the same is said without running')
     assert.deepEqual(registry.calls.filter((call) => call.startsWith('POST /subjects/bad.')), [], 'and nothing was registered')
   })
 

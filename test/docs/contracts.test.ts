@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
-import { parse } from 'yaml'
+import { parse, stringify } from 'yaml'
 import { Arena } from '../../src/base/arena.js'
 import { RecordColumns } from '../../src/base/record-columns.js'
 import { EventColumns } from '../../src/codec/event-columns.js'
 import { createSourceDecoder } from '../../src/codec/source-decoder.js'
 import { parseManifest } from '../../src/inference/manifest.js'
-import { parseTopology } from '../../src/topology/load-topology.js'
+import { loadTopology, parseTopology } from '../../src/topology/load-topology.js'
 import { codeBlocks, readDocuments, root } from './documents.js'
 
 describe('contracts shown in the documentation', () => {
@@ -25,6 +26,15 @@ describe('contracts shown in the documentation', () => {
     assert.equal(events.numbers[events.index('event_time')]![0], Date.UTC(2024, 4, 2, 7, 14, 3, 120))
     assert.equal(events.numbers[events.index('cents')]![0], 12_990)
     assert.equal(events.text(events.index('channel'), 0, records.arena), 'instant')
+  })
+
+  it('the source of contracts.md is that of the example, which passes the check', async () => {
+    const shown = parse(codeBlocks((await readDocuments()).get('docs/contracts.md')!, 'yaml')[0]!) as { source: { fields: object } }
+    const { spec } = loadTopology(join(root, 'docs/examples/contracts/credit-transfers.yaml'))
+    for (const [name, field] of Object.entries(shown.source.fields)) assert.deepEqual(spec.source.fields[name], field, name)
+    const outputs = parse(codeBlocks((await readDocuments()).get('docs/contracts.md')!, 'yaml')[1]!) as object
+    const text = readFileSync(join(root, 'topologies/card-fraud.yaml'), 'utf8')
+    assert.equal(parseTopology(`${text}\n${stringify(outputs)}`, join(root, 'topologies/card-fraud.yaml')).spec.schemas?.register, false)
   })
 
   it('the source of the README is the beginning of a topology', async () => {
