@@ -1,6 +1,7 @@
 import type { Frame } from './frame.js'
 import { FrameProcessor } from './frame-processor.js'
 import { modelDigest } from './manifest.js'
+import { modelFileBytes } from './model-store.js'
 import { openModel, type OpenModel } from './open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
 import type { ModelUse, ScoreOptions, ScorerModel, ScorerOptions } from './scorer.js'
@@ -8,8 +9,8 @@ import { runSession } from './session.js'
 
 /** Scores on the calling thread: tests and the topology driver. A model cannot be timed out here. */
 export class InlineScorer extends ScorerBase {
-  readonly #open: readonly OpenModel[]
-  readonly #processor: FrameProcessor
+  #open: readonly OpenModel[]
+  #processor: FrameProcessor
   #tail: Promise<void> = Promise.resolve()
   #inFlight = 0
   #closed = false
@@ -18,8 +19,7 @@ export class InlineScorer extends ScorerBase {
     super(options)
     this.#open = open
     this.models = options.models.map((use, index) => describeModel(use, open[index]!))
-    const models = options.models.map(({ model }, index) => ({ model, open: open[index]! }))
-    this.#processor = new FrameProcessor(this.memory, models, options.features, this.limits.rowsMax, options.clock, options.categories)
+    this.#processor = this.#makeProcessor()
   }
 
   /** Errors: MODEL_INVALID, DEVICE_UNAVAILABLE. */
@@ -29,6 +29,26 @@ export class InlineScorer extends ScorerBase {
       open.push(await openModel({ model, epoch: epoch ?? 1, policy: options.device, rowsMultiple: null }))
     }
     return new InlineScorer(options, open)
+  }
+
+  #makeProcessor(): FrameProcessor {
+    const { models, features, clock, categories } = this.options
+    const open = models.map(({ model }, index) => ({ model, open: this.#open[index]! }))
+    return new FrameProcessor(this.memory, open, features, this.limits.rowsMax, clock, categories)
+  }
+
+  async replaceModel(index: number, use: ModelUse): Promise<void> {
+    this.checkReplacement(index, use)
+    const opened = await openModel({ model: use.model, epoch: use.epoch ?? 1, policy: this.options.device, rowsMultiple: null })
+    const work = this.#tail.then(async () => {
+      const old = this.#open[index]!
+      this.#open = this.#open.map((each, at) => (at === index ? opened : each))
+      this.install(index, use, describeModel(use, opened))
+      this.#processor = this.#makeProcessor()
+      await old.session.release()
+    })
+    this.#tail = work.catch(() => undefined)
+    await work
   }
 
   protected get framesInFlight(): number {
@@ -62,8 +82,9 @@ export class InlineScorer extends ScorerBase {
 }
 
 /** A model and how it was opened, as lineage and metrics show it. */
-export function describeModel({ model, role, epoch }: ModelUse, open: Pick<ScorerModel, 'device' | 'deviceNote' | 'rowsMultiple'>): ScorerModel {
+export function describeModel({ model, role, epoch }: ModelUse, open: Pick<ScorerModel, 'device' | 'deviceNote' | 'rowsMultiple' | 'openedBytes'>): ScorerModel {
   const { manifest, reference } = model
-  const { device, deviceNote, rowsMultiple } = open
-  return { reference, sha256: modelDigest(manifest), role, kind: manifest.kind, epoch: epoch ?? 1, device, deviceNote, rowsMultiple }
+  const { device, deviceNote, rowsMultiple, openedBytes } = open
+  const files = { fileBytes: modelFileBytes(model), openedBytes }
+  return { reference, sha256: modelDigest(manifest), role, kind: manifest.kind, epoch: epoch ?? 1, device, deviceNote, rowsMultiple, ...files }
 }

@@ -34,7 +34,7 @@ export async function inspectModel(file: string, stage: { features?: readonly st
   })
   const bytes = statSync(file).size
   const sha256 = sha256OfFile(file)
-  const session = await createSession(resolve(file), basename(file), 'cpu')
+  const session = await createSession({ path: resolve(file), mapped: true }, basename(file), 'cpu')
   try {
     const { inputMetadata: inputs, outputMetadata: outputs } = session
     const manifest = proposeManifest({ ...nameOf(folder, file), file: basename(file), sha256, externalData, inputs, outputs, graph, ...stage })

@@ -83,6 +83,11 @@ const manifestSchema = z
     sha256,
     /** Files of weights that model.onnx names; they lie beside it. */
     externalData: z.array(externalData).default([]),
+    /**
+     * `mapped`: weights are used where they lie in the mapped files, once for all workers. `packed`: each worker packs a copy, which
+     * runs somewhat faster. Default: mapped if there is externalData.
+     */
+    weights: z.enum(['mapped', 'packed']).optional(),
     /** Feature names in the order of the model's input. */
     features: z.array(z.string().min(1)).min(1),
     /** By feature: the vocabulary of each category feature. */

@@ -96,8 +96,8 @@ export function readModelFile(model: Pick<LoadedModel, 'reference' | 'manifest' 
 export const modelBytesInMemoryMax = 16 << 20
 
 /**
- * What a session is made from: checked bytes, or the path of checked files. Files of weights are mapped by the runtime, so
- * that workers share their pages. Errors: MODEL_INVALID, also when the model names files that the manifest does not.
+ * What a session is made from: checked bytes, or the path of checked files. Mapped files of weights are in memory once, however
+ * many workers there are. Errors: MODEL_INVALID, also when the model names files that the manifest does not.
  */
 export function modelSource(model: LoadedModel): ModelSource {
   const { manifest, file, reference } = model
@@ -105,7 +105,7 @@ export function modelSource(model: LoadedModel): ModelSource {
   checkModelFiles(model)
   const listed = manifest.externalData.map((each) => each.file)
   const unlisted = readOnnxFile(file).externalFiles.filter((each) => !listed.includes(each))
-  if (unlisted.length === 0) return file
+  if (unlisted.length === 0) return { path: file, mapped: (manifest.weights ?? (listed.length > 0 ? 'mapped' : 'packed')) === 'mapped' }
   throw new HarrierError('MODEL_INVALID', `${reference}: ${join(model.folder, manifestFile)}: externalData lacks ${unlisted.join(', ')}, which ${manifest.file} takes weights from`, {
     remedy: `put them beside ${manifest.file} and write externalData: [{file: ${unlisted[0]}, sha256: <of the file>}]`,
   })

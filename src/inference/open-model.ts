@@ -16,6 +16,8 @@ export interface ModelToOpen {
 
 export interface OpenModel extends RunnableModel, DeviceInUse {
   readonly epoch: number
+  /** See `ScorerModel`. */
+  readonly openedBytes: number
 }
 
 /**
@@ -24,7 +26,9 @@ export interface OpenModel extends RunnableModel, DeviceInUse {
  */
 export async function openModel({ model, epoch, policy, rowsMultiple }: ModelToOpen): Promise<OpenModel> {
   const { manifest, reference } = model
+  const before = process.memoryUsage.rss()
   const { session, device, deviceNote } = await openSession(modelSource(model), reference, policy)
   const graph = readGraph(session, manifest, join(model.folder, manifestFile))
-  return { manifest, session, graph, epoch, device, deviceNote, rowsMultiple: rowsMultiple ?? (await probeRowsMultiple(session, graph, manifest)) }
+  const multiple = rowsMultiple ?? (await probeRowsMultiple(session, graph, manifest))
+  return { manifest, session, graph, epoch, device, deviceNote, rowsMultiple: multiple, openedBytes: Math.max(0, process.memoryUsage.rss() - before) }
 }

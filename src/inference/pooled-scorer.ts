@@ -7,7 +7,7 @@ import { describeModel } from './inline-scorer.js'
 import { Control, WorkerState, type FromWorker, type WorkerInit } from './protocol.js'
 import { RestartPolicy } from './restart-policy.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
-import type { ScoreOptions, ScorerOptions } from './scorer.js'
+import type { ModelUse, ScoreOptions, ScorerOptions } from './scorer.js'
 import { undoFrame } from './undo.js'
 import { WorkerThread, type ReadyModels } from './worker-thread.js'
 
@@ -40,10 +40,12 @@ interface Pending {
  *    first, and given out again. That needs every worker to have answered for them: until then nothing new is given out.
  * 3. A worker that is over time is condemned in the middle of a run (never while it changes memory), its rows of the frame
  *    are undone, and a fresh worker takes the frame again without the model.
- * 4. When the scorer is lost or closed every pending call is rejected.
+ * 4. While a model is replaced there are two sets of workers: one that scores, one that opens its models. The second takes over
+ *    when every frame that was given out has settled; frames that come meanwhile wait for that, and for no opening of a model.
+ * 5. When the scorer is lost or closed every pending call is rejected.
  */
 export class PooledScorer extends ScorerBase {
-  readonly #threads: (WorkerThread | null)[]
+  #threads: (WorkerThread | null)[]
   /** Condemned threads that have not ended yet: their native run goes on. */
   readonly #abandoned = new Set<WorkerThread>()
   readonly #queue: Pending[] = []
@@ -51,6 +53,9 @@ export class PooledScorer extends ScorerBase {
   #stopWatchdog: () => void = () => undefined
   #nextId = 1
   #draining = false
+  /** Takes over when no frame is given out; while it is set none is. */
+  #handOver: (() => void) | null = null
+  #replacing: Promise<void> = Promise.resolve()
   #over: Error | null = null
 
   private constructor(options: ScorerOptions) {
@@ -65,16 +70,13 @@ export class PooledScorer extends ScorerBase {
     const scorer = new PooledScorer(options)
     try {
       // the first worker decides the devices; the others must come to the same
-      const models = await scorer.#start(0, null)
+      const { models } = await scorer.#openThreads(options.models, (worker, thread) => (scorer.#threads[worker] = thread))
       scorer.models = options.models.map((use, index) => describeModel(use, models[index]!))
-      for (let worker = 1; worker < options.workers; worker++) await scorer.#start(worker, models)
     } catch (error) {
       for (const thread of scorer.#threads) thread?.abandon()
       throw error
     }
-    const timeoutMsMin = Math.min(...options.models.map(({ model }) => model.manifest.limits.timeoutMs), Infinity)
-    const watchdogMs = Math.min(watchdogMsMax, Math.max(watchdogMsMin, timeoutMsMin / watchdogParts))
-    scorer.#stopWatchdog = options.clock.every(watchdogMs, () => scorer.#watch())
+    scorer.#startWatchdog()
     return scorer
   }
 
@@ -92,8 +94,61 @@ export class PooledScorer extends ScorerBase {
         id: 0, announced: new Map(), lost: new Map(), outcomes: [],
       }
       this.#queue.push(pending)
-      if (!this.#draining) this.#give(pending)
+      if (!this.#draining && this.#handOver === null) this.#give(pending)
     })
+  }
+
+  replaceModel(index: number, use: ModelUse): Promise<void> {
+    const replaced = this.#replacing.then(() => this.#replaceModel(index, use))
+    this.#replacing = replaced.catch(() => undefined)
+    return replaced
+  }
+
+  async #replaceModel(index: number, use: ModelUse): Promise<void> {
+    if (this.#over) throw this.#over
+    this.checkReplacement(index, use)
+    const uses = this.options.models.map((each, at) => (at === index ? use : each))
+    const fresh: WorkerThread[] = []
+    let models: ReadyModels
+    try {
+      models = (await this.#openThreads(uses, (_, thread) => fresh.push(thread), index)).models
+      if (this.#over) throw this.#over
+    } catch (error) {
+      for (const thread of fresh) thread.abandon()
+      throw error
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#handOver = () => {
+        if (this.#over || fresh.some((thread) => thread.hasEnded)) {
+          for (const thread of fresh) thread.abandon()
+          return reject(this.#over ?? new HarrierError('MODEL_FAILED', `a worker with ${use.model.reference} ended before it took over`))
+        }
+        const retired = this.#threads
+        this.#threads = fresh
+        this.install(index, use, describeModel(use, models[index]!))
+        this.#restarts.forget(index)
+        this.#startWatchdog()
+        for (const thread of retired) this.#retire(thread)
+        resolve()
+      }
+      this.#settle()
+    })
+  }
+
+  /** Lets go of a worker; until it has ended `close` waits for it. */
+  #retire(thread: WorkerThread | null): void {
+    if (!thread) return
+    thread.abandon()
+    this.#abandoned.add(thread)
+    void thread.ended.then(() => this.#abandoned.delete(thread))
+  }
+
+  #startWatchdog(): void {
+    this.#stopWatchdog()
+    const { models, clock } = this.options
+    const timeoutMsMin = Math.min(...models.map(({ model }) => model.manifest.limits.timeoutMs), Infinity)
+    const watchdogMs = Math.min(watchdogMsMax, Math.max(watchdogMsMin, timeoutMsMin / watchdogParts))
+    this.#stopWatchdog = clock.every(watchdogMs, () => this.#watch())
   }
 
   async close(): Promise<void> {
@@ -135,6 +190,7 @@ export class PooledScorer extends ScorerBase {
   #settle(): void {
     for (;;) {
       const head = this.#queue[0]
+      if (this.#handOver !== null && !this.#draining && (!head || head.id === 0)) this.#takeOver()
       if (!head || head.id === 0 || !isDone(head)) return
       const outcomes = head.outcomes as FrameOutcome[]
       const failed = new Map([...thrownBy(outcomes), ...head.lost])
@@ -153,10 +209,22 @@ export class PooledScorer extends ScorerBase {
       head.resolve()
       if (!this.#draining) continue
       this.#draining = false
-      for (const pending of this.#queue) {
-        this.begin(pending.frame)
-        this.#give(pending)
-      }
+      if (this.#handOver !== null) this.#takeOver()
+      else this.#giveAll()
+    }
+  }
+
+  /** No frame is given out: those that replace the workers take their place, and get the frames that waited. */
+  #takeOver(): void {
+    this.#handOver!()
+    this.#handOver = null
+    this.#giveAll()
+  }
+
+  #giveAll(): void {
+    for (const pending of this.#queue) {
+      this.begin(pending.frame)
+      this.#give(pending)
     }
   }
 
@@ -168,9 +236,7 @@ export class PooledScorer extends ScorerBase {
       const phaseMs = thread.phaseMs(nowMs)
       const model = this.options.models[thread.model]?.model
       if (!model || phaseMs <= model.manifest.limits.timeoutMs || !thread.condemn()) return
-      thread.abandon()
-      this.#abandoned.add(thread)
-      void thread.ended.then(() => this.#abandoned.delete(thread))
+      this.#retire(thread)
       const message = `${model.reference} took more than ${model.manifest.limits.timeoutMs} ms`
       this.#replace(worker, { model: thread.model, kind: 'timed-out', message })
     })
@@ -178,6 +244,8 @@ export class PooledScorer extends ScorerBase {
 
   /** A thread ended by itself. In a run that is the model's failure; while it changed memory, state is lost. */
   #ended(worker: number, thread: WorkerThread, cause: string): void {
+    // one that has not taken over yet: `replaceModel` sees that it has ended
+    if (this.#threads[worker] !== thread) return
     if (thread.state === WorkerState.mutating) {
       return this.#end(new HarrierError('MODEL_FAILED', `a scoring worker ended while it changed state: ${cause}`))
     }
@@ -201,26 +269,48 @@ export class PooledScorer extends ScorerBase {
       const remedy = 'look at the log for what ended them'
       return this.#end(new HarrierError('MODEL_FAILED', 'scoring workers end again and again', { remedy }))
     }
-    this.#start(worker, this.models).then(
-      () => {
-        if (this.#over) return
+    const threads = this.#threads
+    this.#openThread(worker, this.options.models, this.models).then(
+      ({ thread }) => {
+        // over, or all workers have been replaced meanwhile
+        if (this.#over || this.#threads !== threads) return thread.abandon()
+        threads[worker] = thread
         for (const pending of this.#queue) if (pending.id !== 0 && pending.outcomes[worker] === null) this.#send(pending, worker)
       },
-      (error: unknown) => this.#end(error instanceof Error ? error : new Error(String(error))),
+      (error: unknown) => {
+        if (this.#threads === threads) this.#end(error instanceof Error ? error : new Error(String(error)))
+      },
     )
   }
 
-  async #start(worker: number, decided: ReadyModels | null): Promise<ReadyModels> {
+  /**
+   * Opens a worker for every place. The first decides the devices and the padding (with `changed`: of that model only); the others
+   * must come to the same. `opened` is told of each as soon as it is ready.
+   */
+  async #openThreads(
+    uses: readonly ModelUse[], opened: (worker: number, thread: WorkerThread) => void, changed?: number,
+  ): Promise<{ models: ReadyModels }> {
+    const known = changed === undefined ? null : this.models.map((model, index) => (index === changed ? null : model))
+    const first = await this.#openThread(0, uses, known)
+    opened(0, first.thread)
+    for (let worker = 1; worker < this.#threads.length; worker++) opened(worker, (await this.#openThread(worker, uses, first.models)).thread)
+    return { models: first.models }
+  }
+
+  async #openThread(
+    worker: number, uses: readonly ModelUse[], decided: readonly (ReadyModels[number] | null)[] | null,
+  ): Promise<{ thread: WorkerThread; models: ReadyModels }> {
     const { options, limits } = this
+    const { layout } = this.memory
     const init: WorkerInit = {
       worker,
       workers: this.#threads.length,
-      models: options.models.map(({ model, epoch }, index) => ({
+      models: uses.map(({ model, epoch }, index) => ({
         model, epoch: epoch ?? 1, policy: decided?.[index]?.device ?? options.device, rowsMultiple: decided?.[index]?.rowsMultiple ?? null,
       })),
       features: options.features,
       categories: options.categories ?? new Map(),
-      layout: this.memory.layout,
+      layout,
       chunks: [...this.memory.chunks],
       frameShape: this.frames[0]!.shape,
       frames: this.frames.map((frame) => frame.memory),
@@ -230,15 +320,14 @@ export class PooledScorer extends ScorerBase {
       scored: (message) => this.#scored(worker, message),
       ended: (cause) => this.#ended(worker, started.thread, cause),
     })
-    const { thread, models } = started
-    this.#threads[worker] = thread
-    if (this.#over) thread.abandon()
-    return models
+    return started
   }
 
   /** The scorer is lost or closed: nothing stays pending. */
   #end(error: Error): void {
     this.#over ??= error
+    this.#handOver?.()
+    this.#handOver = null
     for (const pending of this.#queue.splice(0)) pending.reject(this.#over)
   }
 }

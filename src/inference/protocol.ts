@@ -4,6 +4,7 @@ import type { FrameShape } from './frame.js'
 import type { FrameOutcome, ProcessOptions } from './frame-processor.js'
 import type { ModelToOpen } from './open-model.js'
 import type { Categories } from './recodes.js'
+import type { ScorerModel } from './scorer.js'
 import type { SequenceChunk, SequenceLayout } from './sequence-memory.js'
 
 /**
@@ -29,7 +30,7 @@ export type ToWorker =
   | { readonly kind: 'close' }
 
 export type FromWorker =
-  | { readonly kind: 'ready'; readonly models: readonly (DeviceInUse & { readonly rowsMultiple: number })[] }
+  | { readonly kind: 'ready'; readonly models: readonly (DeviceInUse & Pick<ScorerModel, 'rowsMultiple' | 'openedBytes'>)[] }
   | { readonly kind: 'not-ready'; readonly error: ErrorMessage }
   | { readonly kind: 'scored'; readonly id: number; readonly outcome: FrameOutcome }
 

@@ -3,10 +3,11 @@ import { HarrierError } from '../base/errors.js'
 import { deviceClassOf } from './device-class.js'
 import { Frame, ModelStatus, type FailureKind, type ModelFailure } from './frame.js'
 import { sequenceLayout, type FrameOutcome } from './frame-processor.js'
+import { hiddenFloatsOf, modelDigest } from './manifest.js'
 import { featureIndexes } from './model-store.js'
 import { recodesOf } from './recodes.js'
 import { scorerLimitsDefault } from './scorer.js'
-import type { ScoreOptions, Scorer, ScorerLimits, ScorerMetrics, ScorerModel, ScorerOptions } from './scorer.js'
+import type { ModelUse, ScoreOptions, Scorer, ScorerLimits, ScorerMetrics, ScorerModel, ScorerOptions } from './scorer.js'
 import { chunkSlotsDefault, SequenceMemory } from './sequence-memory.js'
 import { markFailed, undoFrame } from './undo.js'
 
@@ -23,7 +24,7 @@ interface ModelCounters {
 export abstract class ScorerBase implements Scorer {
   models: readonly ScorerModel[] = []
   readonly memory: SequenceMemory
-  protected readonly options: ScorerOptions
+  protected options: ScorerOptions
   protected readonly limits: ScorerLimits
   protected readonly frames: readonly Frame[]
   readonly #free: Frame[]
@@ -47,7 +48,7 @@ export abstract class ScorerBase implements Scorer {
     this.#free = [...this.frames].reverse()
     let hidden = 0
     this.#hiddenIndex = models.map(({ model }) => (model.manifest.kind === 'recurrent' ? hidden++ : -1))
-    this.#models = models.map(() => ({ rows: 0, runs: 0, computeMs: 0, failures: { threw: 0, 'timed-out': 0, 'set-aside': 0, notFinite: 0 } }))
+    this.#models = models.map(zeroCounters)
   }
 
   get deviceClass(): string {
@@ -78,6 +79,31 @@ export abstract class ScorerBase implements Scorer {
   }
 
   abstract close(): Promise<void>
+
+  abstract replaceModel(index: number, use: ModelUse): Promise<void>
+
+  /** Errors: MODEL_INVALID when a model cannot stand in this place. */
+  protected checkReplacement(index: number, use: ModelUse): void {
+    const before = this.options.models[index]
+    assert(before, 'a model is replaced that is there')
+    checkOptions({ ...this.options, models: [use] })
+    const hidden = ({ model }: ModelUse): number => (model.manifest.kind === 'recurrent' ? hiddenFloatsOf(model.manifest) : 0)
+    if (hidden(before) !== hidden(use)) {
+      throw new HarrierError('MODEL_INVALID', `${use.model.reference} has ${hidden(use)} floats of state, ${before.model.reference} has ${hidden(before)}`, {
+        remedy: 'restart with the new model: its place in memory has another size',
+      })
+    }
+    assert(hidden(use) === 0 || (use.epoch ?? 1) !== (before.epoch ?? 1), 'a recurrent model that replaces another has another epoch')
+  }
+
+  /** The replacement is open and no frame is in flight. */
+  protected install(index: number, use: ModelUse, described: ScorerModel): void {
+    const put = <T>(list: readonly T[], value: T): T[] => list.map((each, at) => (at === index ? value : each))
+    this.options = { ...this.options, models: put(this.options.models, use) }
+    this.models = put(this.models, described)
+    this.#models[index] = zeroCounters()
+    if (this.#hiddenIndex[index]! >= 0) this.memory.renameHidden(this.#hiddenIndex[index]!, modelDigest(use.model.manifest))
+  }
 
   metrics(): ScorerMetrics {
     const models = this.models.map(({ reference }, index) => ({ reference, ...this.#models[index]!, failures: { ...this.#models[index]!.failures } }))
@@ -135,6 +161,10 @@ export abstract class ScorerBase implements Scorer {
     frame.scores[model]!.fill(NaN, 0, frame.count)
     if (kind !== 'skipped') this.#models[model]!.failures[kind]++
   }
+}
+
+function zeroCounters(): ModelCounters {
+  return { rows: 0, runs: 0, computeMs: 0, failures: { threw: 0, 'timed-out': 0, 'set-aside': 0, notFinite: 0 } }
 }
 
 /** Failures of a frame, by model. */

@@ -20,6 +20,13 @@ export interface ScorerModel extends DeviceInUse {
   readonly epoch: number
   /** Rows of a run are padded to a multiple of this, because the model's scores depend on the batch size otherwise; 1 = free. */
   readonly rowsMultiple: number
+  /** Bytes of its files. */
+  readonly fileBytes: number
+  /**
+   * By how much the process grew while the first worker opened it: an estimate, since others go on meanwhile. Each further worker
+   * takes as much again, except for mapped weights.
+   */
+  readonly openedBytes: number
 }
 
 export interface ScoreOptions {
@@ -70,6 +77,14 @@ export interface Scorer {
   score(frame: Frame, options?: ScoreOptions): Promise<void>
   /** Restores the sequence memory to what it was before the frame, to the bit. */
   undo(frame: Frame): void
+  /**
+   * Puts a model in the place of another: fresh workers open all models while the old ones go on scoring, then take over between two
+   * frames; the old ones end, and with them their sessions' memory. `models` tells from then on. Errors: MODEL_INVALID,
+   * DEVICE_UNAVAILABLE; then everything is as before.
+   *
+   * A recurrent model can only follow one with as many floats of state; `use.epoch` must be another, so that states are warmed.
+   */
+  replaceModel(index: number, use: ModelUse): Promise<void>
   metrics(): ScorerMetrics
   close(): Promise<void>
 }

@@ -84,7 +84,7 @@ async function start(): Promise<void> {
     else if (message.kind === 'score') tail = tail.then(() => score(message)).catch(fail)
     else tail = tail.then(end).catch(fail)
   })
-  post({ kind: 'ready', models: open.map(({ device, deviceNote, rowsMultiple }) => ({ device, deviceNote, rowsMultiple })) })
+  post({ kind: 'ready', models: open.map(({ device, deviceNote, rowsMultiple, openedBytes }) => ({ device, deviceNote, rowsMultiple, openedBytes })) })
 }
 
 await start()

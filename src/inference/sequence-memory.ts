@@ -59,7 +59,7 @@ export class HiddenSlab {
  * 3. While the ring is not full its head is 0.
  */
 export class SequenceMemory {
-  readonly layout: SequenceLayout
+  layout: SequenceLayout
   readonly chunks: SequenceChunk[] = []
   readonly shift: number
   readonly mask: number
@@ -117,6 +117,12 @@ export class SequenceMemory {
     const at = (slot & this.mask) * this.ringStride
     this.ringWords[slot >>> this.shift]!.fill(0, at, at + 2)
     this.markHidden(slot)
+  }
+
+  /** A recurrent model has given way to another: its states are known by the other's identity from here on. */
+  renameHidden(index: number, identity: string): void {
+    const hidden = this.layout.hidden.map((each, at) => (at === index ? { ...each, identity } : each))
+    this.layout = { ...this.layout, hidden }
   }
 
   /** Marks every hidden state of a slot for warming. */

@@ -2,8 +2,14 @@ import { InferenceSession, type Tensor } from 'onnxruntime-node'
 import { HarrierError, messageOf } from '../base/errors.js'
 import type { Device } from './device.js'
 
-/** The bytes of a model, or the path of a model that is large or keeps its weights in files beside it: the runtime maps those. */
-export type ModelSource = Uint8Array<ArrayBuffer> | string
+/** A model's file that the runtime reads itself: one that is large, or keeps its weights in files beside it. */
+export interface ModelPath {
+  readonly path: string
+  /** Use the weights where they lie in the mapped files. Otherwise each session packs a copy of them, which runs somewhat faster. */
+  readonly mapped: boolean
+}
+
+export type ModelSource = Uint8Array<ArrayBuffer> | ModelPath
 
 export type Feeds = Record<string, Tensor>
 /** Outputs that are wanted; null = allocated by the run. */
@@ -15,7 +21,7 @@ export type RunSession = (session: InferenceSession, feeds: Feeds, fetches: Fetc
 export const runSession: RunSession = (session, feeds, fetches) => session.run(feeds, fetches)
 
 /** One thread, no spinning, only the wanted provider: a node that it cannot run is an error, never a silent fall-back. */
-export function sessionOptions(device: Device): InferenceSession.SessionOptions {
+export function sessionOptions(device: Device, mapped = false): InferenceSession.SessionOptions {
   return {
     executionProviders: [device],
     intraOpNumThreads: 1,
@@ -28,6 +34,7 @@ export function sessionOptions(device: Device): InferenceSession.SessionOptions 
       session: {
         intra_op: { allow_spinning: '0' },
         inter_op: { allow_spinning: '0' },
+        ...(mapped ? { disable_prepacking: '1' } : {}),
         ...(device === 'cpu' ? {} : { disable_cpu_ep_fallback: '1' }),
       },
     },
@@ -37,7 +44,8 @@ export function sessionOptions(device: Device): InferenceSession.SessionOptions 
 /** Creates a session on exactly this device. Errors: MODEL_INVALID on the CPU, DEVICE_UNAVAILABLE elsewhere. */
 export async function createSession(source: ModelSource, reference: string, device: Device): Promise<InferenceSession> {
   try {
-    return await (typeof source === 'string' ? InferenceSession.create(source, sessionOptions(device)) : InferenceSession.create(source, sessionOptions(device)))
+    if ('path' in source) return await InferenceSession.create(source.path, sessionOptions(device, source.mapped))
+    return await InferenceSession.create(source, sessionOptions(device))
   } catch (error) {
     const message = `${reference} cannot run on ${device}: ${messageOf(error)}`
     throw new HarrierError(device === 'cpu' ? 'MODEL_INVALID' : 'DEVICE_UNAVAILABLE', message, { cause: error })

@@ -20,6 +20,7 @@ export class WorkerThread {
   #stopping = false
   /** Resolves when the thread has ended. */
   readonly ended: Promise<void>
+  hasEnded = false
   // the watchdog's memory: the phase it saw last, and since when
   #phase = -1
   #phaseSinceMs = 0
@@ -28,7 +29,12 @@ export class WorkerThread {
     this.#control = new Int32Array(init.control)
     this.chunks = init.chunks.length
     this.#worker = new Worker(new URL('./scoring-worker.js', import.meta.url), { workerData: init, name: `harrier scoring ${init.worker}` })
-    this.ended = new Promise((resolve) => this.#worker.once('exit', () => resolve()))
+    this.ended = new Promise((resolve) => {
+      this.#worker.once('exit', () => {
+        this.hasEnded = true
+        resolve()
+      })
+    })
   }
 
   /** Starts a worker and waits until its models are open. Errors: those of `openModel`; DEVICE_UNAVAILABLE when it takes too long. */

@@ -44,9 +44,9 @@ export function stageCategories(stage: Pick<StageSpec, 'features'>): Categories 
 }
 
 /** Loads and opens the models of a topology. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID, DEVICE_UNAVAILABLE. */
-export function openScorer({ topology, models, device, workers, clock, logger }: ScorerChoice): Promise<Scorer> {
+export async function openScorer({ topology, models, device, workers, clock, logger }: ScorerChoice): Promise<Scorer> {
   const { stage, spec } = topology
-  return createScorer({
+  const scorer = await createScorer({
     features: stage.features.map((feature) => feature.name),
     categories: stageCategories(stage),
     window: stage.ring,
@@ -57,4 +57,8 @@ export function openScorer({ topology, models, device, workers, clock, logger }:
     logger,
     limits: { rowsMax: spec.limits.batchRecordsMax, framesMax: spec.limits.batchesAheadMax + spareFrames },
   })
+  for (const { reference, role, device: used, fileBytes, openedBytes } of scorer.models) {
+    logger.log('info', 'a model is open', { model: reference, role, device: used, fileBytes, openedBytes })
+  }
+  return scorer
 }

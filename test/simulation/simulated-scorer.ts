@@ -70,8 +70,8 @@ export class SimulatedScorer extends ScorerBase {
       score: { name: 'score', type: 'float32' as const, shape: [null, 1] },
       fixedBatch: null,
     }
-    const open: OpenModel = { manifest, session: {} as OpenModel['session'], graph, epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1 }
-    this.models = [{ reference: 'gru@1', sha256: manifest.sha256, role: 'champion', kind: 'recurrent', epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1 } satisfies ScorerModel]
+    const open: OpenModel = { manifest, session: {} as OpenModel['session'], graph, epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1, openedBytes: 0 }
+    this.models = [{ reference: 'gru@1', sha256: manifest.sha256, role: 'champion', kind: 'recurrent', epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 0, openedBytes: 0 } satisfies ScorerModel]
     this.#processor = new FrameProcessor(this.memory, [{ model: loaded, open }], simulatedFeatures, rowsMax, clock)
   }
 
@@ -98,6 +98,10 @@ export class SimulatedScorer extends ScorerBase {
     }
     const outcome = await this.#processor.process(frame, 0, 1, processOptions, { run, beginModel: () => undefined })
     this.finish(frame, [outcome], processOptions.stateOnly, skip, thrownBy([outcome]))
+  }
+
+  replaceModel(): Promise<void> {
+    return Promise.reject(new Error('no simulation replaces a model'))
   }
 
   close(): Promise<void> {
