@@ -54,9 +54,15 @@ export function librdkafkaSecurity(security: KafkaSecurity = {}): Record<string,
 }
 
 /** The same for kafkajs. */
-export function kafkaJsSecurity({ tls, login }: KafkaSecurity = {}): Pick<KafkaConfig, 'ssl' | 'sasl'> {
-  return { ...(tls ? { ssl: nodeTls(tls) } : {}), ...(login ? { sasl: kafkaJsLogin(login) } : {}) }
+export function kafkaJsSecurity({ tls, login }: KafkaSecurity = {}): Pick<KafkaConfig, 'ssl' | 'sasl' | 'reauthenticationThreshold'> {
+  return { ...(tls ? { ssl: nodeTls(tls) } : {}), ...(login ? { sasl: kafkaJsLogin(login), reauthenticationThreshold: reauthenticationMs } : {}) }
 }
+
+/**
+ * So long before a session ends kafkajs shows anew who it is. Brokers refuse that within a second of the last time, which
+ * its default of 10 s would do for each request of a session that is shorter.
+ */
+const reauthenticationMs = 2000
 
 function kafkaJsLogin(login: KafkaLogin): NonNullable<KafkaConfig['sasl']> {
   if (login.mechanism === 'OAUTHBEARER') return oauthBearer(login.tokens)

@@ -57,6 +57,8 @@ export async function startSecureStack({ jwksUrl, registry = true }: { jwksUrl: 
         'ssl.truststore.location': write('trust.pem', authority.certificate),
         'listener.name.mtls.ssl.client.auth': 'required',
         'ssl.principal.mapping.rules': 'RULE:^CN=(.*?)$/$1/,DEFAULT',
+        // Each connection must say anew who it is, as clusters with tokens demand; the test runs through several times of it.
+        'connections.max.reauth.ms': 4000,
         'sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-512,OAUTHBEARER',
         'listener.name.sasl.plain.sasl.jaas.config': `${jaas('plain.PlainLoginModule')} ${plainUsers};`,
         'listener.name.sasl.scram-sha-512.sasl.jaas.config': `${jaas('scram.ScramLoginModule')};`,
