@@ -20,9 +20,9 @@ const topologies = fileURLToPath(new URL('../../../topologies', import.meta.url)
 const schemas = fileURLToPath(new URL('../../../schemas', import.meta.url))
 
 /** The shipped topology with small transactions and frequent checkpoints, so that a kill finds something to tear. */
-export function smallBatchTopology(change: (text: string) => string = (text) => text, limits = ''): string {
+export function smallBatchTopology(change: (text: string) => string = (text) => text, limits = '', shipped = readFileSync(join(topologies, 'card-fraud.yaml'), 'utf8')): string {
   const file = join(mkdtempSync(join(tmpdir(), 'harrier-engine-')), 'card-fraud.yaml')
-  const text = readFileSync(join(topologies, 'card-fraud.yaml'), 'utf8').replaceAll('../schemas/', `${schemas}/`)
+  const text = shipped.replaceAll('../schemas/', `${schemas}/`)
   writeFileSync(file, change(text.replace(/limits:[\s\S]*$/, `limits: { batchRecordsMax: 40, batchDelayMsMax: 5, checkpointIntervalMs: 2s${limits} }\n`)))
   return file
 }
@@ -41,6 +41,9 @@ export interface EngineProcessOptions {
   readonly namespace: string
   readonly instanceId: string
   readonly topology: string
+  readonly models?: string
+  /** Another program than this checkout's: an earlier release. */
+  readonly program?: string | undefined
 }
 
 /** `harrier run` as a process of its own. */
@@ -54,11 +57,11 @@ export class EngineProcess {
   readonly #changed = new Condition()
   #ended = false
 
-  constructor({ stack, env, namespace, instanceId, topology }: EngineProcessOptions) {
+  constructor({ stack, env, namespace, instanceId, topology, models, program = bin }: EngineProcessOptions) {
     const secured = 'connectionFile' in stack
     const connection = secured ? ['--connection', stack.connectionFile] : ['--brokers', stack.brokers, '--registry', stack.registryUrl, '--create-topics', '--partitions', '3']
-    const args = ['run', '--topology', topology, '--namespace', namespace, '--instance-id', instanceId, ...connection]
-    this.#child = spawn(process.execPath, [bin, ...args, '--workers', '1', '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const args = ['run', '--topology', topology, '--namespace', namespace, '--instance-id', instanceId, ...connection, ...(models === undefined ? [] : ['--models', models])]
+    this.#child = spawn(process.execPath, [program, ...args, '--workers', '1', '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
       if (line.startsWith('{')) this.stats = JSON.parse(line) as Stats
       this.#changed.notify()

@@ -14,10 +14,12 @@ interface Scored {
 const types = new Map<OwnSchema, avro.Type>()
 
 /** Decodes by the schema itself: another decoder than the engine's. */
-export function decodeOwn<T>(schema: OwnSchema, { value }: VerifiedRecord): T {
+export function decodeOwn<T>(schema: OwnSchema, { value }: VerifiedRecord, writers: ReadonlyMap<number, object> = new Map()): T {
   let type = types.get(schema)
   if (!type) types.set(schema, (type = avro.Type.forSchema(loadOwnSchema(schema) as avro.Schema)))
-  return type.fromBuffer(value!.subarray(5)) as T
+  const writer = writers.get(value!.readUInt32BE(1))
+  const resolver = writer && type.createResolver(avro.Type.forSchema(writer as avro.Schema))
+  return type.fromBuffer(value!.subarray(5), resolver) as T
 }
 
 export interface EngineRun {
@@ -30,14 +32,21 @@ export interface EngineRun {
 /**
  * Reads all that a run left, as a committed reader by kafkajs, and proves: each input is scored or dead-lettered exactly
  * once; the order of each partition; alerts fit decisions; lineage ranges and sequences without a gap; offsets at the end.
- * `sent` has the event ids by partition and offset; `dead` those that must be dead letters instead.
+ * `sent` has the event ids by partition and offset; `dead` those that must be dead letters instead; `writers` schemas by
+ * id of lineage records that another release wrote.
  */
-export async function verifyEngineRun(brokers: string, namespace: string, sent: readonly (readonly string[])[], dead: ReadonlySet<string> = new Set()): Promise<EngineRun> {
+export async function verifyEngineRun(
+  brokers: string,
+  namespace: string,
+  sent: readonly (readonly string[])[],
+  dead: ReadonlySet<string> = new Set(),
+  writers: ReadonlyMap<number, object> = new Map(),
+): Promise<EngineRun> {
   const own = `${namespace}.card-fraud`
   const scored = await readCommitted(brokers, `${own}.scored`)
   const alerts = await readCommitted(brokers, `${own}.alerts`)
   const deadLetters = await readCommitted(brokers, `${own}.dlq`)
-  const lineage = (await readCommitted(brokers, `${own}.lineage`)).map((records) => records.map((record) => decodeOwn<LineageRecord>('lineage', record)))
+  const lineage = (await readCommitted(brokers, `${own}.lineage`)).map((records) => records.map((record) => decodeOwn<LineageRecord>('lineage', record, writers)))
   const contents = new Map<string, string>()
   for (const [partition, ids] of sent.entries()) {
     const events = scored[partition]!.map((record) => decodeOwn<Scored>('scored-event', record))
