@@ -87,7 +87,7 @@ export interface LastRecordsOptions {
 
 export interface RangeResult {
   readonly records: number
-  /** Where reading ended: at or after `to`. */
+  /** Where to read on: no record before it is left out, none from it on was given. */
   readonly position: number
 }
 
@@ -205,11 +205,13 @@ export class RangeReader {
         columns.reset()
         for (const message of fetched.messages) {
           if (message.partition !== partition || message.topic !== topic || message.offset < position) continue
-          position = message.offset + 1
-          if (message.offset < to || unsettled) appendMessage(columns, options.topicIndex ?? 0, message)
+          const isWanted = message.offset < to || unsettled
+          if (isWanted) appendMessage(columns, options.topicIndex ?? 0, message)
+          // What comes after the range is no part of it: whoever reads on from the position wants it then.
+          position = isWanted ? message.offset + 1 : to
         }
         for (const eof of fetched.eofs) {
-          if (eof.partition === partition && eof.topic === topic) position = Math.max(position, eof.offset)
+          if (eof.partition === partition && eof.topic === topic) position = Math.max(position, unsettled ? eof.offset : Math.min(eof.offset, to))
         }
         if (unsettled && (fetched.messages.length > 0 || fetched.eofs.length > 0)) {
           // What was fetched tells the high watermark, too, which does not stop at open transactions.

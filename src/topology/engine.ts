@@ -344,10 +344,12 @@ export class Engine {
   }
 
   async #restoreTask(partition: number, signal: AbortSignal): Promise<void> {
-    const { stage, restorer, names, logger } = this.#parts
+    const { stage, restorer, names, logger, clock } = this.#parts
     const task = stage.tasks[partition]
     assert(task, 'a task that is restored exists')
     const topicPartition = { topic: names.input, partition }
+    const startedMs = clock.monotonicMs()
+    const warmEntities = task.index.size
     // A revocation waits until this has ended, and the broker may let these two wait long.
     await orAborted(restorer.freePredecessor(task), signal)
     const [committed] = await orAborted(this.#consumer.committed([topicPartition]), signal)
@@ -356,7 +358,7 @@ export class Engine {
     if (task.position >= 0) await this.#seek(topicPartition, task.position)
     if (signal.aborted) return
     await this.#consumer.resume([topicPartition])
-    logger.log('info', 'task ready', { task: task.name, sequence: task.nextSequence, position: task.position, restored: restored.records })
+    logger.log('info', 'task ready', { task: task.name, sequence: task.nextSequence, position: task.position, restored: restored.records, entities: task.index.size, warmEntities, ms: Math.round(clock.monotonicMs() - startedMs) })
   }
 
   /** Invariant 3. After a loss nothing in flight may commit; after a revocation everything in flight does. */

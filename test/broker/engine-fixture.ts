@@ -32,6 +32,7 @@ interface Stats {
   readonly lag: number
   readonly counters: Readonly<Record<'records' | 'scored' | 'deadLetters' | 'aborts' | 'restoredRecords', number>>
   readonly tasks: readonly { readonly position: number }[]
+  readonly standby: { readonly partitions: number; readonly entities: number }
 }
 
 export interface EngineProcessOptions {

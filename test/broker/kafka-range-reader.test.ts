@@ -162,6 +162,27 @@ describe('range reader on a real broker', () => {
     }
   })
 
+  it('reads on from where a read ended, while somebody writes: every record once', async () => {
+    const name = await topic()
+    const producer = await writer()
+    const all = numbers(0, 1500)
+    let writing = true
+    const written = (async () => {
+      for (let at = 0; at < all.length; at += 5) await write(producer, name, all.slice(at, at + 5), at % 50 === 0 ? 'abort' : 'commit')
+      writing = false
+    })()
+    const values: string[] = []
+    let position = 0
+    for (let last = false; !last; ) {
+      last = !writing
+      const part = await read({ topic: name, partition: 0, from: position, to: last ? 'settled-end' : 'stable-end' })
+      values.push(...part.values)
+      position = part.position
+    }
+    await written
+    assert.deepEqual(values, all.filter((value) => Math.floor(Number(value) / 5) % 10 !== 0))
+  })
+
   it('refuses a range whose start is gone', async () => {
     const name = await topic()
     await write(await writer(), name, numbers(0, 100))
