@@ -101,11 +101,12 @@ export const modelBytesInMemoryMax = 16 << 20
  */
 export function modelSource(model: LoadedModel): ModelSource {
   const { manifest, file, reference } = model
-  if (manifest.externalData.length === 0 && reading(model, file, () => statSync(file).size) <= modelBytesInMemoryMax) return readModelFile(model)
-  checkModelFiles(model)
+  const isSmall = manifest.externalData.length === 0 && reading(model, file, () => statSync(file).size) <= modelBytesInMemoryMax
+  const bytes = isSmall ? readModelFile(model) : undefined
+  if (!bytes) checkModelFiles(model)
   const listed = manifest.externalData.map((each) => each.file)
   const unlisted = readOnnxFile(file).externalFiles.filter((each) => !listed.includes(each))
-  if (unlisted.length === 0) return { path: file, mapped: (manifest.weights ?? (listed.length > 0 ? 'mapped' : 'packed')) === 'mapped' }
+  if (unlisted.length === 0) return bytes ?? { path: file, mapped: (manifest.weights ?? (listed.length > 0 ? 'mapped' : 'packed')) === 'mapped' }
   throw new HarrierError('MODEL_INVALID', `${reference}: ${join(model.folder, manifestFile)}: externalData lacks ${unlisted.join(', ')}, which ${manifest.file} takes weights from`, {
     remedy: `put them beside ${manifest.file} and write externalData: [{file: ${unlisted[0]}, sha256: <of the file>}]`,
   })

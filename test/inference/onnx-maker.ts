@@ -78,6 +78,16 @@ export class GraphBuilder {
     return this.#tensor(INT64, dims, new Uint8Array(BigInt64Array.from(values, BigInt).buffer))
   }
 
+  /** Float weights that lie in a file beside the model. */
+  external(dims: number[], location: string, offset: number): string {
+    const name = this.#name()
+    const entry = (key: string, value: string): Field => [13, message([[1, key], [2, value]])]
+    const bytes = dims.reduce((product, size) => product * size, 4)
+    const entries = [entry('location', location), entry('offset', String(offset)), entry('length', String(bytes))]
+    this.#initializers.push(message([...dims.map((size): Field => [1, BigInt(size)]), [2, BigInt(FLOAT)], [8, name], ...entries, [14, 1n]]))
+    return name
+  }
+
   /** Seeded normal weights. */
   weights(...dims: number[]): string {
     const size = dims.reduce((product, each) => product * each, 1)
