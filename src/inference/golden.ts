@@ -198,9 +198,15 @@ async function scoreSequences(scorer: Scorer, { sequences }: Golden, slot: numbe
 function hintOf({ score, window = 1, padding }: Manifest, compared: readonly GoldenMiss[], isMiss: (pair: GoldenMiss) => boolean): string | null {
   const explains = (change: (actual: number) => number): boolean => compared.every((pair) => !isMiss({ ...pair, actual: change(pair.actual) }))
   if (score.meaning === 'probability' && explains((actual) => 1 / (1 + Math.exp(-actual)))) return 'the output is a logit: write score: {meaning: logit}'
-  if (score.meaning === 'logit' && explains((actual) => Math.log(actual / (1 - actual)))) return 'the output is a probability already: write score: {meaning: probability}'
+  const already = 'the output is a probability already: write meaning: probability'
+  const logit = (actual: number): number => Math.log(actual / (1 - actual))
+  if (score.meaning === 'logit' && explains(logit)) return already
+  // the softmax of p and 1 - p
+  if (score.meaning === 'logits' && explains((actual) => (logit(actual) + 1) / 2)) return already
   if (explains((actual) => 1 - actual)) return `the scores are those of the other class: write score: {column: ${score.column === 0 ? 1 : 0}}`
-  if (compared.some(({ row }) => row >= window) && compared.every((pair) => pair.row >= window - 1 || isMiss(pair)) && !compared.some((pair) => pair.row >= window - 1 && isMiss(pair))) {
+  const isFull = ({ row }: GoldenMiss): boolean => row >= window - 1
+  const missed = (pairs: readonly GoldenMiss[]): number => (pairs.length === 0 ? 1 : pairs.filter(isMiss).length / pairs.length)
+  if (window > 1 && missed(compared.filter(isFull)) === 0 && missed(compared.filter((pair) => !isFull(pair))) > 0.5) {
     return `only windows that are not full differ: write padding: ${padding === 'left' ? 'right' : 'left'}`
   }
   return null

@@ -46,6 +46,7 @@ export function readOnnxFile(path: string): OnnxFile {
     file = new ProtobufFile(path)
     return new OnnxWalk(file).read()
   } catch (error) {
+    if (!file) throw new HarrierError('MODEL_INVALID', `${path} cannot be read: ${messageOf(error)}`, { cause: error, remedy: 'give the path of an .onnx file' })
     throw new HarrierError('MODEL_INVALID', `${path} is no ONNX file: ${messageOf(error)}`, { cause: error, remedy: 'export the model as .onnx' })
   } finally {
     file?.close()

@@ -43,7 +43,7 @@ export function proposeManifest(options: ProposalOptions): string {
   const window = typeof windowSize === 'number' ? windowSize : windowWhenOpen
   const fed = rest.map((value) => purposeOf(value, kind === 'window' ? window : 0))
   const { names, columns } = nameFeatures(fed, options)
-  const score = chooseScore(outputs.filter((each) => !pairs.some(({ output }) => output === each)))
+  const score = chooseScore(outputs.filter((each) => !pairs.some(({ output }) => output === each)), outputs.length < options.outputs.length)
   const { meaning, column, note } = meaningOf(score, graph)
   const categories = [...(options.categories ?? [])].filter(([name]) => names.includes(name))
   const integers = fed.filter(({ value, what }) => what === 'features' && /^int/.test(value.type)).flatMap((each) => columns.get(each.value.name)!)
@@ -76,11 +76,11 @@ export function proposeManifest(options: ProposalOptions): string {
     }
     lines.push(`- {name: ${quoted(value.name)}, what: ${what}${chosen}}`)
   }
-  lines.push('outputs:', score ? `- {name: ${quoted(score.name)}, what: score}` : '# no output is a tensor of numbers: see above')
+  lines.push('outputs:', score ? `- {name: ${quoted(score.name)}, what: score}` : '# no output is a tensor of numbers: export again without ZipMap')
   pairs.forEach(({ output }, index) => lines.push(`- {name: ${quoted(output.name)}, what: 'next-state:${index}'}`))
   if (pairs.length > 0) lines.push('states:', ...pairs.map(({ input }) => `- ${stateShape(input.shape)}`))
-  if (note) lines.push(`# ${note}`)
-  lines.push(`score: {meaning: ${meaning}${column > 0 ? `, column: ${column}` : ''}}`)
+  if (note && score) lines.push(`# ${note}`)
+  if (score) lines.push(`score: {meaning: ${meaning}${column > 0 ? `, column: ${column}` : ''}}`)
   return `${lines.join('\n')}\n`
 }
 
@@ -149,9 +149,10 @@ function nameFeatures(inputs: readonly Input[], { features = [], categories = ne
   return { names: ordered, columns }
 }
 
-function chooseScore(outputs: readonly TensorValue[]): TensorValue | undefined {
+/** `hasMaps`: some outputs are no tensors, and the probabilities are in them; a label of the class is no score then. */
+function chooseScore(outputs: readonly TensorValue[], hasMaps: boolean): TensorValue | undefined {
   const numbers = outputs.filter(({ type }) => type.startsWith('float'))
-  return numbers.find(({ name }) => /prob|score/i.test(name)) ?? numbers.find(({ name }) => /logit|out|class/i.test(name)) ?? numbers[0] ?? outputs[0]
+  return numbers.find(({ name }) => /prob|score/i.test(name)) ?? numbers.find(({ name }) => /logit|out|class/i.test(name)) ?? numbers[0] ?? (hasMaps ? undefined : outputs[0])
 }
 
 /** Operators that hand numbers on as they are. */
@@ -165,7 +166,8 @@ function meaningOf(score: TensorValue | undefined, { producers }: OnnxFile): { m
   while (at && passing.has(at.operator)) at = producers.get(at.inputs[0] ?? '')
   const operator = at?.operator ?? ''
   if (operator === 'Sigmoid' || operator === 'Softmax') return { meaning: 'probability', column, note: which ? `${operator} gives probabilities.${which}` : null }
-  if (/Classifier|Normalizer|Scaler/.test(operator)) return { meaning: 'probability', column, note: `The classifier gives probabilities.${which}` }
+  const isClassifier = [...producers.values()].some((each) => /Classifier$/.test(each.operator))
+  if (isClassifier || /prob/i.test(score?.name ?? '')) return { meaning: 'probability', column, note: `The classifier gives probabilities.${which}` }
   const meaning = classes > 1 ? 'logits' : 'logit'
   const note = `The score comes out of ${operator || 'an input'} and no sigmoid or softmax follows, so it is taken for a logit; if it is a probability, write so.${which}`
   return { meaning, column, note }

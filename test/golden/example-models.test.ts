@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/base/clock.js'
 import { readGolden, testGolden } from '../../src/inference/golden.js'
 import { ModelStore } from '../../src/inference/model-store.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
 import { TopologyTestDriver } from '../../src/topology/test-driver.js'
+import { repositoryRoot } from './repository-root.js'
 
 // The models of docs/models.md: made by Keras, PyTorch and XGBoost with the scripts in docs/examples/models, kept as files, so
 // that neither Python nor those frameworks are needed here.
@@ -90,10 +90,3 @@ test('a channel that is not in the vocabulary scores as one that is not there, a
   assert.deepEqual(one, none)
   assert.notDeepEqual(one, known)
 })
-
-/** Examples are not compiled, so they are found from the repository and not from dist/. */
-function repositoryRoot(): string {
-  let at = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(at, 'package.json'))) at = dirname(at)
-  return at
-}
