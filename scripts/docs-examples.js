@@ -29,6 +29,7 @@ const exampleFeatures = [
   { kind: 'sum', field: 'amount', window: '1d', scale: 0.01 },
   { kind: 'mean', field: 'amount', window: '1d', scale: 0.01 },
   { kind: 'ratio', field: 'amount', window: '1d' },
+  { kind: 'category', field: 'amount', values: [2000, 3000] },
   { kind: 'timeSince', unit: '1h' },
   { kind: 'timeSince', unit: '1h', log1p: true },
 ]

@@ -10,6 +10,7 @@ import { adminLimits } from '../dist/src/consumer/admin.js'
 import { groupConsumerLimits } from '../dist/src/consumer/group-consumer.js'
 import { groupConsumerSettings, producerSettings, rangeReaderSettings } from '../dist/src/consumer/kafka-settings.js'
 import { rangeReaderLimits } from '../dist/src/consumer/range-reader.js'
+import { manifestSchema } from '../dist/src/inference/manifest.js'
 import { scorerLimitsDefault } from '../dist/src/inference/scorer.js'
 import { producerLimits } from '../dist/src/producer/transactional-producer.js'
 import { stackLimits } from '../dist/src/stack/limits.js'
@@ -147,6 +148,7 @@ export const parts = {
   errors: errorTable,
   faults: faultTable,
   'topology-settings': () => settingTable(topologySchema, table),
+  'model-settings': () => settingTable(manifestSchema, table),
   features: () => featureTable(featureSchema, table),
   'feature-example': () => featureExample(table),
   'event-time-example': () => eventTimeExample(table),

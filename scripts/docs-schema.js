@@ -62,6 +62,7 @@ function* settings(json, path) {
     if (!isGroup || value.description) yield { path: at, json: value, required }
     if (named) yield* settings(named, [...at, '<name>'])
     else if (isGroup) yield* settings(value, at)
+    else if (value.items?.properties) yield* settings(value.items, [...path, `${name}[]`])
     // Alternatives of the fall-back: each object's own settings.
     for (const each of value.anyOf ?? []) if (each.properties) yield* settings(each, at)
   }

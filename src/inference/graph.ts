@@ -186,7 +186,7 @@ function fits(shape: readonly (number | string)[], template: ShapeTemplate): boo
 }
 
 function describe(shape: readonly (number | string)[]): string {
-  return `[${shape.join(', ')}]`
+  return `[${shape.map((size) => (size === '' ? '?' : size)).join(', ')}]`
 }
 
 /** The score's shape where exactly one axis is open, or one has the fixed batch size. */

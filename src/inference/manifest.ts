@@ -26,43 +26,38 @@ const nextStateReference = /^next-state:(\d+)$/
 export const inputPurposes = ['features', 'last-row', 'lengths', 'mask', 'padding-mask'] as const
 
 const input = z.strictObject({
-  /** The input's name in the ONNX graph. Its type (float32, float16, int64, int32, bool) is the graph's. */
-  name: z.string().min(1),
-  what: z.union([z.enum(inputPurposes), z.string().regex(stateReference)], `write one of ${inputPurposes.join(', ')}, or state:<number>`),
-  /** For `features` and `last-row`: which of the manifest's features, in this order; default all of them. */
-  columns: z.array(z.string().min(1)).min(1).optional(),
+  name: z.string().min(1).describe("The input's name in the graph. Its type is the graph's: float32, float16, int64, int32 or bool."),
+  what: z
+    .union([z.enum(inputPurposes), z.string().regex(stateReference)], `write one of ${inputPurposes.join(', ')}, or state:<number>`)
+    .describe('What it is fed with; see "What goes in".'),
+  columns: z.array(z.string().min(1)).min(1).optional().describe('For `features` and `last-row`: which features it reads, in this order. Default: all.'),
 })
 
 const output = z.strictObject({
-  name: z.string().min(1),
-  what: z.union([z.literal('score'), z.string().regex(nextStateReference)], 'write score or next-state:<number>; leave out an output that nobody reads'),
+  name: z.string().min(1).describe("The output's name in the graph. Outputs that are not named are not computed into anything."),
+  what: z
+    .union([z.literal('score'), z.string().regex(nextStateReference)], 'write score or next-state:<number>; leave out an output that nobody reads')
+    .describe('`score`, or `next-state:0`, `next-state:1`, … for the state that follows `state:0`, `state:1`, …'),
 })
 
 /** How a category feature was numbered when the model was trained. */
 const category = z.strictObject({
-  /** Texts or whole numbers as they stand in the event. */
-  values: z.array(z.union([z.string(), z.number().int()])).min(1).max(65_536),
-  /** The index of the first value; the others follow. */
-  first: z.number().int().nonnegative().default(1),
-  /** The index of everything that is not in `values`. */
-  unknown: z.number().int().nonnegative().default(0),
+  values: z.array(z.union([z.string(), z.number().int()])).min(1).max(65_536).describe('Texts or whole numbers as they stand in the event, in the order of their indexes.'),
+  first: z.number().int().nonnegative().default(1).describe('Index of the first value; the others follow.'),
+  unknown: z.number().int().nonnegative().default(0).describe('Index of everything that is not in `values`.'),
 })
 
-const externalData = z.strictObject({ file: fileBeside, sha256 })
+const externalData = z.strictObject({ file: fileBeside.describe('As the model names it.'), sha256: sha256.describe('Of this file.') })
 
 const state = z.strictObject({
-  /** Without the batch axis: [H], or [layers, H]. */
-  shape: z.array(count).min(1),
-  /** Where the batch stands in the tensor: 0 for [B, H], 1 for [layers, B, H]. */
-  batchAxis: z.union([z.literal(0), z.literal(1)]).default(0),
+  shape: z.array(count).min(1).describe('Without the batch: `[H]`, or `[layers, H]`.'),
+  batchAxis: z.union([z.literal(0), z.literal(1)]).default(0).describe('Where the batch stands in the tensor: 0 for [B, H], 1 for [layers, B, H].'),
 })
 
 /** Limits and defaults of one model. */
 const limits = z.strictObject({
-  /** Rows of one run. */
-  batchRowsMax: count.max(16_384).default(512),
-  /** How long a model may take for one frame's rows on a worker before it counts as failed. */
-  timeoutMs: count.default(5_000),
+  batchRowsMax: count.max(16_384).default(512).describe('Rows of one run. Less for a large model: its first opening tries batches up to this.'),
+  timeoutMs: count.default(5_000).describe('How long it may take for the rows of one batch on a worker before it counts as failed.'),
 })
 
 /** Where the model comes from; further fields are kept as they are. */
@@ -73,46 +68,41 @@ const training = z.looseObject({
   seconds: z.number().optional(),
 })
 
-const manifestSchema = z
+/** What a model.yaml may say; the descriptions are printed into docs/models.md by scripts/docs.js. */
+export const manifestSchema = z
   .strictObject({
-    name,
-    version,
-    kind: z.enum(modelKinds),
-    description: z.string().optional(),
-    file: fileBeside.default('model.onnx'),
-    sha256,
-    /** Files of weights that model.onnx names; they lie beside it. */
-    externalData: z.array(externalData).default([]),
-    /**
-     * `mapped`: weights are used where they lie in the mapped files, once for all workers. `packed`: each worker packs a copy, which
-     * runs somewhat faster. Default: mapped if there is externalData.
-     */
-    weights: z.enum(['mapped', 'packed']).optional(),
-    /** Feature names in the order of the model's input. */
-    features: z.array(z.string().min(1)).min(1),
-    /** By feature: the vocabulary of each category feature. */
-    categories: z.record(z.string(), category).default({}),
-    /** W: rows of a window model's input. */
-    window: count.max(4096).optional(),
-    /** Window models: [B, W, F] or [W, B, F]. */
-    layout: z.enum(['batch-major', 'time-major']).default('batch-major'),
-    /** Window models: on which side zeros stand while an entity has fewer than W rows. `right`: the event is row length - 1. */
-    padding: z.enum(['left', 'right']).default('left'),
-    inputs: z.array(input).min(1),
-    outputs: z.array(output).min(1),
-    states: z.array(state).default([]),
+    name: name.describe('Name of the folder above the version.'),
+    version: version.describe('Name of the folder. A changed file is another version.'),
+    kind: z.enum(modelKinds).describe('`row`: one event. `window`: the last events. `recurrent`: one event and a carried state.'),
+    description: z.string().optional().describe('For people.'),
+    file: fileBeside.default('model.onnx').describe('The ONNX file, beside model.yaml.'),
+    sha256: sha256.describe('Of the file. What was released is what runs, or nothing does.'),
+    externalData: z.array(externalData).default([]).describe('Files of weights that the ONNX file names; they lie beside it.'),
+    weights: z
+      .enum(['mapped', 'packed'])
+      .optional()
+      .describe('`mapped`: used where they lie in the mapped files, once for all workers. `packed`: each worker packs a copy, somewhat faster. Default: `mapped` with `externalData`.'),
+    features: z.array(z.string().min(1)).min(1).describe("Names of the stage's features, in the order of training."),
+    categories: z.record(z.string(), category).default({}).describe('By feature: how its values were numbered in training.'),
+    window: count.max(4096).optional().describe('W, the rows of a window; at most the `ring` of the stage.'),
+    layout: z.enum(['batch-major', 'time-major']).default('batch-major').describe('Window models: [B, W, F] or [W, B, F].'),
+    padding: z.enum(['left', 'right']).default('left').describe('Where zeros stand while an entity has fewer than W events: before them or after them.'),
+    inputs: z.array(input).min(1).describe('Every input of the graph.'),
+    outputs: z.array(output).min(1).describe('The outputs that are read.'),
+    states: z.array(state).default([]).describe('What a recurrent model carries from event to event.'),
     score: z
       .strictObject({
-        /** `probability`: as it is. `logit`: the sigmoid of it. `logits`: the softmax over the classes of the output [B, classes]. */
-        meaning: z.enum(['probability', 'logit', 'logits']).default('probability'),
-        /** The class to read when the output is [B, classes], from 0. */
-        column: z.number().int().nonnegative().default(0),
+        meaning: z
+          .enum(['probability', 'logit', 'logits'])
+          .default('probability')
+          .describe('`probability`: as it is. `logit`: the sigmoid of it. `logits`: the softmax over the classes.'),
+        column: z.number().int().nonnegative().default(0).describe('The class to read where the output is [B, classes], from 0.'),
       })
       .default({ meaning: 'probability', column: 0 }),
-    normalisation: z.literal('in-graph').default('in-graph'),
+    normalisation: z.literal('in-graph').default('in-graph').describe('Scaling belongs into the graph: the model is fed plain features.'),
     limits: limits.default({ batchRowsMax: 512, timeoutMs: 5_000 }),
-    training: training.optional(),
-    metrics: z.record(z.string(), z.unknown()).optional(),
+    training: training.optional().describe('Data, command, seed, seconds and whatever else says where it comes from.'),
+    metrics: z.record(z.string(), z.unknown()).optional().describe('What it was found to be worth.'),
   })
   .superRefine((manifest, context) => {
     const problem = (path: (string | number)[], message: string): void => context.addIssue({ code: 'custom', path, message })

@@ -112,7 +112,6 @@ export class PooledScorer extends ScorerBase {
     let models: ReadyModels
     try {
       models = (await this.#openThreads(uses, (_, thread) => fresh.push(thread), index)).models
-      if (this.#over) throw this.#over
     } catch (error) {
       for (const thread of fresh) thread.abandon()
       throw error
