@@ -12,6 +12,7 @@ from models import HIDDEN
 from rows import WINDOW, Rows, Split
 
 ENTITIES = 24
+BESIDE = 3         # sequences that are kept beside the model
 EVENTS = 40        # more than the window, so that full and padded windows both occur
 TOLERANCE = 1e-5   # absolute, on a probability: PyTorch and onnxruntime sum in different orders
 
@@ -52,6 +53,16 @@ def write_scores(model, name: str, sha256: str, rows: Rows, at: np.ndarray, fold
     folder.mkdir(parents=True, exist_ok=True)
     head = f'"model": "{name}@1", "sha256": "{sha256}", "kind": "{model.kind}", "source": "PyTorch {torch.__version__.split("+")[0]}", "tolerance": {TOLERANCE}'
     (folder / f'{name}.json').write_text(f'{{{head},\n "scores": [\n  {scores}]}}\n')
+
+
+def write_beside(model, rows: Rows, at: np.ndarray, file: Path) -> None:
+    """golden.json beside the model file, for `harrier models test`: some of the sequences, whole."""
+    parts = []
+    for sequence, scores in zip(at, sequence_scores(model, rows, at, None)):
+        lines = ',\n   '.join('[' + ','.join(shortest(v) for v in rows.x[i]) + ']' for i in sequence)
+        parts.append(f'{{"rows": [\n   {lines}],\n  "scores": [{", ".join(shortest(v) for v in scores)}]}}')
+    head = f'"source": "PyTorch {torch.__version__.split("+")[0]}", "tolerance": {TOLERANCE},\n "features": {json.dumps(rows.names)}'
+    (file.parent / 'golden.json').write_text(f'{{{head},\n "sequences": [\n  ' + ',\n  '.join(parts) + '\n ]}\n')
 
 
 def check(model, rows: Rows, at: np.ndarray, file: Path) -> float:

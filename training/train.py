@@ -2,7 +2,7 @@
 
     python training/train.py --rows rows.parquet --out models/ [--model card-gru] [--seed 7]
 
-Writes <out>/<name>/1/{model.onnx,model.yaml} and, with --golden, the golden scores for the engine's tests.
+Writes <out>/<name>/1/{model.onnx,model.yaml,golden.json} and, with --golden, the golden scores for the engine's tests.
 The same rows, seed and package versions on the same machine give the same bytes of model.onnx.
 """
 from __future__ import annotations
@@ -70,6 +70,7 @@ def train_one(name: str, rows: Rows, split: Split, golden_at: np.ndarray, option
     x, h = check_inputs(model, rows, split, options.seed)
     compared = export.check_batch_equality(file, model.kind, x, h)
     difference = golden.check(model, rows, golden_at, file)
+    golden.write_beside(model, rows, golden_at[:golden.BESIDE], file)
     if options.golden:
         golden.write_scores(model, name, sha256, rows, golden_at, options.golden)
     micros = {size: export.microseconds_a_row(file, model.kind, x, h, size) for size in (1, 256)}

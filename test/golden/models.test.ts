@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { systemClock } from '../../src/base/clock.js'
+import { testGolden } from '../../src/inference/golden.js'
 import { loadModelFolder, type LoadedModel } from '../../src/inference/model-store.js'
+import { repositoryRoot } from './repository-root.js'
 
 /** The golden rows of `training/train.py --golden`: sequences of feature rows, [S][T][F]. */
 interface GoldenRows {
@@ -36,6 +38,12 @@ for (const name of ['card-gru', 'card-attention', 'card-cnn', 'card-row']) {
     const differences = expected.scores.flatMap((scores, s) => scores.map((score, t) => Math.abs(score - (actual[s]?.[t] ?? Number.NaN))))
     assert.equal(differences.length, allRows.length)
     assert.ok(Math.max(...differences) <= expected.tolerance, `differs by ${Math.max(...differences)}, tolerance ${expected.tolerance}`)
+  })
+
+  test(`${name} passes the golden rows in its own folder, through the engine`, async () => {
+    const report = await testGolden(join(root, 'models', name, '1'), { device: 'cpu', clock: systemClock })
+    assert.equal(report.compared, 120)
+    assert.deepEqual([report.misses, report.dependent, report.passed], [[], 0, true])
   })
 
   test(`${name} gives each row the same bits at every batch size`, async () => {
@@ -132,11 +140,4 @@ async function open(model: LoadedModel): Promise<InferenceSession> {
 
 function readJson<T>(name: string): T {
   return JSON.parse(readFileSync(join(golden, `${name}.json`), 'utf8')) as T
-}
-
-/** Golden files are not compiled, so they are found from the repository and not from dist/. */
-function repositoryRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder)
-  return folder
 }
