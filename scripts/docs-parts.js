@@ -6,6 +6,10 @@ import { parse } from 'yaml'
 import { errorCatalogue } from '../dist/src/base/errors.js'
 import { commandGroups } from '../dist/src/cli/index.js'
 import { faultCatalogue } from '../dist/src/codec/decode-fault.js'
+import { connectionSchema } from '../dist/src/connection/connection-schema.js'
+import { tokenLimits } from '../dist/src/connection/token-source.js'
+import { tokenKeeperLimits } from '../dist/src/consumer/oauth-bearer.js'
+import { connectLimits } from '../dist/src/consumer/rdkafka-client.js'
 import { adminLimits } from '../dist/src/consumer/admin.js'
 import { groupConsumerLimits } from '../dist/src/consumer/group-consumer.js'
 import { groupConsumerSettings, producerSettings, rangeReaderSettings } from '../dist/src/consumer/kafka-settings.js'
@@ -14,6 +18,7 @@ import { manifestSchema } from '../dist/src/inference/manifest.js'
 import { scorerLimitsDefault } from '../dist/src/inference/scorer.js'
 import { producerLimits } from '../dist/src/producer/transactional-producer.js'
 import { stackLimits } from '../dist/src/stack/limits.js'
+import { aclCommands } from '../dist/src/topology/acls.js'
 import { describeTopology } from '../dist/src/topology/describe.js'
 import { loadTopology } from '../dist/src/topology/load-topology.js'
 import { topologyNames } from '../dist/src/topology/names.js'
@@ -104,8 +109,14 @@ function kafkaSettings(list) {
   return table(['setting', 'value', 'why'], [...last.values()].map(({ name, value, why }) => [code(name), code(value), why]))
 }
 
+/** The rights of card-fraud, as `harrier topology describe card-fraud --acls` prints them, without the part about the registry. */
+function aclPart() {
+  const [run, apply] = aclCommands(topologyNames(loadTopology('card-fraud')), [], 'User:harrier').split('\n\n')
+  return ['```sh', run, '', apply, '```'].join('\n')
+}
+
 function limitTable() {
-  const groups = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
+  const groups = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'consumer/rdkafka-client.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
   return table(
     ['where', 'limits'],
     Object.entries(groups).map(([file, limits]) => [`[${file}](../src/${file})`, Object.entries(limits).map(([name, value]) => code(`${name} ${value}`)).join(', ')]),
@@ -147,6 +158,8 @@ export const parts = {
   'subscribe-py': file('docs/examples/subscribe.py', 'python'),
   errors: errorTable,
   faults: faultTable,
+  'connection-settings': () => settingTable(connectionSchema, table),
+  acls: aclPart,
   'topology-settings': () => settingTable(topologySchema, table),
   'model-settings': () => settingTable(manifestSchema, table),
   features: () => featureTable(featureSchema, table),
