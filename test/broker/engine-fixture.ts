@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, connect, type Server, type Socket } from 'node:net'
@@ -6,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import avro from 'avsc'
-import { Kafka, logLevel, type Message, type Producer } from 'kafkajs'
+import { Kafka, logLevel, type Admin, type Message, type Producer } from 'kafkajs'
 import { systemClock } from '../../src/base/clock.js'
 import { Condition } from '../../src/base/condition.js'
 import { Prng } from '../../src/base/prng.js'
@@ -107,10 +108,36 @@ export class EngineProcess {
     return this.exited
   }
 
+  /** SIGSTOP or SIGCONT. */
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child.kill(name)
+  }
+
   interrupt(): Promise<number | NodeJS.Signals> {
     this.#child.kill('SIGINT')
     return this.exited
   }
+}
+
+/** Restarts that one trouble may cost. */
+const restartsMax = 3
+
+/**
+ * Until all that was sent is committed. An engine that the broker has forgotten meanwhile may take its return for a twin:
+ * it says FENCED and ends, and whoever supervises it starts it again, as here. Ends it; returns what it told last.
+ */
+export async function driveToEnd(engine: EngineProcess, feeder: CardFeeder, restart: () => EngineProcess): Promise<{ restarts: number; aborts: number }> {
+  let restarts = 0
+  let current = engine
+  while (current.position !== feeder.total) {
+    await current.until('all committed, or ended', () => current.position === feeder.total || current.ended, 90_000)
+    if (!current.ended) break
+    assert.ok(current.log.join().includes('FENCED'), current.log.slice(-8).join('\n'))
+    assert.ok(++restarts <= restartsMax, `it ended ${restarts} times:\n${current.log.slice(-8).join('\n')}`)
+    current = restart()
+  }
+  assert.equal(await current.interrupt(), 0)
+  return { restarts, aborts: current.stats!.counters.aborts }
 }
 
 export interface SentCard {
@@ -146,7 +173,8 @@ export class CardFeeder {
     const admin = this.#kafka.admin()
     await admin.connect()
     const configEntries = [{ name: 'max.message.bytes', value: String(8 << 20) }, { name: 'retention.ms', value: '-1' }]
-    await admin.createTopics({ waitForLeaders: true, topics: this.#topics.map((topic) => ({ topic, numPartitions: 3, configEntries })) })
+    await admin.createTopics({ waitForLeaders: false, topics: this.#topics.map((topic) => ({ topic, numPartitions: 3, configEntries })) })
+    await allLed(admin, this.#topics)
     await admin.disconnect()
     this.#prefix = schemaPrefix(await this.registry.register(`${this.#topics[0]}-value`, loadOwnSchema('transaction')))
     await this.#producer.connect()
@@ -204,6 +232,16 @@ export class CardFeeder {
     await this.stop()
     await this.#producer.disconnect()
   }
+}
+
+/** A new topic is known to one broker after the other; kafkajs asks any of them, and takes "not here" for an answer. */
+async function allLed(admin: Admin, topics: readonly string[]): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    const found = await admin.fetchTopicMetadata({ topics: [...topics] }).catch(() => undefined)
+    if (found?.topics.every(({ partitions }) => partitions.length > 0 && partitions.every(({ leader }) => leader >= 0))) return
+    await systemClock.sleep(100)
+  }
+  throw new Error(`no leaders for ${topics.join(', ')}`)
 }
 
 /** A TCP proxy that can be cut: existing connections are dropped and new ones refused until `open` again. */
