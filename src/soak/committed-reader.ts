@@ -17,12 +17,24 @@ export interface CommittedRecord {
 const endHeader = 'soak-end'
 /** An open transaction of a dead process holds a reader up for 10 s; the rest is a slow machine. */
 const readMsMax = 180_000
+/** Where kafkajs stumbles over itself (a broker that is busy, metadata that has gone), all is read again from the beginning. */
+const triesMax = 3
 
 /**
  * Everything that a committed reader sees in some topics, in order, read by kafkajs: another implementation than the one
  * under test. A mark is written to each partition first, and reading ends there: neither counted offsets nor silence decide.
  */
-export async function readCommitted({ brokers, security }: Connections, topics: readonly string[]): Promise<Map<string, CommittedRecord[]>> {
+export async function readCommitted(connections: Connections, topics: readonly string[]): Promise<Map<string, CommittedRecord[]>> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await readOnce(connections, topics)
+    } catch (error) {
+      if (error instanceof HarrierError || tries === triesMax) throw error
+    }
+  }
+}
+
+async function readOnce({ brokers, security }: Connections, topics: readonly string[]): Promise<Map<string, CommittedRecord[]>> {
   teachKafkajsLz4()
   const kafka = new Kafka({ clientId: 'harrier-soak', brokers: brokers.split(','), logLevel: logLevel.NOTHING, retry: { retries: 20 }, ...kafkaJsSecurity(security) })
   const run = uniqueSuffix()
