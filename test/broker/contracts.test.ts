@@ -127,7 +127,7 @@ describe('foreign contracts, by configuration alone', () => {
     const running = engine('iso', file)
     await running.until('40 transfers scored', () => running.stats?.counters.scored === 40)
 
-    // The writer's next version: a new field in the middle, one that is gone, an enum that grew.
+    // The writer's next version: a new field, another order, an enum that grew.
     const next = JSON.parse(JSON.stringify(transfer).replace('["INDA","INGA","COVE","CLRG"]', '["INDA","INGA","COVE","CLRG","TARGET"]')) as { fields: { name: string }[] }
     next.fields = [next.fields[1]!, { name: 'Priority', type: ['null', 'string'], default: null } as never, next.fields[0]!, next.fields[2]!]
     const nextType = avro.Type.forSchema(next as avro.Schema, { wrapUnions: 'always' })
@@ -143,14 +143,14 @@ describe('foreign contracts, by configuration alone', () => {
     assert.equal(registry.count(`GET /schemas/ids/${second}`), 1, 'the new schema was fetched once')
 
     // Dead letters now: a schema that nobody has registered yet, two transfers in one message, a tenth of a cent.
-    await topic.send(second + 1, [record(70)])
+    await topic.send(second + 1, [record(70, nextType, { Priority: null })])
     await topic.send(first, [{ ...record(71), body: transferType.toBuffer({ ...transferOf(71), CdtTrfTxInf: [...(transferOf(71)['CdtTrfTxInf'] as object[]), ...(transferOf(72)['CdtTrfTxInf'] as object[])] }) }])
     const tenth = transferOf(72)
     ;(tenth['CdtTrfTxInf'] as { IntrBkSttlmAmt: { Value: Buffer } }[])[0]!.IntrBkSttlmAmt.Value = decimal(100_00100n)
     await topic.send(first, [{ ...record(72), body: transferType.toBuffer(tenth) }, record(73)])
     await running.until('three dead letters', () => running.stats?.counters.deadLetters === 3 && running.stats.counters.scored === 71)
     await running.kill()
-    const third = await topic.register('iso.later-value', { type: 'record', name: 'Later', fields: [] })
+    const third = await topic.register('iso.later-value', { ...next, doc: 'reads what the record of the unknown schema holds' })
     assert.equal(third, second + 1, 'the id that was unknown is known now')
 
     const again = engine('iso', file, 'b')
