@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { createLogger } from '../base/logger.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
-import type { EngineStats } from '../topology/engine-stats.js'
+import { deviceFallbacks, type EngineStats } from '../topology/engine-stats.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { openEngine } from '../topology/open-engine.js'
 import type { DevicePolicy } from '../inference/device.js'
@@ -85,14 +85,14 @@ async function run(options: RunOptions): Promise<void> {
     const stats = engine.stats()
     const perSecond = Math.round(((stats.counters.scored - before) * 1000) / statsIntervalMs)
     before = stats.counters.scored
-    process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond })}\n` : `${statsLine(stats, perSecond)}\n`)
+    process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond, deviceFallbacks: deviceFallbacks(stats) })}\n` : `${statsLine(stats, perSecond)}\n`)
   })
   try {
     await engine.run()
   } finally {
     stopStats()
     const stats = engine.stats()
-    process.stdout.write(options.json ? `${JSON.stringify({ ...stats, state: 'stopped' })}\n` : `${statsLine(stats, 0)}\nstopped\n`)
+    process.stdout.write(options.json ? `${JSON.stringify({ ...stats, state: 'stopped', deviceFallbacks: deviceFallbacks(stats) })}\n` : `${statsLine(stats, 0)}\nstopped\n`)
   }
   process.exit(0)
 }
@@ -119,7 +119,7 @@ async function runSeveral(options: RunOptions): Promise<void> {
     onStats: (stats) => {
       const perSecond = Math.max(0, Math.round(((stats.counters.scored - before) * 1000) / statsIntervalMs))
       before = stats.counters.scored
-      process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond })}\n` : `${statsLine(stats, perSecond)}\n`)
+      process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond, deviceFallbacks: deviceFallbacks(stats) })}\n` : `${statsLine(stats, perSecond)}\n`)
     },
     onLog: (line) => void process.stderr.write(`${options.json ? line : readableLogLine(line)}\n`),
   })

@@ -35,7 +35,7 @@ export async function probeRowsMultiple(session: InferenceSession, graph: Graph,
   return limit
 }
 
-interface ProbeInput {
+export interface ProbeInput {
   readonly name: string
   readonly type: Tensor.Type
   /** Shape of one row with the batch's place; its size without it. */
@@ -46,7 +46,8 @@ interface ProbeInput {
   readonly values: readonly Float32Array[]
 }
 
-function makeProbe(graph: Graph, manifest: Manifest): ProbeInput[] {
+/** Rows that look like a stage's, to try a model with. */
+export function makeProbe(graph: Graph, manifest: Manifest): ProbeInput[] {
   const prng = new Prng(probeSeed)
   const states = graph.states.map(({ input, type, shape }) => ({ name: input, what: 'state', type, shape, columns: null }))
   return [...graph.inputs, ...states].map(({ name, what, type, shape, columns }) => {
@@ -83,7 +84,8 @@ async function agrees(session: InferenceSession, graph: Graph, probe: ProbeInput
   return true
 }
 
-function feedsOf(probe: ProbeInput[], batch: number, first: number): Feeds {
+/** Inputs of `batch` rows, the probe's in turn from row `first`. */
+export function feedsOf(probe: ProbeInput[], batch: number, first: number): Feeds {
   const feeds: Feeds = {}
   for (const { name, type, shape, outer, inner, values } of probe) {
     const data = new Float32Array(outer * batch * inner)

@@ -4,7 +4,7 @@ import { modelDigest } from './manifest.js'
 import { modelFileBytes } from './model-store.js'
 import { openModel, type OpenModel } from './open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
-import type { ModelUse, ScoreOptions, ScorerModel, ScorerOptions } from './scorer.js'
+import { scorerLimitsDefault, type ModelUse, type ScoreOptions, type ScorerModel, type ScorerOptions } from './scorer.js'
 import { runSession } from './session.js'
 
 /** Scores on the calling thread: tests and the topology driver. A model cannot be timed out here. */
@@ -26,7 +26,7 @@ export class InlineScorer extends ScorerBase {
   static async create(options: ScorerOptions): Promise<InlineScorer> {
     const open: OpenModel[] = []
     for (const { model, epoch } of options.models) {
-      open.push(await openModel({ model, epoch: epoch ?? 1, policy: options.device, rowsMultiple: null }))
+      open.push(await openModel({ model, epoch: epoch ?? 1, policy: options.device, rowsMultiple: null, load: loadOf(options) }))
     }
     return new InlineScorer(options, open)
   }
@@ -39,7 +39,7 @@ export class InlineScorer extends ScorerBase {
 
   async replaceModel(index: number, use: ModelUse): Promise<void> {
     this.checkReplacement(index, use)
-    const opened = await openModel({ model: use.model, epoch: use.epoch ?? 1, policy: this.options.device, rowsMultiple: null })
+    const opened = await openModel({ model: use.model, epoch: use.epoch ?? 1, policy: this.options.device, rowsMultiple: null, load: loadOf(this.options) })
     const work = this.#tail.then(async () => {
       const old = this.#open[index]!
       this.#open = this.#open.map((each, at) => (at === index ? opened : each))
@@ -79,6 +79,12 @@ export class InlineScorer extends ScorerBase {
     this.#closed = true
     for (const { session } of this.#open) await session.release()
   }
+}
+
+/** What comes to each thread of a full frame. */
+export function loadOf({ limits, workers }: Pick<ScorerOptions, 'limits' | 'workers'>): { rows: number; workers: number } {
+  const threads = Math.max(1, workers)
+  return { rows: Math.ceil((limits?.rowsMax ?? scorerLimitsDefault.rowsMax) / threads), workers: threads }
 }
 
 /** A model and how it was opened, as lineage and metrics show it. */

@@ -3,7 +3,7 @@ import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
 import type { Frame, ModelFailure } from './frame.js'
 import type { FrameOutcome, ProcessOptions } from './frame-processor.js'
-import { describeModel } from './inline-scorer.js'
+import { describeModel, loadOf } from './inline-scorer.js'
 import { Control, WorkerState, type FromWorker, type WorkerInit } from './protocol.js'
 import { RestartPolicy } from './restart-policy.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
@@ -305,7 +305,7 @@ export class PooledScorer extends ScorerBase {
       worker,
       workers: this.#threads.length,
       models: uses.map(({ model, epoch }, index) => ({
-        model, epoch: epoch ?? 1, policy: decided?.[index]?.device ?? options.device, rowsMultiple: decided?.[index]?.rowsMultiple ?? null,
+        model, epoch: epoch ?? 1, policy: decided?.[index]?.device ?? options.device, rowsMultiple: decided?.[index]?.rowsMultiple ?? null, load: loadOf(options),
       })),
       features: options.features,
       categories: options.categories ?? new Map(),

@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
+import { fellBack } from './device.js'
 import { deviceClassOf } from './device-class.js'
 import { Frame, ModelStatus, type FailureKind, type ModelFailure } from './frame.js'
 import { sequenceLayout, type FrameOutcome } from './frame-processor.js'
@@ -32,7 +33,7 @@ export abstract class ScorerBase implements Scorer {
   /** By model: which hidden slab is its own; -1 = none. */
   readonly #hiddenIndex: number[]
   readonly #models: ModelCounters[]
-  protected readonly counters: Mutable<Omit<ScorerMetrics, 'models'>> = {
+  protected readonly counters: Mutable<Omit<ScorerMetrics, 'models' | 'deviceFallbacks'>> = {
     frames: 0, rows: 0, queueMs: 0, computeMs: 0, warmedRows: 0, workerRestarts: 0,
   }
 
@@ -107,7 +108,7 @@ export abstract class ScorerBase implements Scorer {
 
   metrics(): ScorerMetrics {
     const models = this.models.map(({ reference }, index) => ({ reference, ...this.#models[index]!, failures: { ...this.#models[index]!.failures } }))
-    return { ...this.counters, models }
+    return { ...this.counters, deviceFallbacks: this.models.filter(fellBack).length, models }
   }
 
   /** Makes a frame ready to be processed, and room for its slots. */

@@ -55,6 +55,8 @@ export interface ScorerMetrics {
   /** Rows whose hidden state was warmed from the ring, summed over models. */
   readonly warmedRows: number
   readonly workerRestarts: number
+  /** Models that `device: auto` runs on the CPU, since no GPU could run them: see `deviceNote`. */
+  readonly deviceFallbacks: number
   readonly models: readonly ModelMetrics[]
 }
 

@@ -1,6 +1,7 @@
 import { InferenceSession, type Tensor } from 'onnxruntime-node'
 import { HarrierError, messageOf } from '../base/errors.js'
 import type { Device } from './device.js'
+import { holdingWebgpu } from './device-lock.js'
 
 /** A model's file that the runtime reads itself: one that is large, or keeps its weights in files beside it. */
 export interface ModelPath {
@@ -43,11 +44,22 @@ export function sessionOptions(device: Device, mapped = false): InferenceSession
 
 /** Creates a session on exactly this device. Errors: MODEL_INVALID on the CPU, DEVICE_UNAVAILABLE elsewhere. */
 export async function createSession(source: ModelSource, reference: string, device: Device): Promise<InferenceSession> {
+  const create = (): Promise<InferenceSession> =>
+    'path' in source ? InferenceSession.create(source.path, sessionOptions(device, source.mapped)) : InferenceSession.create(source, sessionOptions(device))
   try {
-    if ('path' in source) return await InferenceSession.create(source.path, sessionOptions(device, source.mapped))
-    return await InferenceSession.create(source, sessionOptions(device))
+    return device === 'webgpu' ? inTurns(await holdingWebgpu(create)) : await create()
   } catch (error) {
     const message = `${reference} cannot run on ${device}: ${messageOf(error)}`
     throw new HarrierError(device === 'cpu' ? 'MODEL_INVALID' : 'DEVICE_UNAVAILABLE', message, { cause: error })
   }
+}
+
+/** Runs and the release of a session on WebGPU: see device-lock.ts. */
+function inTurns(session: InferenceSession): InferenceSession {
+  const run = session.run.bind(session) as (feeds: Feeds, fetches: Fetches) => Promise<InferenceSession.OnnxValueMapType>
+  const release = session.release.bind(session)
+  return Object.assign(session, {
+    run: (feeds: Feeds, fetches: Fetches) => holdingWebgpu(() => run(feeds, fetches)),
+    release: () => holdingWebgpu(release),
+  })
 }

@@ -1,3 +1,4 @@
+import { fellBack } from '../inference/device.js'
 import { LatencyHistogram } from '../monitor/latency-histogram.js'
 
 /** Counters since the engine's start; what `harrier run` reports and the live view shows. */
@@ -35,4 +36,9 @@ export interface EngineStats {
   readonly models: readonly { readonly model: string; readonly role: string; readonly device: string; readonly deviceNote: string | null }[]
   /** `tailRecords`: input records that a restore would fold again. */
   readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number; readonly tailRecords: number }[]
+}
+
+/** Models that `device: auto` runs on the CPU, since no GPU could run them; `deviceNote` says why. */
+export function deviceFallbacks({ models }: Pick<EngineStats, 'models'>): number {
+  return models.filter(fellBack).length
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import { createScorer } from '../inference/create-scorer.js'
 import { ModelStore } from '../inference/model-store.js'
-import type { DevicePolicy } from '../inference/device.js'
+import { fellBack, type DevicePolicy } from '../inference/device.js'
 import type { Categories } from '../inference/recodes.js'
 import type { ModelUse, Scorer } from '../inference/scorer.js'
 import type { Topology } from './load-topology.js'
@@ -57,8 +57,10 @@ export async function openScorer({ topology, models, device, workers, clock, log
     logger,
     limits: { rowsMax: spec.limits.batchRecordsMax, framesMax: spec.limits.batchesAheadMax + spareFrames },
   })
-  for (const { reference, role, device: used, fileBytes, openedBytes } of scorer.models) {
-    logger.log('info', 'a model is open', { model: reference, role, device: used, fileBytes, openedBytes })
+  for (const model of scorer.models) {
+    const { reference, role, device: used, deviceNote, fileBytes, openedBytes } = model
+    logger.log('info', 'a model is open', { model: reference, role, device: used, ...(deviceNote === null ? {} : { deviceNote }), fileBytes, openedBytes })
+    if (fellBack(model)) logger.log('warn', 'a model fell back to the CPU', { model: reference, deviceNote })
   }
   return scorer
 }
