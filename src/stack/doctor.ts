@@ -14,7 +14,7 @@ import { defaultStateDir, stateFolder } from './state-folder.js'
 
 /** One thing that was looked at. `missing` is needed and not there; `optional` is not there and not needed. */
 export interface Finding {
-  group: 'machine' | 'programs' | 'libraries' | 'kafka'
+  group: 'machine' | 'programs' | 'libraries' | 'kafka' | 'gpu'
   name: string
   state: 'ok' | 'missing' | 'optional'
   /** What was found, for a person. */
@@ -164,12 +164,12 @@ async function examineOnnxruntime(): Promise<Finding[]> {
   if (!loaded.ok) return [{ ...base, state: 'missing', found: `does not load: ${loaded.why}`, remedy: 'npm ci' }]
   const backends = loaded.value.backends as { name: string; bundled: boolean }[]
   const providers = backends.map((backend): Finding => {
-    const remedy = backend.name === 'cuda' ? { remedy: 'only for NVIDIA GPUs: ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node' } : {}
+    const remedy = backend.name === 'cuda' ? { remedy: 'only for NVIDIA GPUs: harrier doctor --gpu tells what else they need' } : {}
     return {
       group: 'libraries',
       name: `  ${backend.name}`,
       state: backend.bundled ? 'ok' : 'optional',
-      found: backend.bundled ? (backend.name === 'webgpu' ? 'in the package; runs where a Vulkan, Metal or D3D12 driver is' : 'in the package') : 'not in the package',
+      found: backend.bundled ? (backend.name === 'webgpu' ? 'in the package; runs where a Vulkan, Metal or D3D12 driver is (harrier doctor --gpu)' : 'in the package') : 'not in the package',
       ...(backend.bundled ? {} : remedy),
     }
   })

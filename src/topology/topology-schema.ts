@@ -71,7 +71,7 @@ const stageSchema = z.strictObject({
       device: z
         .enum(['cpu', 'webgpu', 'cuda', 'auto'])
         .default('cpu')
-        .describe('Where models run. A named device runs the whole model or the engine does not start; `auto` takes a GPU (cuda, else webgpu) that runs the whole model and is faster at `batchRecordsMax`, else the CPU, and says what it measured; see models.md, "Devices".'),
+        .describe('Where models run. A named device runs the whole model or the engine does not start; `auto` takes a GPU that runs the whole model and is faster at `batchRecordsMax`, else the CPU, and says what it measured; see models.md, "Devices".'),
     })
     .describe('Model versions, from `models/` or the folder given by `--models`.'),
   policy: policySchema.describe('From a score to a decision; see "Policy".'),
