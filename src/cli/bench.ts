@@ -1,5 +1,9 @@
-import type { Command } from 'commander'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Option, type Command } from 'commander'
+import type { Device } from '../inference/device.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
+import { loadTopology } from '../topology/load-topology.js'
 import type { CheckpointBenchResult, CheckpointRun } from '../../bench/checkpoint.js'
 import type { PipelineBenchResult } from '../../bench/pipeline.js'
 import type { RestoreBenchResult } from '../../bench/restore.js'
@@ -33,6 +37,37 @@ export function register(program: Command): void {
     .option('--events <n>', 'payments that each run works off', parseCount, 600_000)
     .option('--rate-seconds <n>', 'length of each run at the rate', parseCount, 20)
   addConnectionOptions(checkpoint).action(runCheckpointBench)
+  bench
+    .command('device')
+    .description('the whole acceptance of a GPU: scores as on the CPU, crossover, speed, what auto takes; exit code 1 when a claim fails')
+    .option('--topology <name>', 'whose models: a .yaml file, or the name of one in topologies/', 'card-fraud')
+    .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
+    .addOption(new Option('--device <device>', 'only this one (default: every GPU provider that is here)').choices(['webgpu', 'cuda']))
+    .option('--seconds <n>', 'length of each run for speed', parseCount, 5)
+    .option('--out <folder>', 'where device.json and device.md go', 'device-results')
+    .option('--json', 'the result as one line of JSON at the end')
+    .action(runDeviceBench)
+}
+
+interface DeviceOptions {
+  topology: string
+  models?: string
+  device?: Device
+  seconds: number
+  out: string
+  json?: boolean
+}
+
+async function runDeviceBench({ device, out, json, ...options }: DeviceOptions): Promise<void> {
+  const topology = loadTopology(options.topology)
+  const [{ benchDevice }, { deviceMarkdown }] = await Promise.all([import('../../bench/device.js'), import('../../bench/device-table.js')])
+  const result = await benchDevice({ topology, models: options.models, devices: device && [device], seconds: options.seconds, onStep: tell })
+  mkdirSync(out, { recursive: true })
+  writeFileSync(join(out, 'device.json'), `${JSON.stringify(result, null, 2)}\n`)
+  writeFileSync(join(out, 'device.md'), deviceMarkdown(result))
+  const lines = result.claims.map(({ claim, passed, detail }) => `${passed ? 'ok    ' : 'FAILED'}  ${claim}: ${detail}`)
+  process.stdout.write(json ? `${JSON.stringify(result)}\n` : `${lines.join('\n')}\n\n${deviceMarkdown(result)}\nwritten: ${join(out, 'device.json')}, ${join(out, 'device.md')}\n`)
+  process.exit(result.passed ? 0 : 1)
 }
 
 interface CardOptions extends ConnectionOptions {
