@@ -1,5 +1,5 @@
 import { LatencyHistogram } from '../monitor/latency-histogram.js'
-import { EngineCounters, type EngineStats } from '../topology/engine-stats.js'
+import { deviceFallbacks, EngineCounters, type EngineStats } from '../topology/engine-stats.js'
 
 type Counters = EngineStats['counters']
 type Checkpoint = EngineStats['checkpoint']
@@ -11,6 +11,9 @@ export interface ProcessStats {
   readonly delays: LatencyHistogram
 }
 
+/** `models` are those of the first process; the counter is of all. */
+export type MergedStats = EngineStats & { readonly deviceFallbacks: number }
+
 const { delay: _delay, commit: _commit, ...noCounts } = new EngineCounters()
 const noCheckpoint: Checkpoint = { records: 0, bytes: 0, dirty: 0 }
 
@@ -21,7 +24,7 @@ const states = ['running', 'restoring', 'joining', 'stopping', 'stopped', 'faile
  * Several processes as one. Counters, lag and bytes are sums; delays merge exactly, bucket by bucket; commit times are
  * those of the slowest process, since a line of statistics carries only their quantiles.
  */
-export function mergeStats(processes: readonly ProcessStats[]): EngineStats {
+export function mergeStats(processes: readonly ProcessStats[]): MergedStats {
   const latest = processes.flatMap(({ latest }) => latest ?? [])
   const lives = [...latest, ...processes.flatMap(({ past }) => past)]
   const delays = new LatencyHistogram()
@@ -40,6 +43,7 @@ export function mergeStats(processes: readonly ProcessStats[]): EngineStats {
     standby: { partitions: sum(({ standby }) => standby.partitions), entities: sum(({ standby }) => standby.entities) },
     stateBytes: sum(({ stateBytes }) => stateBytes),
     models: latest[0]?.models ?? [],
+    deviceFallbacks: sum(deviceFallbacks),
     tasks: latest.flatMap(({ tasks }) => tasks),
   }
 }

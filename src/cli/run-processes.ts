@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import { LatencyHistogram } from '../monitor/latency-histogram.js'
 import type { EngineStats } from '../topology/engine-stats.js'
-import { mergeStats, type ProcessStats } from './merge-stats.js'
+import { mergeStats, type MergedStats, type ProcessStats } from './merge-stats.js'
 
 const harrierProgram = fileURLToPath(new URL('../../../bin/harrier.js', import.meta.url))
 
@@ -34,7 +34,7 @@ export interface RunProcessesOptions {
   readonly instanceId: string
   readonly clock: Clock
   readonly signal: AbortSignal
-  readonly onStats: (stats: EngineStats & { readonly processes: number }) => void
+  readonly onStats: (stats: MergedStats & { readonly processes: number }) => void
   /** A line of a process's log, as JSON. */
   readonly onLog: (line: string) => void
   readonly limits?: Partial<ProcessLimits>

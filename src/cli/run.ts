@@ -119,7 +119,7 @@ async function runSeveral(options: RunOptions): Promise<void> {
     onStats: (stats) => {
       const perSecond = Math.max(0, Math.round(((stats.counters.scored - before) * 1000) / statsIntervalMs))
       before = stats.counters.scored
-      process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond, deviceFallbacks: deviceFallbacks(stats) })}\n` : `${statsLine(stats, perSecond)}\n`)
+      process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond })}\n` : `${statsLine(stats, perSecond)}\n`)
     },
     onLog: (line) => void process.stderr.write(`${options.json ? line : readableLogLine(line)}\n`),
   })

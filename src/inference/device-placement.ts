@@ -39,12 +39,18 @@ export async function nodesLeftToCpu(source: ModelSource, device: Device): Promi
 /** Reads the part "Node placements" of onnxruntime's log; exported for its test. */
 export function placedOnCpu(log: string): string | null {
   const names = new Map<string, string[]>()
+  const add = (operator: string, node: string): unknown => names.set(operator, [...(names.get(operator) ?? []), node])
   let onCpu = false
   for (const line of log.split('\n')) {
     if (/(?:Node\(s\)|nodes) placed on \[/.test(line)) onCpu = line.includes('[CPUExecutionProvider]')
     const node = /VerifyEachNodeIsAssignedToAnEp\]\s+(\S+) \((.*)\)\s*$/.exec(line)
     // copies between the devices follow from the others
-    if (onCpu && node && !node[1]!.startsWith('Memcpy')) names.set(node[1]!, [...(names.get(node[1]!) ?? []), node[2]!])
+    if (onCpu && node && !node[1]!.startsWith('Memcpy')) add(node[1]!, node[2]!)
+  }
+  // Where all nodes are on one device they are not listed; but the provider has told which it refused, some of them more than once.
+  if (onCpu && names.size === 0) {
+    const refused = new Set([...log.matchAll(/kernel not found in registries for Op type: (\S+) node name: (.*)$/gm)].map(([, operator, node]) => `${operator!} ${node!.trim()}`))
+    for (const each of refused) add(each.slice(0, each.indexOf(' ')), each.slice(each.indexOf(' ') + 1))
   }
   if (names.size === 0) return null
   const operators = [...names].map(([operator, nodes]) => {

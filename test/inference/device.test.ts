@@ -13,6 +13,8 @@ test('nodes that are left to the CPU are read out of onnxruntime\'s log, those o
   ].map(line).join('\n')
   assert.equal(placedOnCpu(log), 'Det, Shape (2 times, first /a/Shape), Cast (/c/Cast)')
   assert.equal(placedOnCpu(line(' All nodes placed on [WebGpuExecutionProvider]. Number of nodes: 7')), null)
+  const trees = 'I:onnxruntime:, webgpu_execution_provider.cc:665 GetCapability] webgpu kernel not found in registries for Op type: TreeEnsembleClassifier node name: trees'
+  assert.equal(placedOnCpu([trees, trees, line(' All nodes placed on [CPUExecutionProvider]. Number of nodes: 1')].join('\n')), 'TreeEnsembleClassifier (trees)')
   const many = [' Node(s) placed on [CPUExecutionProvider]. Number of nodes: 10', ...Array.from({ length: 10 }, (_, index) => `  Op${index} ()`)].map(line).join('\n')
   assert.match(placedOnCpu(many)!, /^Op0, .*Op7, and 2 more operators$/)
 })

@@ -47,6 +47,10 @@ describe('statistics of several processes', () => {
     assert.equal(merged.commitMs.p99, 200)
     assert.deepEqual(merged.tasks.map(({ task }) => task), ['t/s/100', 't/s/50'])
     assert.equal(merged.models.length, 1)
+    assert.equal(merged.deviceFallbacks, 0)
+    const [model] = merged.models
+    const fallen = { latest: { ...statsOf(1), models: [{ ...model!, deviceNote: 'no GPU can run it: cuda: no driver' }] }, past: [], delays: new LatencyHistogram() }
+    assert.equal(mergeStats([fallen, fallen]).deviceFallbacks, 2)
   })
 
   it('keep what earlier lives did, but not what they held', () => {
