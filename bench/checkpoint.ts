@@ -4,7 +4,7 @@ import { RangeReader } from '../src/consumer/range-reader.js'
 import { LatencyHistogram } from '../src/monitor/latency-histogram.js'
 import type { BenchEngine } from './bench-engine.js'
 import { CardWorld, total, type CardTopology, type CardWorldOptions } from './card-world.js'
-import { median } from './meter.js'
+import { median, round } from './meter.js'
 import { ZipfSource } from './zipf-source.js'
 
 const readyMsMax = 600_000
@@ -181,8 +181,4 @@ async function recordPerEvent(world: CardWorld, { names }: CardTopology, { broke
 function told({ perSecond, cpuMicrosPerEvent, delay, bytesPerEventAtRate }: Run): string {
   const rate = Math.round(perSecond).toLocaleString('en').padStart(8)
   return `${rate} events/s  ${cpuMicrosPerEvent.toFixed(1)} us/event  p99 ${delay.quantile(0.99).toFixed(1)} ms  changelog ${bytesPerEventAtRate.toFixed(0)} bytes/event`
-}
-
-function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits))
 }

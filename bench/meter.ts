@@ -82,3 +82,7 @@ export function median(values: readonly number[]): number {
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
+
+export function round(value: number, digits: number): number {
+  return Number(value.toFixed(digits))
+}

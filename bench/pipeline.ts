@@ -1,18 +1,18 @@
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { parse, stringify } from 'yaml'
 import { systemClock } from '../src/base/clock.js'
 import { uniqueSuffix } from '../src/base/prng.js'
 import { KafkaAdmin } from '../src/consumer/admin.js'
 import { LatencyHistogram } from '../src/monitor/latency-histogram.js'
 import { connectionArguments, type Connections } from '../src/stack/connections.js'
 import type { EngineStats } from '../src/topology/engine-stats.js'
-import { loadTopology, topologyFile } from '../src/topology/load-topology.js'
+import { loadTopology } from '../src/topology/load-topology.js'
 import { topologyNames } from '../src/topology/names.js'
-import { measureGroup, median, startHarrier, startScript, stopProcess, type Measured } from './meter.js'
+import { benchTopology } from './bench-topology.js'
+import { measureGroup, median, round, startHarrier, startScript, stopProcess, type Measured } from './meter.js'
 import { rawOnnxRowsPerSecond } from './raw-onnx.js'
 
 const partitions = 4
@@ -157,33 +157,9 @@ async function measureDelay(namespace: string, folder: string, connection: strin
   return delay
 }
 
-/** The card-fraud topology with one model alone, under another name. */
-function benchTopology(folder: string, name: string, model: string): string {
-  interface Document {
-    name: string
-    source: { schema: string }
-    stages: Record<string, { models: { champion: string; shadows?: string[] }; policy: { fallback: string } }>
-  }
-  const original = topologyFile('card-fraud')
-  const document = parse(readFileSync(original, 'utf8')) as Document
-  document.name = name
-  document.source.schema = resolve(dirname(original), document.source.schema)
-  for (const stage of Object.values(document.stages)) {
-    stage.models = { champion: model }
-    stage.policy.fallback = 'review'
-  }
-  const file = join(folder, `${name}.yaml`)
-  writeFileSync(file, stringify(document))
-  return file
-}
-
 async function finished(args: string[]): Promise<void> {
   const child = startHarrier(args)
   child.stdout!.resume()
   const [code] = (await once(child, 'exit')) as [number | null]
   if (code !== 0) throw new Error(`harrier ${args.join(' ')} ended with ${code}`)
-}
-
-function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits))
 }

@@ -3,7 +3,8 @@ import { systemClock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
 import { RegistryClient } from '../codec/registry-client.js'
-import { KafkaAdmin } from '../consumer/admin.js'
+import { connectLimits } from '../connection/security.js'
+import { withAdmin } from '../consumer/admin.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { aclCommands, neededAcls } from '../topology/acls.js'
 import { inspectContracts } from '../topology/contracts.js'
@@ -108,9 +109,7 @@ async function applyTopology(name: string, options: ApplyOptions): Promise<void>
   if (options.yes && options.check) throw new HarrierError('USAGE', '--yes and --check exclude each other')
   const names = topologyNames(loadTopology(name), options.namespace)
   const { brokers, security, connectMsMax } = await resolveConnections(options)
-  const admin = new KafkaAdmin({ brokers, security, clock: systemClock, ...(connectMsMax === undefined ? {} : { limits: { connectMsMax } }) })
-  await admin.start()
-  try {
+  await withAdmin({ brokers, security, clock: systemClock, ...connectLimits({ connectMsMax }) }, async (admin) => {
     const wanted: PlanOptions = { names, partitions: options.partitions, replication: options.replication }
     const plan = await planTopics(admin, wanted)
     const due = plan.filter(({ action }) => action === 'create' || action === 'change')
@@ -126,9 +125,7 @@ async function applyTopology(name: string, options: ApplyOptions): Promise<void>
     } else if (due.length > 0) say(`${due.length} to do; nothing was changed${options.check ? '' : ': --yes does it'}`)
     if (differing.length > 0) say(`${differing.length} cannot be put right from here`)
     if (differing.length > 0 || (options.check && due.length > 0)) process.exitCode = 1
-  } finally {
-    await admin.close()
-  }
+  })
 }
 
 function planText(plan: readonly TopicStep[]): string {

@@ -45,6 +45,11 @@ export interface ClusterConnection {
   readonly registrySecurity?: RegistrySecurity | undefined
 }
 
+/** What a client takes of `connectMsMax`: its own limit where the connection names none. */
+export function connectLimits({ connectMsMax }: Pick<ClusterConnection, 'connectMsMax'>): { limits?: { connectMsMax: number } } {
+  return connectMsMax === undefined ? {} : { limits: { connectMsMax } }
+}
+
 /** One line about who connects how, for people: no secret is in it. */
 export function describeSecurity({ tls, login }: KafkaSecurity): string {
   const channel = tls === undefined ? 'open' : tls.certificate === undefined ? 'TLS' : 'mutual TLS'

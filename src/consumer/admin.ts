@@ -56,6 +56,17 @@ export interface KafkaAdminOptions {
 /** Settings of a topic that must hold whole records of others with headers added. */
 export const deadLetterTopicConfig: Readonly<Record<string, string>> = { 'max.message.bytes': String(recordBytesMax) }
 
+/** Connects, does the work and disconnects, however it ends. */
+export async function withAdmin<T>(options: KafkaAdminOptions, work: (admin: KafkaAdmin) => Promise<T>): Promise<T> {
+  const admin = new KafkaAdmin(options)
+  await admin.start()
+  try {
+    return await work(admin)
+  } finally {
+    await admin.close()
+  }
+}
+
 /**
  * Topics and groups, over kafkajs: a second implementation of the protocol, so that what the data plane did is checked by
  * another hand. kafkajs logs errors while a coordinator wakes up; they are silenced, and waited for within `wakeMsMax`.

@@ -55,9 +55,8 @@ export class Batch {
   /** Entities whose deletion the batch carries, and those whose null may follow it. */
   readonly deleted: DeletedEntity[] = []
   readonly tombstoned: DeletedEntity[] = []
-  /** Partitions with a part in the batch, and those of them without records: only their checkpoint goes on. */
+  /** Partitions with a part in the batch; of those without records only the checkpoint goes on. */
   readonly partitions = new Set<number>()
-  readonly silentParts = new Set<number>()
   /** While a restore folds several batches as one: the sequence of each row's batch. */
   readonly sequences: Float64Array | null
   /** While a restore folds: the schema ids that were unknown when these records were first folded. */

@@ -40,7 +40,6 @@ export class Changelog {
       (columns) => {
         if (options.signal?.aborted === true) return
         this.#take(stage, task, columns)
-        changelog.records += columns.count
       },
       options,
     )

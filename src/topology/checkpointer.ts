@@ -53,7 +53,8 @@ export class Checkpointer {
   /** Appends changelog records to the outputs of a batch that has been polled and not folded. */
   turn(batch: Batch, nowMs: number): void {
     this.#lastTurnMs = nowMs
-    const tasks = this.#tasksOf(batch, nowMs)
+    const waiting = this.#prepareParts(batch, nowMs)
+    const tasks = [...batch.partitions].flatMap((partition) => this.#stage.tasks[partition] ?? [])
     const startBytes = batch.outputs.arena.used
     for (const [index, task] of tasks.entries()) {
       const elapsedMs = task.hurries ? this.#intervalMs : Math.min(this.#intervalMs, nowMs - task.lastTurnMs)
@@ -69,7 +70,7 @@ export class Checkpointer {
     this.#sweep(batch)
     this.#bury(batch)
     // Only now: what was written reflects the batches before this one.
-    for (const task of tasks) if (batch.silentParts.has(task.partition)) batch.partFor(task, task.position)
+    for (const task of waiting) batch.partFor(task, task.position)
     this.bytes += batch.outputs.arena.used - startBytes
   }
 
@@ -135,14 +136,13 @@ export class Checkpointer {
 
   /** A null may follow a deletion once every batch that a restore would fold comes after it. */
   #bury(batch: Batch): void {
-    const { store, tasks } = this.#stage
+    const { tasks } = this.#stage
     const kept: DeletedEntity[] = []
     if (this.#deleted.length === 0 || this.#deleted.length === batch.deleted.length) return
     for (const deleted of this.#deleted) {
       const task = tasks[deleted.partition]
       if (!task) continue
-      const oldestDirty = task.dirty.length > 0 ? store.dirtySince(task.dirty.at(0)) : task.nextSequence
-      if (deleted.asOf >= oldestDirty - 1 || !batch.partitions.has(deleted.partition) || !hasRoom(batch)) {
+      if (deleted.asOf >= task.oldestDirty(task.nextSequence) - 1 || !batch.partitions.has(deleted.partition) || !hasRoom(batch)) {
         kept.push(deleted)
         continue
       }
@@ -181,18 +181,16 @@ export class Checkpointer {
     return row
   }
 
-  /** Tasks that will have a lineage record in the batch, which the checkpoint can stand on: those with records, and those that wait. */
-  #tasksOf(batch: Batch, nowMs: number): Task[] {
-    const { records, partitions, silentParts } = batch
+  /**
+   * Notes the partitions that will have a lineage record in the batch, which the checkpoint can stand on: those with
+   * records, and those that wait for a turn. Returns the tasks of the latter.
+   */
+  #prepareParts({ records, partitions }: Batch, nowMs: number): Task[] {
     partitions.clear()
-    silentParts.clear()
     for (let row = 0; row < records.count; row++) partitions.add(records.partition[row]!)
-    for (const task of this.#stage.tasks) {
-      if (!task || partitions.has(task.partition) || !this.#waitsFor(task, nowMs)) continue
-      partitions.add(task.partition)
-      silentParts.add(task.partition)
-    }
-    return [...partitions].flatMap((partition) => this.#stage.tasks[partition] ?? [])
+    const waiting = this.#stage.tasks.flatMap((task) => (task && !partitions.has(task.partition) && this.#waitsFor(task, nowMs) ? task : []))
+    for (const { partition } of waiting) partitions.add(partition)
+    return waiting
   }
 
   #waitsFor(task: Task, nowMs: number): boolean {

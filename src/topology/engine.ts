@@ -451,6 +451,8 @@ export class Engine {
     const { stage } = this.#parts
     const { delay, commit, ...counters } = this.counters
     const { checkpointer } = stage
+    const { partitions = 0, entities = 0 } = this.#parts.standby ?? {}
+    const standby = { partitions, entities }
     const stats: EngineStats = {
       state: this.#fatal ? 'failed' : this.#stopping ? 'stopping' : this.#restores.size > 0 ? 'restoring' : stage.tasks.some(Boolean) ? 'running' : 'joining',
       counters: { ...counters },
@@ -459,11 +461,11 @@ export class Engine {
       delayHistogram: delay.toJSON(),
       commitMs: { p50: commit.quantile(0.5), p99: commit.quantile(0.99) },
       lag: this.#consumer.progress().reduce((sum, { lag }) => sum + lag, 0),
-      entities: stage.store.slots.used - (this.#parts.standby?.entities ?? 0),
-      standby: { partitions: this.#parts.standby?.partitions ?? 0, entities: this.#parts.standby?.entities ?? 0 },
+      entities: stage.store.slots.used - standby.entities,
+      standby,
       stateBytes: stage.store.bytes + stage.scorer.memory.bytes,
       models: stage.scorer.models.map((model) => ({ model: model.reference, role: model.role, device: model.device, deviceNote: model.deviceNote })),
-      tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs, tailRecords: Math.max(0, task.tailRecords) }] : [])),
+      tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs, tailRecords: task.tailRecords }] : [])),
     }
     delay.reset()
     commit.reset()

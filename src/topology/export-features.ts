@@ -3,7 +3,7 @@ import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RegistryClient } from '../codec/registry-client.js'
 import type { ClusterConnection } from '../connection/security.js'
-import { KafkaAdmin } from '../consumer/admin.js'
+import { withAdmin } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { createScorer } from '../inference/create-scorer.js'
 import { ParquetTable, type TableColumn } from '../replay/parquet-table.js'
@@ -178,14 +178,10 @@ async function foldTopic(stage: Stage, writer: RowWriter, { from, connections, c
   }
 }
 
-async function partitionsOf(topic: string, { brokers, security }: ClusterConnection, clock: Clock): Promise<number> {
-  const admin = new KafkaAdmin({ brokers, security, clock })
-  await admin.start()
-  try {
+function partitionsOf(topic: string, { brokers, security }: ClusterConnection, clock: Clock): Promise<number> {
+  return withAdmin({ brokers, security, clock }, async (admin) => {
     const partitions = (await admin.partitionCounts([topic])).get(topic)
     if (partitions === undefined) throw new HarrierError('TOPIC_MISSING', `there is no topic ${topic}`, { remedy: 'give a .csv or .parquet file, or the name of a topic of the broker' })
     return partitions
-  } finally {
-    await admin.close()
-  }
+  })
 }

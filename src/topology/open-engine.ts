@@ -2,8 +2,8 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RegistryClient } from '../codec/registry-client.js'
-import type { ClusterConnection } from '../connection/security.js'
-import { KafkaAdmin, deadLetterTopicConfig, type TopicSpecification } from '../consumer/admin.js'
+import { connectLimits, type ClusterConnection } from '../connection/security.js'
+import { KafkaAdmin, deadLetterTopicConfig, withAdmin, type TopicSpecification } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { RdkafkaGroupConsumer } from '../consumer/rdkafka-group-consumer.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
@@ -60,21 +60,23 @@ export function outputTopics(names: TopologyNames, partitions: number): TopicSpe
 /** What scoring and rebuilding have in common: models, contracts, a stage, its outputs and a reader of the log. */
 export interface EngineCore {
   readonly client: ClientOptions
+  /** Partitions of the input. */
+  readonly partitions: number
   readonly registry: RegistryClient
   readonly stage: Stage
   readonly outputs: Outputs
   readonly reader: RangeReader
 }
 
-type ClientOptions = Pick<EngineOptions, 'brokers' | 'security' | 'clock' | 'logger'> & ReturnType<typeof clientLimits>
+type ClientOptions = Pick<EngineOptions, 'brokers' | 'security' | 'clock' | 'logger'> & ReturnType<typeof connectLimits>
 
 /** Checks everything that can be wrong before the first record: models, schemas, topics. */
 export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames, transactionalId: string): Promise<EngineCore> {
   const { topology, brokers, security, registryUrl, registrySecurity, clock, logger, signal } = options
-  const client = { brokers, security, clock, logger, ...clientLimits(options) }
+  const client = { brokers, security, clock, logger, ...connectLimits(options) }
   const scorer = await openScorer(options)
   try {
-    await prepareTopics(options, names)
+    const partitions = await withAdmin(client, (admin) => prepareTopics(admin, names, options.createTopics))
     const registry = new RegistryClient(registryUrl, { clock, logger, security: registrySecurity })
     const schemaIds = await settleContracts({ topology, names, registry, logger, signal })
     const stage = new Stage(topology, scorer, registry)
@@ -86,7 +88,7 @@ export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names
     })
     const reader = new RangeReader({ ...client, groupId: names.group })
     await reader.start()
-    return { client, registry, stage, outputs, reader }
+    return { client, partitions, registry, stage, outputs, reader }
   } catch (error) {
     await scorer.close()
     throw error
@@ -98,7 +100,16 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const { topology, instanceId, clock, logger } = options
   const names = topologyNames(topology, options.namespace)
   const transactionalId = names.transactionalId(instanceId)
-  const { client, registry, stage, outputs, reader } = await openCore(options, names, transactionalId)
+  const core = await openCore(options, names, transactionalId)
+  const { client, registry, stage, outputs, reader } = core
+  let standby: Standby | undefined
+  try {
+    if (topology.spec.limits.standby > 0) standby = await openStandby(core, names, names.instance(instanceId))
+  } catch (error) {
+    await reader.close()
+    await stage.scorer.close()
+    throw error
+  }
   return new Engine({
     stage,
     outputs,
@@ -114,25 +125,24 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       logger,
       predecessors: {
         ownTransactionalId: transactionalId,
-        isAlive: (id) => isMember(options, names, id),
+        isAlive: (id) => withAdmin(client, (admin) => isMember(admin, names, id)),
         free: (id) => freeTransactionalId({ ...client, transactionalId: id }),
       },
     }),
     closeReader: () => reader.close(),
     startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
-    standby: topology.spec.limits.standby > 0 ? await openStandby(options, client, names, stage) : undefined,
+    standby,
     makeConsumer: (handlers) =>
       new RdkafkaGroupConsumer({ ...client, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers }),
   })
 }
 
 /** Follows changelogs with a client of its own, beside the restores. */
-async function openStandby(options: EngineOptions, client: ClientOptions, names: TopologyNames, stage: Stage): Promise<Standby> {
-  const { clock, logger, instanceId } = options
+async function openStandby({ client, partitions, stage }: EngineCore, names: TopologyNames, self: string): Promise<Standby> {
+  const { clock, logger } = client
   const reader = new RangeReader({ ...client, groupId: names.group })
-  const admin = adminOf(options)
+  const admin = new KafkaAdmin(client)
   await Promise.all([reader.start(), admin.start()])
-  const self = names.instance(instanceId)
   const plan: StandbyPlan = {
     async wanted() {
       const members = await admin.groupMembers(names.group, names.input)
@@ -140,7 +150,6 @@ async function openStandby(options: EngineOptions, client: ClientOptions, names:
     },
     async wantedBeforeJoining() {
       if ((await admin.memberClientIds(names.group)).every((clientId) => clientId === self)) return []
-      const partitions = (await admin.partitionCounts([names.input])).get(names.input) ?? 0
       return Array.from({ length: partitions }, (_, partition) => partition)
     },
     async close() {
@@ -150,41 +159,22 @@ async function openStandby(options: EngineOptions, client: ClientOptions, names:
   return new Standby({ stage, clock, logger, plan, changelog: new Changelog({ reader, names }) })
 }
 
-export function adminOf(options: Omit<EngineOptions, 'instanceId'>): KafkaAdmin {
-  const { brokers, security, clock } = options
-  return new KafkaAdmin({ brokers, security, clock, ...clientLimits(options) })
-}
-
-function clientLimits({ connectMsMax }: ClusterConnection): { limits?: { connectMsMax: number } } {
-  return connectMsMax === undefined ? {} : { limits: { connectMsMax } }
-}
-
 /** Members carry their instance's name as client id, and transactional ids begin with it. */
-async function isMember(options: EngineOptions, names: TopologyNames, transactionalId: string): Promise<boolean> {
-  const admin = adminOf(options)
-  await admin.start()
-  try {
-    return (await admin.memberClientIds(names.group)).some((clientId) => names.transactionalIdOf(clientId) === transactionalId)
-  } finally {
-    await admin.close()
-  }
+async function isMember(admin: KafkaAdmin, names: TopologyNames, transactionalId: string): Promise<boolean> {
+  return (await admin.memberClientIds(names.group)).some((clientId) => names.transactionalIdOf(clientId) === transactionalId)
 }
 
-async function prepareTopics(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames): Promise<void> {
-  const admin = adminOf(options)
-  await admin.start()
-  try {
-    const create = options.createTopics !== undefined
-    let partitions = (await admin.partitionCounts([names.input])).get(names.input)
-    if (partitions === undefined) {
-      if (options.createTopics?.partitions === undefined) {
-        throw new HarrierError('TOPIC_MISSING', `the input topic ${names.input} is not on the broker`, { remedy: 'create it, correct source.topic, or run with --create-topics' })
-      }
-      partitions = options.createTopics.partitions
-      await admin.ensureTopics([{ topic: names.input, partitions, config: inputTopicConfig }], { create })
+/** Checks the topics, and makes those that are missing where that is wanted. Returns the partitions of the input. */
+async function prepareTopics(admin: KafkaAdmin, names: TopologyNames, createTopics: EngineOptions['createTopics']): Promise<number> {
+  const create = createTopics !== undefined
+  let partitions = (await admin.partitionCounts([names.input])).get(names.input)
+  if (partitions === undefined) {
+    if (createTopics?.partitions === undefined) {
+      throw new HarrierError('TOPIC_MISSING', `the input topic ${names.input} is not on the broker`, { remedy: 'create it, correct source.topic, or run with --create-topics' })
     }
-    await admin.ensureTopics(outputTopics(names, partitions), { create })
-  } finally {
-    await admin.close()
+    partitions = createTopics.partitions
+    await admin.ensureTopics([{ topic: names.input, partitions, config: inputTopicConfig }], { create })
   }
+  await admin.ensureTopics(outputTopics(names, partitions), { create })
+  return partitions
 }

@@ -1,4 +1,4 @@
-import { adminOf, openCore, type EngineOptions } from './open-engine.js'
+import { openCore, type EngineOptions } from './open-engine.js'
 import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
 import { topologyNames } from './names.js'
 import { Rebuild, type RebuildProgress, type RebuiltPartition } from './rebuild.js'
@@ -19,29 +19,17 @@ export async function rebuildState(options: RebuildStateOptions): Promise<void> 
   const { topology, clock, logger, signal, onProgress, onPartition } = options
   const names = topologyNames(topology, options.namespace)
   const transactionalId = names.transactionalId(`rebuild-${topology.stage.generation}`)
-  const { client, registry, stage, outputs, reader } = await openCore(options, names, transactionalId)
+  const { client, partitions, registry, stage, outputs, reader } = await openCore(options, names, transactionalId)
   const producer = new RdkafkaTransactionalProducer({ ...client, transactionalId })
   try {
     await producer.init()
     const lineage = { reader, names, registry }
     const restorer = new TaskRestorer({ ...lineage, clock, logger })
     const rebuild = new Rebuild({ stage, outputs, names, producer, restorer, reader, lineage, clock, signal, onProgress })
-    for (let partition = 0; partition < (await partitionCount(options, names.input)); partition++) {
-      onPartition(partition, await rebuild.partition(partition))
-    }
+    for (let partition = 0; partition < partitions; partition++) onPartition(partition, await rebuild.partition(partition))
   } finally {
     await producer.close()
     await reader.close()
     await stage.scorer.close()
-  }
-}
-
-async function partitionCount(options: RebuildStateOptions, topic: string): Promise<number> {
-  const admin = adminOf(options)
-  await admin.start()
-  try {
-    return (await admin.partitionCounts([topic])).get(topic) ?? 0
-  } finally {
-    await admin.close()
   }
 }

@@ -185,7 +185,7 @@ export class Outputs {
       oldest_dirty: part.oldestDirty,
       transactional_id: this.#options.transactionalId,
       engine: this.#options.engine,
-      unknown_schema_ids: part.unknownSchemaIds,
+      unknown_schema_ids: [...part.unknownSchemaIds],
       silent,
     })
     const row = outputs.begin(Sink.lineage, task.partition, 0, part.lastRow < 0 ? part.streamTimeAfter : batch.records.timestamp[part.lastRow]!)

@@ -84,23 +84,24 @@ export class TaskRestorer {
    * LAYOUT_CHANGED, whatever `signal` was fired with: then the state is of no use.
    */
   async restore(stage: Stage, task: Task, committed: number | null, signal: AbortSignal): Promise<RestoreResult> {
-    const end = await this.#agreedEnd(task, committed, signal)
-    const result = end ? await this.#restoreTo(stage, task, end, signal) : { records: 0, entities: 0 }
-    signal.throwIfAborted()
-    task.isReady = true
-    return result
+    return this.#restoreTo(stage, task, await this.#agreedEnd(task, committed, signal), signal)
   }
 
   /** As `restore`, to where the task's own log ends, whatever the group has committed: a rebuild goes on from there. */
   async restoreOwnLog(stage: Stage, task: Task, signal: AbortSignal): Promise<RestoreResult> {
     const [last] = await this.#lineage(task, { count: 1, signal })
-    const result = last ? await this.#restoreTo(stage, task, { last, position: last.inputs[0]!.to }, signal) : { records: 0, entities: 0 }
+    return this.#restoreTo(stage, task, last && { last, position: last.inputs[0]!.to }, signal)
+  }
+
+  /** Without an end there is no log yet, and the task is as it should be. */
+  async #restoreTo(stage: Stage, task: Task, end: End | undefined, signal: AbortSignal): Promise<RestoreResult> {
+    const result = end ? await this.#replay(stage, task, end, signal) : { records: 0, entities: 0 }
     signal.throwIfAborted()
     task.isReady = true
     return result
   }
 
-  async #restoreTo(stage: Stage, task: Task, { last, position }: End, signal: AbortSignal): Promise<RestoreResult> {
+  async #replay(stage: Stage, task: Task, { last, position }: End, signal: AbortSignal): Promise<RestoreResult> {
     if (last.digests.layout !== stage.topology.digests.layout) {
       throw new HarrierError('LAYOUT_CHANGED', `task ${task.name}: windows, features or limits of the state differ from those of its log (layout ${last.digests.layout.slice(0, 12)}, now ${stage.topology.digests.layout.slice(0, 12)})`, {
         remedy: `set generation: ${stage.topology.stage.generation + 1} in stages.${stage.topology.stageName}, fold its state with \`harrier rebuild\` while the engine runs, then restart with the new topology`,
@@ -208,7 +209,7 @@ export class TaskRestorer {
     const part = emptyPart(task, { sequence: task.nextSequence, from: task.position, to })
     await this.#foldRange(stage, task, [{ sequence: part.sequence, from: part.from, to, skip: [], unknownIds: noIds }], signal, (folded) => addCounts(part, folded))
     part.streamTimeAfter = task.streamTimeMs
-    part.oldestDirty = task.dirty.length > 0 ? stage.store.dirtySince(task.dirty.at(0)) : part.sequence + 1
+    part.oldestDirty = task.oldestDirty(part.sequence + 1)
     task.nextSequence = part.sequence + 1
     task.position = to
     task.tail.push(part.sequence, part.from)
@@ -361,7 +362,7 @@ function addCounts(part: TaskPart, folded: TaskPart): void {
   part.scored += folded.scored
   part.deadLetters += folded.deadLetters
   part.late += folded.late
-  for (const id of folded.unknownSchemaIds) if (!part.unknownSchemaIds.includes(id)) part.unknownSchemaIds.push(id)
+  for (const id of folded.unknownSchemaIds) part.unknownSchemaIds.add(id)
 }
 
 /** A model that fails while state is restored would leave another state than the one that was live. */

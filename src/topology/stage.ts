@@ -201,7 +201,7 @@ export class Stage {
     const { task } = part
     task.position = part.to
     part.streamTimeAfter = task.streamTimeMs
-    part.oldestDirty = this.#oldestDirty(part)
+    part.oldestDirty = task.oldestDirty(part.sequence + 1)
     if (restoring) return
     task.tail.push(part.sequence, part.from)
     part.before = task.silentPart
@@ -286,10 +286,6 @@ export class Stage {
     this.#releaseFrame(batch)
   }
 
-  #oldestDirty({ task, sequence }: TaskPart): number {
-    return task.dirty.length > 0 ? this.store.dirtySince(task.dirty.at(0)) : sequence + 1
-  }
-
   /** A control record: the entity that its key names is forgotten from here on, in a replay too. */
   #forget(batch: Batch, task: Task, part: TaskPart, row: number): void {
     const { records, sequences } = batch
@@ -341,8 +337,6 @@ export class Stage {
     batch.disposition[row] = Disposition.deadLetter
     batch.causes.set(row, { code, message })
     part.deadLetters++
-    if (batch.events.fault[row] !== Fault.unknownSchema) return
-    const id = schemaIdAt(batch.records, row)
-    if (!part.unknownSchemaIds.includes(id)) part.unknownSchemaIds.push(id)
+    if (batch.events.fault[row] === Fault.unknownSchema) part.unknownSchemaIds.add(schemaIdAt(batch.records, row))
   }
 }

@@ -11,18 +11,19 @@ export class Task {
   /** topology/stage/partition */
   readonly name: string
   readonly index: KeyIndex
+  readonly #store: EntityStore
   /** Slots whose change is not on the changelog, oldest first. */
   readonly dirty = new NumberQueue('int32')
   /** Batches that are not wholly on the changelog, oldest first: what a restore would fold again. */
-  readonly tail = new Journal()
+  readonly tail = new Tail()
   /** Its state is whole: events may be folded into it and its slots be written. False while it is restored. */
   isReady = false
   /** Monotonic ms of its last turn of the checkpoint. */
   lastTurnMs = -Infinity
   /** The log behind it is about to be deleted: all that is dirty goes on the changelog at its next turn. */
   hurries = false
-  /** How far its changelog has been read into it: next offset (-1: not at all), records, newest batch that one of them reflects, monotonic ms. */
-  readonly changelog = { position: -1, records: 0, newestAsOf: -1, readAtMs: 0 }
+  /** How far its changelog has been read into it: next offset (-1: not at all), newest batch that a record reflects, monotonic ms. */
+  readonly changelog = { position: -1, newestAsOf: -1, readAtMs: 0 }
   /** Input that was folded without outputs and is in no lineage record yet: it goes into the next batch's transaction. */
   silentPart: TaskPart | null = null
   /** Sequence of the next batch. */
@@ -31,6 +32,11 @@ export class Task {
   position = -1
   /** Highest event time seen, ms since 1970; 0 before the first. */
   streamTimeMs = 0
+
+  /** Sequence of the oldest change that is on no changelog; `clean` when all are. */
+  oldestDirty(clean: number): number {
+    return this.dirty.length > 0 ? this.#store.dirtySince(this.dirty.at(0)) : clean
+  }
 
   /** Records that a restore would fold again. */
   get tailRecords(): number {
@@ -41,11 +47,12 @@ export class Task {
     this.name = name
     this.partition = partition
     this.index = new KeyIndex(store.slots)
+    this.#store = store
   }
 }
 
 /** Sequences and first offsets of batches, oldest first. */
-export class Journal {
+export class Tail {
   readonly #sequences = new NumberQueue('float64')
   readonly #offsets = new NumberQueue('float64')
 
@@ -91,7 +98,7 @@ export interface TaskPart {
   late: number
   fallbacks: number
   /** Schema ids of its records that the registry did not know. */
-  readonly unknownSchemaIds: number[]
+  readonly unknownSchemaIds: Set<number>
   /** What was folded silently before it; see `Task.silentPart`. */
   before: TaskPart | null
   /** First and last row of the part; `Batch.nextRow` links them. */
@@ -118,7 +125,7 @@ export function emptyPart(task: Task, { sequence, from, to }: { sequence: number
     deadLetters: 0,
     late: 0,
     fallbacks: 0,
-    unknownSchemaIds: [],
+    unknownSchemaIds: new Set(),
     before: null,
     firstRow: -1,
     lastRow: -1,

@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.js'
 import { HarrierError } from '../../base/errors.js'
 import { GenericDecoder } from '../../codec/generic-decoder.js'
 import { RegistryClient } from '../../codec/registry-client.js'
-import { KafkaAdmin } from '../../consumer/admin.js'
+import { withAdmin } from '../../consumer/admin.js'
 import type { RdkafkaMessage } from '../../consumer/message-columns.js'
 import { KafkaSink } from '../../simulator/kafka-sink.js'
 import { LiveSimulator } from '../../simulator/live-simulator.js'
@@ -11,7 +11,7 @@ import type { TransactionTable } from '../../simulator/transaction-table.js'
 import { connectionArguments, type Connections } from '../../stack/connections.js'
 import type { Topology } from '../../topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../../topology/names.js'
-import { outputTopics } from '../../topology/open-engine.js'
+import { inputTopicConfig, outputTopics } from '../../topology/open-engine.js'
 import { DemoCounts } from './demo-counts.js'
 import { demoEpochMs, type DemoPlan } from './demo-plan.js'
 import type { DemoPhase, DemoState } from './demo-state.js'
@@ -114,15 +114,10 @@ export class Demo {
   async #start(onStep: (text: string) => void): Promise<void> {
     const { connections, clock, table, plan, namespace } = this.#options
     onStep(`creating topics ${namespace}.*`)
-    const admin = new KafkaAdmin({ brokers: connections.brokers, security: connections.security, clock })
-    await admin.start()
-    try {
-      const { partitions } = demoLimits
-      const inputs = [this.names.input, `${namespace}.labels`].map((topic) => ({ topic, partitions, config: { 'retention.ms': '-1' } }))
-      await admin.ensureTopics([...inputs, ...outputTopics(this.names, partitions)], { create: true })
-    } finally {
-      await admin.close()
-    }
+    const { partitions } = demoLimits
+    const inputs = [this.names.input, `${namespace}.labels`].map((topic) => ({ topic, partitions, config: inputTopicConfig }))
+    const { brokers, security } = connections
+    await withAdmin({ brokers, security, clock }, (admin) => admin.ensureTopics([...inputs, ...outputTopics(this.names, partitions)], { create: true }))
     if (this.#leaving.signal.aborted) return
     onStep('starting the engine')
     this.engine.start()
