@@ -72,6 +72,7 @@ export async function withAdmin<T>(options: KafkaAdminOptions, work: (admin: Kaf
  * another hand. kafkajs logs errors while a coordinator wakes up; they are silenced, and waited for within `wakeMsMax`.
  */
 export class KafkaAdmin {
+  readonly #kafka: Kafka
   readonly #admin: Admin
   /** Asked for the reason when the patient one has none to give yet. */
   readonly #impatient: Admin
@@ -86,7 +87,8 @@ export class KafkaAdmin {
     this.#clock = clock
     this.#encrypted = security?.tls !== undefined
     const common = { clientId: 'harrier-admin', brokers: brokers.split(','), logLevel: logLevel.NOTHING, requestTimeout: this.#limits.requestMsMax, ...kafkaJsSecurity(security) }
-    this.#admin = new Kafka({ ...common, retry: { retries: 3, initialRetryTime: this.#limits.retryPauseMs } }).admin()
+    this.#kafka = new Kafka({ ...common, retry: { retries: 3, initialRetryTime: this.#limits.retryPauseMs } })
+    this.#admin = this.#kafka.admin()
     this.#impatient = new Kafka({ ...common, retry: { retries: 0 } }).admin()
   }
 
@@ -170,13 +172,28 @@ export class KafkaAdmin {
   #partitionsOf(topic: string): Promise<readonly { readonly replicas: readonly number[] }[] | undefined> {
     return this.#patiently(`reading topic ${topic}`, async () => {
       try {
-        const { topics } = await this.#admin.fetchTopicMetadata({ topics: [topic] })
-        return topics[0]?.partitions
+        return (await this.#metadataOf(topic)).topics[0]?.partitions
       } catch (error) {
         if ((error as { type?: string }).type === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined
         throw error
       }
     })
+  }
+
+  /** kafkajs stumbles over a topic that has gone, or brokers that have failed, since it cached them; a client without a cache says which. */
+  async #metadataOf(topic: string): ReturnType<Admin['fetchTopicMetadata']> {
+    try {
+      return await this.#admin.fetchTopicMetadata({ topics: [topic] })
+    } catch (error) {
+      if (!hasStumbled(error)) throw error
+      const fresh = this.#kafka.admin()
+      try {
+        await fresh.connect()
+        return await fresh.fetchTopicMetadata({ topics: [topic] })
+      } finally {
+        await fresh.disconnect()
+      }
+    }
   }
 
   /** Undefined when the topic does not exist. Needs Describe and DescribeConfigs. */
@@ -278,7 +295,7 @@ export class KafkaAdmin {
         const denied = deniedBy(error)
         if (denied !== undefined) throw new HarrierError('NOT_AUTHORIZED', `${doing}: ${denied}`, { cause: error })
         const { retriable } = error as { retriable?: boolean }
-        if (retriable !== true || this.#clock.monotonicMs() > endMs) {
+        if ((retriable !== true && !hasStumbled(error)) || this.#clock.monotonicMs() > endMs) {
           throw new HarrierError('BROKER_UNAVAILABLE', `${doing}: ${messageOf(error)}`, { cause: error })
         }
         await this.#clock.sleep(this.#limits.retryPauseMs)
@@ -289,6 +306,11 @@ export class KafkaAdmin {
 
 /** How long the reason of a failure is looked for, after the time-out. */
 const reasonMsMax = 1500
+
+/** Where every broker has failed it, kafkajs reads on in a null. */
+function hasStumbled(error: unknown): boolean {
+  return error instanceof TypeError
+}
 
 /** What a denial says, wherever kafkajs has put it; undefined for any other error. */
 function deniedBy(error: unknown): string | undefined {
