@@ -15,6 +15,7 @@ export const kafkaCode = {
   assignPartitions: -175,
   revokePartitions: -174,
   fatal: -150,
+  brokerDestroyed: -137,
   maxPollExceeded: -147,
   autoOffsetReset: -140,
   fenced: -144,
@@ -81,6 +82,8 @@ const passingCodes: ReadonlySet<number> = new Set([
   kafkaCode.allBrokersDown,
   kafkaCode.resolve,
   kafkaCode.waitCoordinator,
+  // The broker has left the cluster's metadata while a request was under way to it: the next finds the new leader.
+  kafkaCode.brokerDestroyed,
   // A partition or a coordinator moves, or a broker has just started; librdkafka says of a single call that it cannot be retried.
   kafkaCode.leaderNotAvailable,
   kafkaCode.notLeader,

@@ -1,6 +1,6 @@
 import Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
-import type { HarrierError } from '../base/errors.js'
+import { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
 import { asHarrierError, isDenied, isFenced, isPassing, kafkaCode, toKafkaError, type KafkaError } from '../consumer/kafka-errors.js'
@@ -14,7 +14,7 @@ type State = 'new' | 'ready' | 'open' | 'broken' | 'dead' | 'closed'
 
 /**
  *     new -> ready <-> open -> broken -> ready      (a broken transaction can only be aborted)
- *     any -> dead -> ready                          (fenced or fatal; only another `init` revives)
+ *     any -> dead -> ready                          (fenced, fatal, or no answer; only another `init` revives)
  *     any -> closed
  */
 const allowed = {
@@ -44,6 +44,9 @@ const closeFlushMs = 1
 
 type Done = (error: unknown) => void
 
+/** Instead of an error: the native call is still running. */
+const overdue = Symbol('overdue')
+
 /**
  * A transactional producer over node-rdkafka.
  *
@@ -53,6 +56,9 @@ type Done = (error: unknown) => void
  * 2. No delivery reports: the commit flushes and fails if one record failed.
  * 3. What is retriable is retried here, within named limits; what is thrown needs an abort, or another `init`.
  * 4. An abort never overtakes the registration of its transaction at the coordinator (see `abort`).
+ * 5. Every native call has an end here, though not in librdkafka: there `sendOffsets` waits for the group's coordinator
+ *    without looking at the clock. A client whose call is given up is used no more, and disconnected when the call is back:
+ *    not sooner, for the call works on what a disconnect frees. What it may still do, the next `init` has fenced.
  */
 export class RdkafkaTransactionalProducer implements TransactionalProducer {
   readonly #options: ProducerOptions
@@ -61,6 +67,8 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   #state: State = 'new'
   /** The coordinator knows the open transaction for certain. */
   #registered = false
+  /** A native call of this client that was given up. */
+  #leftRunning: Promise<unknown> | undefined
 
   constructor(options: ProducerOptions) {
     this.#options = options
@@ -81,13 +89,14 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
     const client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, {})
     client.on('event.error', (error) => {
       const kafka = toKafkaError(error)
-      if (!isPassing(kafka)) logger.log('warn', 'Kafka producer error', { cause: kafka.message, code: kafka.code })
+      // What a client says that was given up is no news: its successor has fenced it.
+      if (!isPassing(kafka) && client === this.#client) logger.log('warn', 'Kafka producer error', { cause: kafka.message, code: kafka.code })
     })
     client.on('event.log', (event: { fac?: string; message?: string }) => logger.log('debug', 'librdkafka', { ...event }))
     client.on('delivery-report', (error) => {
       const { code } = toKafkaError(error)
       // Records that an abort purges come here too; they are no news.
-      if (!error || code === kafkaCode.purgedFromQueue || code === kafkaCode.purgedInFlight) return
+      if (!error || client !== this.#client || code === kafkaCode.purgedFromQueue || code === kafkaCode.purgedInFlight) return
       onDeliveryError?.(asHarrierError('TRANSACTION_ABORTED', 'a record could not be delivered', error))
     })
     return client
@@ -99,11 +108,12 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
 
   async init(): Promise<void> {
     assert(this.#state === 'new' || this.#state === 'dead', `a producer is initialised once in its life (state ${this.#state})`)
-    if (this.#state === 'dead') {
-      await this.#disconnect()
+    const revives = this.#state === 'dead'
+    if (revives) {
+      await this.#retire()
       this.#client = this.#makeClient()
     }
-    await connectClient(this.#client, { ...this.#options, limitMs: this.#limits.connectMsMax })
+    await connectClient(this.#client, { ...this.#options, limitMs: revives ? this.#limits.reviveMsMax : this.#limits.connectMsMax })
     await this.#call('initialising', (timeoutMs, done) => this.#client.initTransactions(timeoutMs, done), this.#limits.initMsMax)
     this.#enter('ready')
   }
@@ -171,14 +181,23 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   async close(): Promise<void> {
     if (this.#state === 'closed') return
     this.#enter('closed')
-    await this.#disconnect()
+    await this.#retire()
   }
 
-  async #disconnect(): Promise<void> {
+  /** Disconnects the client: now, or when the call that was given up is back. */
+  async #retire(): Promise<void> {
+    const client = this.#client
+    const running = this.#leftRunning
+    this.#leftRunning = undefined
+    if (running) void running.then(() => this.#disconnect(client))
+    else await this.#disconnect(client)
+  }
+
+  async #disconnect(client: Kafka.Producer): Promise<void> {
     // Without the flush of node-rdkafka's own `disconnect`: an open transaction must end without its records.
-    if (!this.#client.isConnected()) return
+    if (!client.isConnected()) return
     const { clock, logger } = this.#options
-    await disconnectClient(this.#client, this.#limits.closeMsMax, clock, logger, (done) => this.#client.disconnect(closeFlushMs, done))
+    await disconnectClient(client, this.#limits.closeMsMax, clock, logger, (done) => client.disconnect(closeFlushMs, done))
   }
 
   /** One transactional call, tried again while librdkafka says that it may be. */
@@ -187,13 +206,31 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
     const endMs = clock.monotonicMs() + limitMs
     for (;;) {
       const leftMs = Math.max(1, Math.ceil(endMs - clock.monotonicMs()))
-      const error = await new Promise<unknown>((resolve) => call(Math.min(leftMs, this.#limits.callMsMax), resolve))
+      const error = await this.#once(call, Math.min(leftMs, this.#limits.callMsMax))
       if (!error) return
+      if (error === overdue) throw this.#giveUp(doing)
       const kafka = toKafkaError(error)
       const again = kafka.isRetriable && !kafka.isFatal && !kafka.isTxnRequiresAbort
       if (!again || clock.monotonicMs() + this.#limits.retryPauseMs >= endMs) throw this.#classify(doing, kafka)
       await clock.sleep(this.#limits.retryPauseMs)
     }
+  }
+
+  /** The call's error, if any; `overdue` when it is not back long after its time-out. */
+  async #once(call: (timeoutMs: number, done: Done) => void, timeoutMs: number): Promise<unknown> {
+    const running = new Promise<unknown>((resolve) => call(timeoutMs, resolve))
+    const back = new AbortController()
+    const waited = this.#options.clock.sleep(timeoutMs + this.#limits.overdueMsMax, back.signal).then(() => overdue)
+    const outcome = await Promise.race([running, waited])
+    back.abort()
+    if (outcome === overdue) this.#leftRunning = running
+    return outcome
+  }
+
+  #giveUp(doing: string): HarrierError {
+    this.#enter('dead')
+    const { callMsMax, overdueMsMax } = this.#limits
+    return new HarrierError('BROKER_UNAVAILABLE', `${doing} of ${this.transactionalId}: librdkafka did not come back ${overdueMsMax} ms after its time-out of ${callMsMax} ms`)
   }
 
   #classify(doing: string, error: KafkaError): HarrierError {
@@ -207,9 +244,12 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
       if (isFenced(error)) return asHarrierError('FENCED', what, error)
       return asHarrierError('FENCED', `${what}; the producer cannot go on`, error, 'start the instance again: its transactional id settles what is open')
     }
+    if (!error.isTxnRequiresAbort && (error.isRetriable || isPassing(error))) {
+      // A commit may still go through, and until it is back librdkafka refuses an abort.
+      this.#enter('dead')
+      return asHarrierError('BROKER_UNAVAILABLE', what, error)
+    }
     if (this.#state === 'open') this.#enter('broken')
-    if (error.isTxnRequiresAbort) return asHarrierError('TRANSACTION_ABORTED', what, error)
-    if (error.isRetriable || isPassing(error)) return asHarrierError('BROKER_UNAVAILABLE', what, error)
     return asHarrierError('TRANSACTION_ABORTED', what, error)
   }
 

@@ -9,9 +9,13 @@ import type { ExtraSettings } from '../consumer/kafka-settings.js'
 export interface ProducerLimits {
   readonly connectMsMax: number
   readonly initMsMax: number
-  /** One try of a transactional call; tries follow each other while the trouble is passing. */
+  /** How long a reviving `init` waits for a broker: longer than one takes to start again on a busy machine. */
+  readonly reviveMsMax: number
+  /** The time-out of one try of a transactional call; tries follow each other while the trouble is passing. */
   readonly callMsMax: number
-  /** All tries of one call together. */
+  /** A native call that is not back so long after its time-out is given up, and its client with it. */
+  readonly overdueMsMax: number
+  /** All tries of one call together: longer than `transaction.timeout.ms`, after which the broker ends the transaction by itself. */
   readonly retryMsMax: number
   readonly retryPauseMs: number
   /** How long an abort lets the broker take the records that register the transaction. */
@@ -24,8 +28,10 @@ export interface ProducerLimits {
 export const producerLimits: ProducerLimits = {
   connectMsMax: 30_000,
   initMsMax: 60_000,
-  callMsMax: 15_000,
-  retryMsMax: 60_000,
+  reviveMsMax: 120_000,
+  callMsMax: 5000,
+  overdueMsMax: 5000,
+  retryMsMax: 15_000,
   retryPauseMs: 50,
   registerMsMax: 2000,
   queueFullPauseMs: 1,
@@ -57,13 +63,13 @@ export interface ProducerOptions {
  * FENCED: another producer has initialised this id, or the broker ended the transaction after transaction.timeout.ms (a
  * broker that was away, a process that stood still), or librdkafka gave up. Only `init` leads on, and only after the
  * consumer has shown that it is no twin's victim: a fenced membership comes through `onFatal` within a heartbeat.
- * BROKER_UNAVAILABLE: the broker did not answer within the limit; `abort` may be tried, and then `init`.
+ * BROKER_UNAVAILABLE: the broker did not answer within the limit, or librdkafka did not come back. Only `init` leads on.
  *
  * After FENCED or BROKER_UNAVAILABLE out of `commit` the outcome is not known. `init` settles it; then the group's
  * committed offsets tell whether the batch has committed. Never process it again without asking.
  */
 export interface TransactionalProducer {
-  /** Connects, fences predecessors of the same transactional id and ends their open transaction; also revives after FENCED. */
+  /** Connects, fences predecessors of the same transactional id and ends their open transaction; also revives after FENCED and BROKER_UNAVAILABLE. */
   init(): Promise<void>
   begin(): Promise<void>
   /** Queues each row: `topics[row.topic]`, its explicit partition, key, value, timestamp and headers. Waits while the queue is full. */

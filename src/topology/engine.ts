@@ -258,7 +258,7 @@ export class Engine {
     this.#loadingStopper.abort()
     try {
       await this.#changed.until(() => this.#folderParked)
-      if (error.code === 'FENCED' || !(await this.#aborted())) await this.#startOver()
+      if (needsNewProducer(error) || !(await this.#aborted())) await this.#startOver()
       else {
         await this.#rollbackAll()
         await this.#seekToPositions()
@@ -272,20 +272,20 @@ export class Engine {
     }
   }
 
-  /** False when the broker has ended the transaction before us: an abort of nothing is fatal to the producer. */
+  /** False when the broker has ended the transaction before us (an abort of nothing is fatal to the producer), or did not answer. */
   async #aborted(): Promise<boolean> {
     try {
       await this.#parts.producer.abort()
       return true
     } catch (error) {
-      if (error instanceof HarrierError && error.code === 'FENCED') return false
+      if (needsNewProducer(error)) return false
       throw error
     }
   }
 
   /**
-   * The broker has ended the transaction (it was away, or this process stood still), and whether the batch has committed
-   * is not known. A new epoch of the producer settles it; then every task is restored from what has committed.
+   * The broker has ended the transaction (it was away, or this process stood still) or does not answer, and whether the
+   * batch has committed is not known. A new epoch of the producer settles it; then every task is restored from what has committed.
    */
   async #startOver(): Promise<void> {
     const { producer, clock, stage } = this.#parts
@@ -471,4 +471,9 @@ export class Engine {
     commit.reset()
     return stats
   }
+}
+
+/** The producer is dead, and with an abort the batch might be scored a second time: it may have committed. */
+function needsNewProducer(error: unknown): boolean {
+  return error instanceof HarrierError && (error.code === 'FENCED' || error.code === 'BROKER_UNAVAILABLE')
 }

@@ -215,6 +215,8 @@ export class SimulatedProducer implements TransactionalProducer {
   readonly #world: ProcessWorld
   #epoch = -1
   #open: MemoryTransaction | null = null
+  /** Commits without an answer: every other one by the way of a limit. */
+  #unknown = 0
 
   constructor(world: ProcessWorld, transactionalId: string) {
     this.#world = world
@@ -270,6 +272,8 @@ export class SimulatedProducer implements TransactionalProducer {
         return await neverMs
       case 'unknown-committed':
         end('committed')
+        // An abort would find nothing to abort, and say so to nobody: who takes that for an answer scores the batch twice.
+        if (this.#unknown++ % 2 === 1) throw new HarrierError('BROKER_UNAVAILABLE', 'committing: no answer within the limit')
         broker.expireProducer(this.transactionalId)
         throw new HarrierError('FENCED', 'committing: the answer was lost')
       case 'unknown-aborted':
