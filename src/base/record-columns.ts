@@ -9,22 +9,22 @@ import { assert } from './assert.js'
  * Lengths of -1 mean null. Headers are packed in the arena by `appendHeader`.
  */
 export class RecordColumns {
-  readonly recordsMax: number
+  recordsMax: number
   readonly arena: Arena
   count = 0
-  readonly topic: Uint8Array
-  readonly partition: Int32Array
+  topic: Uint8Array
+  partition: Int32Array
   /** Kafka offsets; float64 holds them exactly up to 2^53. Unused on the way out. */
-  readonly offset: Float64Array
+  offset: Float64Array
   /** Record timestamp, ms since 1970. */
-  readonly timestamp: Float64Array
-  readonly keyAt: Int32Array
-  readonly keyBytes: Int32Array
-  readonly valueAt: Int32Array
-  readonly valueBytes: Int32Array
-  readonly headersAt: Int32Array
+  timestamp: Float64Array
+  keyAt: Int32Array
+  keyBytes: Int32Array
+  valueAt: Int32Array
+  valueBytes: Int32Array
+  headersAt: Int32Array
   /** 0 = no headers. */
-  readonly headersBytes: Int32Array
+  headersBytes: Int32Array
 
   constructor(recordsMax: number, arena = new Arena()) {
     this.recordsMax = recordsMax
@@ -44,6 +44,27 @@ export class RecordColumns {
   reset(): void {
     this.count = 0
     this.arena.reset()
+  }
+
+  /** Makes room for `rows` more, at least twice as much as before: arrays that were taken before are then of no use. */
+  makeRoom(rows: number): void {
+    if (this.count + rows <= this.recordsMax) return
+    this.recordsMax = Math.max(this.count + rows, this.recordsMax * 2)
+    const grown = <A extends Uint8Array | Int32Array | Float64Array>(array: A): A => {
+      const larger = new (array.constructor as new (length: number) => A)(this.recordsMax)
+      larger.set(array)
+      return larger
+    }
+    this.topic = grown(this.topic)
+    this.partition = grown(this.partition)
+    this.offset = grown(this.offset)
+    this.timestamp = grown(this.timestamp)
+    this.keyAt = grown(this.keyAt)
+    this.keyBytes = grown(this.keyBytes)
+    this.valueAt = grown(this.valueAt)
+    this.valueBytes = grown(this.valueBytes)
+    this.headersAt = grown(this.headersAt)
+    this.headersBytes = grown(this.headersBytes)
   }
 
   /** Adds a row with no headers whose key and value are copied into the arena. Returns the row. */

@@ -8,13 +8,14 @@ import { librdkafkaSecurity } from '../consumer/kafka-security.js'
 import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { controlHeader, forgetControl } from '../topology/control-record.js'
-import { loadTopology } from '../topology/load-topology.js'
+import { loadTopology, stageOf } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
 
 const flushMsMax = 10_000
 
 interface ForgetOptions extends ConnectionOptions {
   topology: string
+  stage?: string
   namespace?: string
 }
 
@@ -25,13 +26,14 @@ export function register(program: Command): void {
     .description('erase the state of an entity (a control record in the input topic, ordered among its events)')
     .argument('<entity>', 'the key of its records, for example a customer id')
     .option('--topology <name>', 'a .yaml file, or the name of one in topologies/', 'card-fraud')
+    .option('--stage <name>', 'whose entity it is (default: the first stage)')
     .option('--namespace <name>', 'prefix of topics and ids')
   addConnectionOptions(command).action(forget)
 }
 
 async function forget(entity: string, options: ForgetOptions): Promise<void> {
   const { brokers, security, connectMsMax = connectMsMaxDefault } = await resolveConnections(options)
-  const topic = topologyNames(loadTopology(options.topology), options.namespace).input
+  const topic = topologyNames(stageOf(loadTopology(options.topology), options.stage), options.namespace).input
   const producer = new Kafka.HighLevelProducer({ 'metadata.broker.list': brokers, ...librdkafkaSecurity(security), 'enable.idempotence': true, 'allow.auto.create.topics': false }, { partitioner: 'murmur2_random' })
   await connectClient(producer, { brokers, security, limitMs: connectMsMax, clock: systemClock, logger: silentLogger })
   try {

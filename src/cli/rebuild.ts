@@ -2,13 +2,14 @@ import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { createLogger } from '../base/logger.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
-import { loadTopology } from '../topology/load-topology.js'
+import { loadTopology, stageOf } from '../topology/load-topology.js'
 import { rebuildState } from '../topology/open-rebuild.js'
 import { parseCount } from './parse-options.js'
 import { terminalProgress } from './terminal-progress.js'
 
 interface RebuildOptions extends ConnectionOptions {
   topology: string
+  stage?: string
   namespace?: string
   models?: string
   workers?: number
@@ -22,6 +23,7 @@ export function register(program: Command): void {
     .command('rebuild')
     .description('fold the state of a new generation (windows, features or ring changed) from the input, beside the running engine')
     .option('--topology <name>', 'the changed topology, with its generation raised', 'card-fraud')
+    .option('--stage <name>', 'whose state it is (default: the first stage)')
     .option('--namespace <name>', 'prefix of topics, group, transactional ids and subjects')
     .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
     .option('--workers <n>', 'threads that run models', parseCount)
@@ -38,7 +40,7 @@ it with the changed topology: each partition folds what is left since, and score
 }
 
 async function rebuild(options: RebuildOptions): Promise<void> {
-  const topology = loadTopology(options.topology)
+  const topology = stageOf(loadTopology(options.topology), options.stage)
   const connections = await resolveConnections(options)
   const logger = createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn', ...(options.json ? { json: true } : {}) })
   const { onProgress, end } = terminalProgress(process.stderr, systemClock)

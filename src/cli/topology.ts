@@ -12,7 +12,7 @@ import { describeTopology } from '../topology/describe.js'
 import { exportSchemas } from '../topology/export-schemas.js'
 import { loadTopology, type Topology } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
-import { inputSubject, outputSubjects } from '../topology/subjects.js'
+import { inputSubject, labelsSubject, outputSubjects } from '../topology/subjects.js'
 import { applyTopics, planTopics, type PlanOptions, type TopicStep } from '../topology/topic-plan.js'
 import { parseCount } from './parse-options.js'
 
@@ -81,36 +81,44 @@ export function register(program: Command): void {
 
 async function checkTopology(name: string, options: ConnectionOptions & { contracts?: boolean; namespace: string }): Promise<void> {
   const topology = loadTopology(name)
-  const { file, stage, spec } = topology
+  const { file, chain, spec } = topology
   if (options.contracts) {
     const { registryUrl, registrySecurity } = await resolveConnections(options)
     const registry = new RegistryClient(registryUrl, { clock: systemClock, security: registrySecurity })
-    const lines = await inspectContracts({ topology, names: topologyNames(topology, options.namespace), registry, logger: silentLogger })
-    process.stdout.write(`${lines.join('\n')}\n`)
+    const lines: string[] = []
+    for (const stage of chain) lines.push(...(await inspectContracts({ topology: stage, names: topologyNames(stage, options.namespace), registry, logger: silentLogger })))
+    process.stdout.write(`${[...new Set(lines)].join('\n')}\n`)
   }
-  process.stdout.write(`${file}: ok (${Object.keys(spec.source.fields).length} fields, ${stage.features.length} features, ${1 + stage.models.shadows.length} models)\n`)
+  const features = chain.reduce((sum, { stage }) => sum + stage.features.length, 0)
+  const models = chain.reduce((sum, { stage: { models: all } }) => sum + (all.champion === undefined ? 0 : 1) + all.shadows.length, 0)
+  process.stdout.write(`${file}: ok (${counted(chain.length, 'stage')}, ${counted(Object.keys(spec.source.fields).length, 'field')}, ${counted(features, 'feature')}, ${counted(models, 'model')})\n`)
 }
 
 function describe(name: string, options: DescribeOptions): void {
   const topology = loadTopology(name)
   if (!options.acls) return void process.stdout.write(describeTopology(topology, options))
-  const names = topologyNames(topology, options.namespace)
+  const names = topology.chain.map((stage) => topologyNames(stage, options.namespace))
   const subjects = subjectsOf(topology, options.namespace)
   process.stdout.write(options.json ? `${JSON.stringify({ principal: options.principal, acls: neededAcls(names), subjects }, null, 2)}\n` : aclCommands(names, subjects, options.principal))
 }
 
 function subjectsOf(topology: Topology, namespace: string): string[] {
   const names = topologyNames(topology, namespace)
-  const input = inputSubject(topology, names)
-  return [...(input === undefined ? [] : [input]), ...outputSubjects(topology, names).map(({ subject }) => subject)]
+  const inputs = [inputSubject(topology, names), labelsSubject(topology, names)].filter((subject) => subject !== undefined)
+  const outputs = topology.chain.flatMap((stage) => outputSubjects(stage, topologyNames(stage, namespace)).map(({ subject }) => subject))
+  return [...new Set([...inputs, ...outputs])]
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
 }
 
 async function applyTopology(name: string, options: ApplyOptions): Promise<void> {
   if (options.yes && options.check) throw new HarrierError('USAGE', '--yes and --check exclude each other')
-  const names = topologyNames(loadTopology(name), options.namespace)
+  const stages = loadTopology(name).chain.map((stage) => topologyNames(stage, options.namespace))
   const { brokers, security, connectMsMax } = await resolveConnections(options)
   await withAdmin({ brokers, security, clock: systemClock, ...connectLimits({ connectMsMax }) }, async (admin) => {
-    const wanted: PlanOptions = { names, partitions: options.partitions, replication: options.replication }
+    const wanted: PlanOptions = { stages, partitions: options.partitions, replication: options.replication }
     const plan = await planTopics(admin, wanted)
     const due = plan.filter(({ action }) => action === 'create' || action === 'change')
     const differing = plan.filter(({ action }) => action === 'differs')

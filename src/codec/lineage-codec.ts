@@ -29,12 +29,30 @@ export interface LineageRecord {
   /** topology/stage/partition */
   task: string
   sequence: number
+  /** The input, then the labels topic where the stage reads it. */
   inputs: OffsetRange[]
-  counts: { records: number; scored: number; alerts: number; dead_letters: number; late: number; fallbacks: number }
+  counts: {
+    records: number
+    scored: number
+    alerts: number
+    dead_letters: number
+    late: number
+    fallbacks: number
+    /** Labels that came into effect. */
+    labels: number
+    labels_repeated: number
+    /** Of the labels that came into effect: those that said something else than the one before. */
+    labels_conflicting: number
+    /** Labels of no event that is known. */
+    labels_unknown: number
+  }
   models: ResolvedModel[]
   digests: { topology: string; features: string; policy: string; layout: string }
   stream_time_before: number
   stream_time_after: number
+  /** After the first stage: stream time of each upstream task, by partition. */
+  upstream_stream_times_before: number[]
+  upstream_stream_times_after: number[]
   oldest_dirty: number
   transactional_id: string
   engine: { harrier: string; onnxruntime: string; node: string; device_class: string }

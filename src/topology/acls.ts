@@ -11,28 +11,33 @@ export interface Acl {
   readonly why: string
 }
 
-/** All that `harrier run` and `harrier topology apply` need, each by itself, and nothing more. Tests run with these alone. */
-export function neededAcls(names: TopologyNames): Acl[] {
-  const { input, scored, alerts, deadLetters, lineage, state, group } = names
+/** All that `harrier run` and `harrier topology apply` need, each by itself, and nothing more. `stages`: names of each stage. Tests run with these alone. */
+export function neededAcls(stages: readonly TopologyNames[]): Acl[] {
+  const { input, labels, lineage, deadLetters } = stages[0]!
+  const { scored, alerts } = stages.at(-1)!
+  const inputs = labels === undefined ? [input] : [input, labels]
+  const ends = [scored, alerts, deadLetters]
+  const own = [lineage, ...stages.flatMap(({ state, forward }) => (forward === undefined ? [state] : [state, forward]))]
+  const between = stages.length === 1 ? '' : ', what stages pass on'
   return [
-    { for: 'run', resource: 'topic', names: [input], pattern: 'literal', operations: ['Read'], why: 'events, and the tail of a restore' },
-    { for: 'run', resource: 'topic', names: [scored, alerts, deadLetters], pattern: 'literal', operations: ['Write'], why: 'outputs' },
-    { for: 'run', resource: 'topic', names: [lineage, state], pattern: 'literal', operations: ['Read', 'Write'], why: 'outputs, and restore' },
-    { for: 'run', resource: 'group', names: [group], pattern: 'literal', operations: ['Read'], why: 'membership, and offsets in the transaction' },
-    { for: 'run', resource: 'transactional-id', names: [names.instance('')], pattern: 'prefixed', operations: ['Write'], why: 'transactions of every instance, also of one that died' },
-    { for: 'apply', resource: 'topic', names: [scored, alerts, deadLetters, lineage, state], pattern: 'literal', operations: ['Create', 'Alter', 'AlterConfigs'], why: 'makes and changes them' },
-    { for: 'apply', resource: 'topic', names: [input], pattern: 'literal', operations: ['Describe', 'DescribeConfigs'], why: 'its partitions; with --partitions also Create' },
+    { for: 'run', resource: 'topic', names: inputs, pattern: 'literal', operations: ['Read'], why: 'events, and the tail of a restore' },
+    { for: 'run', resource: 'topic', names: ends, pattern: 'literal', operations: ['Write'], why: 'outputs' },
+    { for: 'run', resource: 'topic', names: own, pattern: 'literal', operations: ['Read', 'Write'], why: `outputs, and restore${between}` },
+    { for: 'run', resource: 'group', names: stages.map(({ group }) => group), pattern: 'literal', operations: ['Read'], why: 'membership, and offsets in the transaction' },
+    ...stages.map((names): Acl => ({ for: 'run', resource: 'transactional-id', names: [names.instance('')], pattern: 'prefixed', operations: ['Write'], why: 'transactions of every instance, also of one that died' })),
+    { for: 'apply', resource: 'topic', names: [...ends, ...own], pattern: 'literal', operations: ['Create', 'Alter', 'AlterConfigs'], why: 'makes and changes them' },
+    { for: 'apply', resource: 'topic', names: inputs, pattern: 'literal', operations: ['Describe', 'DescribeConfigs'], why: 'their partitions; with --partitions also Create' },
   ]
 }
 
 /** Commands for kafka-acls.sh, a line for each right, under comments that say what for. */
-export function aclCommands(names: TopologyNames, subjects: readonly string[], principal: string): string {
+export function aclCommands(stages: readonly TopologyNames[], subjects: readonly string[], principal: string): string {
   if (!/^[A-Za-z]+:[^'\\\n]+$/.test(principal)) throw new HarrierError('USAGE', `"${principal}" is not a principal`, { remedy: 'write for example User:harrier, or User:CN=harrier,O=Bank' })
   const lines: string[] = []
   const commands = { run: 'harrier run', apply: 'harrier topology apply' } as const
   for (const command of ['run', 'apply'] as const) {
     lines.push(`# ${commands[command]}`)
-    for (const acl of neededAcls(names).filter((each) => each.for === command)) lines.push(commandOf(acl, principal))
+    for (const acl of neededAcls(stages).filter((each) => each.for === command)) lines.push(commandOf(acl, principal))
     lines.push('')
   }
   lines.push('# Schema registry, in its own words: harrier run reads these subjects, and writes them where schemas.register is on', ...subjects.map((subject) => `#   ${subject}`), '')

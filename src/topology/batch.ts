@@ -6,10 +6,11 @@ import { OutcomeColumns } from '../codec/outcome-columns.js'
 import { IntStack } from '../entity/growable.js'
 import { UndoLog } from '../entity/undo-log.js'
 import type { Frame } from '../inference/frame.js'
+import type { LabelChunk } from './label-queue.js'
 import { emptyPart, type Task, type TaskPart } from './task.js'
 
 /** What became of a record. */
-export const Disposition = { scored: 0, deadLetter: 1, control: 2 } as const
+export const Disposition = { scored: 0, deadLetter: 1, control: 2, label: 3 } as const
 
 /** Rows of outputs beyond two for each record (scored event or dead letter, and alert): lineage records of the tasks. */
 export const partitionsMax = 4096
@@ -30,6 +31,13 @@ export interface DeletedEntity {
   readonly key: Uint8Array
   readonly partition: number
   readonly asOf: number
+}
+
+/** A label as it was read, and the stream time at which it came into effect. */
+export interface AppliedLabel {
+  readonly chunk: LabelChunk
+  readonly row: number
+  readonly streamTimeMs: number
 }
 
 /** Everything that one batch needs on its way from poll to commit, allocated once and used again. */
@@ -59,6 +67,8 @@ export class Batch {
   readonly partitions = new Set<number>()
   /** While a restore folds several batches as one: the sequence of each row's batch. */
   readonly sequences: Float64Array | null
+  /** While a restore folds: the offset before which labels had come into effect by the end of each row's batch. */
+  readonly labelsTo: Float64Array | null
   /** While a restore folds: the schema ids that were unknown when these records were first folded. */
   unknownIds: ReadonlySet<number> | undefined
   frame: Frame | null = null
@@ -69,9 +79,16 @@ export class Batch {
   readonly nextRow: Int32Array
   readonly disposition: Uint8Array
   readonly late: Uint8Array
+  /** Stream time at each row. */
+  readonly streamTimeMs: Float64Array
   readonly causes = new Map<number, DeadLetterCause>()
+  /** Labels that come into effect before the event of a row: `labelCount[row]` of `labels`, from `labelStart[row]`. */
+  readonly labels: AppliedLabel[] = []
+  readonly labelStart: Int32Array
+  readonly labelCount: Int32Array
   /** One part for each task with records in the batch, in order of first appearance. */
   readonly parts: TaskPart[] = []
+  isDecoded = false
   /** Assignment epoch at poll. */
   epoch = 0
   /** Monotonic ms when the poll ended. */
@@ -81,6 +98,7 @@ export class Batch {
   constructor(options: { recordsMax: number; bytesMax: number; fields: readonly FieldSpec[]; models: number; restoring?: boolean }) {
     const { recordsMax, bytesMax, fields, models } = options
     this.sequences = options.restoring ? new Float64Array(recordsMax) : null
+    this.labelsTo = options.restoring ? new Float64Array(recordsMax) : null
     const bytes = Math.min(firstArenaBytesMax, recordsMax * firstRecordBytes)
     this.records = new RecordColumns(recordsMax, new Arena(bytes, bytesMax))
     this.events = new EventColumns(fields, recordsMax)
@@ -91,9 +109,13 @@ export class Batch {
     this.nextRow = new Int32Array(recordsMax)
     this.disposition = new Uint8Array(recordsMax)
     this.late = new Uint8Array(recordsMax)
+    this.streamTimeMs = new Float64Array(recordsMax)
+    this.labelStart = new Int32Array(recordsMax)
+    this.labelCount = new Int32Array(recordsMax)
   }
 
   reset(): void {
+    this.isDecoded = false
     this.records.reset()
     this.outputs.reset()
     this.undo.clear()
@@ -107,6 +129,7 @@ export class Batch {
     this.deleted.length = 0
     this.tombstoned.length = 0
     this.causes.clear()
+    this.labels.length = 0
     this.parts.length = 0
     this.#partOfPartition.clear()
   }

@@ -9,6 +9,13 @@ export class EngineCounters {
   deadLetters = 0
   late = 0
   fallbacks = 0
+  /** Labels that came into effect. */
+  labels = 0
+  labelsRepeated = 0
+  /** Of those in effect: labels that contradicted an earlier one. */
+  labelsConflicting = 0
+  /** Labels of no event that is known: never seen, expired, or thinned out. */
+  labelsUnknown = 0
   batches = 0
   aborts = 0
   restoredRecords = 0
@@ -36,6 +43,14 @@ export interface EngineStats {
   readonly models: readonly { readonly model: string; readonly role: string; readonly device: string; readonly deviceNote: string | null }[]
   /** `tailRecords`: input records that a restore would fold again. */
   readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number; readonly tailRecords: number }[]
+}
+
+/** What one stage of a topology does. `delayMs`: from the timestamp of the record in the input topic to the commit of this stage. */
+export interface StageStats extends Pick<EngineStats, 'state' | 'lag' | 'entities' | 'stateBytes' | 'delayMs'> {
+  readonly stage: string
+  readonly records: number
+  readonly scored: number
+  readonly labels: number
 }
 
 /** Models that `device: auto` runs on the CPU, since no GPU could run them; `deviceNote` says why. */

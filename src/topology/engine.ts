@@ -7,6 +7,7 @@ import type { AssignmentHandlers, GroupConsumer, TopicPartition } from '../consu
 import type { TransactionalProducer } from '../producer/transactional-producer.js'
 import type { Batch } from './batch.js'
 import { EngineCounters, type EngineStats } from './engine-stats.js'
+import type { LabelReader } from './label-reader.js'
 import type { TopologyNames } from './names.js'
 import type { Outputs } from './outputs.js'
 import type { TaskRestorer } from './restore.js'
@@ -35,6 +36,8 @@ export interface EngineParts {
   readonly producer: TransactionalProducer
   readonly restorer: TaskRestorer
   readonly standby?: Standby | undefined
+  /** Reads the labels of the stage; absent where it reads none itself. */
+  readonly makeLabelReader?: ((onFatal: (error: HarrierError) => void) => LabelReader) | undefined
   /** First offset of a partition of the input that has not been deleted. */
   readonly startOfInput: (partition: number) => Promise<number>
   readonly closeReader: () => Promise<void>
@@ -70,6 +73,7 @@ export class Engine {
   readonly counters = new EngineCounters()
   readonly #parts: EngineParts
   readonly #consumer: GroupConsumer
+  readonly #labels: LabelReader | undefined
   readonly #free: Batch[]
   readonly #folded: FoldedBatch[] = []
   /** Takes what an empty poll should not have given. */
@@ -92,6 +96,7 @@ export class Engine {
     const { limits } = parts.stage.topology.spec
     this.#free = Array.from({ length: limits.batchesAheadMax + 2 }, () => parts.stage.makeBatch())
     this.#scrap = parts.stage.makeBatch({ recordsMax: 1 })
+    this.#labels = parts.makeLabelReader?.((error) => this.#fail(error))
     this.#consumer = parts.makeConsumer({
       onAssigned: (partitions) => this.#onAssigned(partitions),
       onRevoked: (partitions) => this.#release(partitions, 'revoked'),
@@ -100,12 +105,17 @@ export class Engine {
     })
   }
 
+  get stageName(): string {
+    return this.#parts.stage.topology.stageName
+  }
+
   /** Joins the group and runs until `stop`, or until it fails for good. */
   async run(): Promise<void> {
     const { producer, closeReader, stage, logger, clock, standby } = this.#parts
     const failed = (error: unknown): void => this.#fail(error)
     try {
       await producer.init()
+      this.#labels?.start()
       await standby?.warm()
       if (!this.#stopping) await this.#consumer.start()
       standby?.start()
@@ -115,7 +125,7 @@ export class Engine {
     } catch (error) {
       this.#fail(error)
     }
-    for (const close of [async () => standby?.stop(), () => this.#consumer.stop(), () => this.#restores.ended(), closeReader, () => producer.close(), () => stage.scorer.close()]) {
+    for (const close of [async () => standby?.stop(), async () => this.#labels?.stop(), () => this.#consumer.stop(), () => this.#restores.ended(), closeReader, () => producer.close(), () => stage.scorer.close()]) {
       await close().catch((error: unknown) => logger.log('warn', 'closing', { cause: messageOf(error) }))
     }
     if (this.#fatal) throw this.#fatal
@@ -165,6 +175,10 @@ export class Engine {
       if (loading && !(await this.#loadWhilePolling(loading))) {
         await this.#unpoll(batch)
         continue
+      }
+      if (this.#labels) {
+        stage.decode(batch)
+        for (const [task, timeMs] of stage.newestTimes(batch)) await this.#labels.covers(task, timeMs, this.#loadingStopper.signal)
       }
       await this.#checkpoint(batch)
       if (count === 0 && batch.parts.length === 0) {
@@ -221,10 +235,10 @@ export class Engine {
     if (lost) throw new HarrierError('TRANSACTION_ABORTED', `partition ${lost.partition} was taken away before its batch could commit`)
     await producer.begin()
     await producer.send(batch.outputs, names.sinks)
-    await producer.sendOffsets(
-      batch.parts.map(({ task, to }) => ({ topic: names.input, partition: task.partition, offset: to })),
-      this.#consumer,
-    )
+    const offsets = batch.parts.map(({ task, to }) => ({ topic: names.input, partition: task.partition, offset: to }))
+    // For those who watch the group: the lineage is what a restore goes by.
+    for (const { task, labelsTo } of batch.parts) if (labelsTo >= 0) offsets.push({ topic: names.labels!, partition: task.partition, offset: labelsTo })
+    await producer.sendOffsets(offsets, this.#consumer)
     await producer.commit()
     this.counters.commit.add(clock.monotonicMs() - startedMs)
   }
@@ -240,6 +254,10 @@ export class Engine {
       counters.deadLetters += part.deadLetters
       counters.late += part.late
       counters.fallbacks += part.fallbacks
+      counters.labels += part.labels.applied
+      counters.labelsRepeated += part.labels.repeated
+      counters.labelsConflicting += part.labels.conflicting
+      counters.labelsUnknown += part.labels.unknown
     }
     counters.batches++
   }
@@ -296,7 +314,7 @@ export class Engine {
     const partitions = this.#consumer.assignment().filter(({ partition }) => stage.tasks[partition] && !this.#restores.has(partition))
     this.#consumer.pause(partitions)
     const starts = partitions.map(({ partition }) => stage.tasks[partition]!.position)
-    for (const { partition } of partitions) stage.dropTask(partition)
+    for (const { partition } of partitions) this.#dropTask(partition)
     this.#onAssigned(partitions).catch((failure: unknown) => this.#fail(failure))
     // A partition of which nothing has committed yet has no journal that says where it begins; the consumer is past that.
     partitions.forEach(({ partition }, index) => (stage.tasks[partition]!.position = starts[index]!))
@@ -355,6 +373,7 @@ export class Engine {
     const [committed] = await orAborted(this.#consumer.committed([topicPartition]), signal)
     const restored = await restorer.restore(stage, task, committed!.offset, signal)
     this.counters.restoredRecords += restored.records
+    if (!signal.aborted) this.#labels?.attach(task)
     if (task.position >= 0) await this.#seek(topicPartition, task.position)
     if (signal.aborted) return
     await this.#consumer.resume([topicPartition])
@@ -375,12 +394,17 @@ export class Engine {
         await this.#rollbackAll()
         await this.#seekToPositions()
       }
-      for (const { partition } of partitions) this.#parts.stage.dropTask(partition)
+      for (const { partition } of partitions) this.#dropTask(partition)
     } finally {
       this.#holds--
       this.#renewLoading()
       this.#changed.notify()
     }
+  }
+
+  #dropTask(partition: number): void {
+    this.#labels?.detach(partition)
+    this.#parts.stage.dropTask(partition)
   }
 
   /** Schemas may be waited for again, unless the engine ends. */

@@ -14,9 +14,10 @@ interface ExportedSchema {
 
 /** The schemas that a topology needs in the registry before it runs with `schemas.register: false`. */
 export function exportedSchemas(topology: Topology, namespace: string): { outputs: ExportedSchema[]; input: string | undefined } {
-  const names = topologyNames(topology, namespace)
-  const outputs = outputSubjects(topology, names).map(({ subject, topic, schemaName, schema }) => ({ file: `${schemaName}.avsc`, subject, topic, text: `${JSON.stringify(schema, null, 2)}\n` }))
-  return { outputs, input: inputSubject(topology, names) }
+  const outputs = topology.chain.flatMap((stage) => outputSubjects(stage, topologyNames(stage, namespace)))
+  const files = outputs.map(({ subject, topic, schemaName, schema }) => ({ file: `${schemaName}.avsc`, subject, topic, text: `${JSON.stringify(schema, null, 2)}\n` }))
+  // All stages write one lineage topic.
+  return { outputs: [...new Map(files.map((each) => [each.file, each])).values()], input: inputSubject(topology, topologyNames(topology, namespace)) }
 }
 
 /** Writes each schema, and the body of the request that registers it, into a folder. Returns what to do with them, for a person. */

@@ -5,20 +5,33 @@ import { LineCounter, parseDocument } from 'yaml'
 import { digestOf } from '../base/digest.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { checkFieldSpecs, type FieldSpec } from '../codec/field-spec.js'
+import { forwardSchema, type ForwardShape } from '../codec/forward-encoder.js'
 import { loadSchemaFile } from '../codec/schema-files.js'
 import { windowNeeds } from '../features/feature-program.js'
 import { avroProblems, jsonProblems } from './source-contract.js'
-import { topologySchema, type StageSpec, type TopologySpec } from './topology-schema.js'
+import { fieldsOfStages, forwardShape } from './stage-fields.js'
+import { eventIdField, eventTimeField, topologySchema, type DeclaredStage, type LabelsSpec, type StageSpec, type TopologySpec } from './topology-schema.js'
 
 const ownFolder = fileURLToPath(new URL('../../../topologies', import.meta.url))
 
-/** A topology that has been checked, with what follows from it. */
+/**
+ * A topology that has been checked, as one of its stages sees it: to a later stage the source is what the stage before
+ * passes on. `chain` has the views of all stages.
+ */
 export interface Topology {
   readonly name: string
   readonly file: string
   readonly spec: TopologySpec
   readonly stageName: string
   readonly stage: StageSpec
+  /** Place of the stage, from 0. */
+  readonly place: number
+  /** All stages of the topology, first to last. */
+  readonly chain: readonly Topology[]
+  /** What the stage passes to the next; undefined for the last. */
+  readonly forward: Forward | undefined
+  /** The labels topic, of which the first stage reads; undefined for later ones, to which labels are passed on. */
+  readonly labels: Labels | undefined
   readonly fields: readonly FieldSpec[]
   /** The parsed schema that the source names. */
   readonly readerSchema: object | undefined
@@ -26,6 +39,19 @@ export interface Topology {
   lineOf(path: readonly PropertyKey[]): number | undefined
   /** sha256 of the parts of the topology that lineage names. `layout` covers what a slot's meaning depends on. */
   readonly digests: { readonly topology: string; readonly features: string; readonly policy: string; readonly layout: string }
+}
+
+export interface Forward {
+  readonly shape: ForwardShape
+  readonly schema: object
+  /** Name, key and longest key of the next stage. */
+  readonly to: { readonly stageName: string; readonly key: string; readonly keyBytesMax: number }
+}
+
+export interface Labels {
+  readonly spec: LabelsSpec
+  readonly fields: readonly FieldSpec[]
+  readonly readerSchema: object | undefined
 }
 
 /** Problems of a topology file, each with the line it stands on. */
@@ -75,48 +101,107 @@ export function parseTopology(text: string, file: string): Topology {
     const problems = parsed.error.issues.map((issue) => ({ line: lineOf(issue.path), path: formatPath(issue.path), message: issue.message }))
     throw new TopologyError(file, problems)
   }
-  const spec = parsed.data
-  const [stageName, stage] = Object.entries(spec.stages)[0]!
-  const fields: FieldSpec[] = Object.entries(spec.source.fields).map(([name, field]) => ({ name, ...field }))
-  try {
-    checkFieldSpecs(fields)
-  } catch (error) {
-    throw new TopologyError(file, [{ line: lineOf(['source', 'fields']), path: 'source.fields', message: messageOf(error) }])
+  return stageViews(parsed.data, file, lineOf)[0]!
+}
+
+/** The view of a stage by name; without one, of the first. Errors: USAGE. */
+export function stageOf({ chain, name }: Topology, stageName: string | undefined): Topology {
+  const found = stageName === undefined ? chain[0] : chain.find((view) => view.stageName === stageName)
+  if (!found) throw new HarrierError('USAGE', `topology ${name} has no stage "${stageName}"`, { remedy: `its stages: ${chain.map((view) => view.stageName).join(', ')}` })
+  return found
+}
+
+/** The views of a topology's stages, first to last. */
+function stageViews(declared: TopologySpec, file: string, lineOf: Topology['lineOf']): readonly Topology[] {
+  const check = (fields: readonly FieldSpec[], path: string[]): void => {
+    try {
+      checkFieldSpecs(fields)
+    } catch (error) {
+      throw new TopologyError(file, [{ line: lineOf(path), path: path.join('.'), message: messageOf(error) }])
+    }
   }
-  const { key, keyBytesMax, grace, ttl, late, ring, features, models, policy } = stage
+  const chain: Topology[] = []
+  const stages = Object.entries(declared.stages)
+  const fieldsOf = fieldsOfStages(declared.source.fields, declared.stages)
+  const labels = declared.labels && loadLabels(declared.labels, file, lineOf)
+  if (labels) check(labels.fields, ['labels', 'fields'])
+  for (const [place, [stageName, stage]] of stages.entries()) {
+    const fields = fieldsOf[place]!
+    check(fields, place === 0 ? ['source', 'fields'] : ['stages', stageName])
+    const before = chain.at(-1)?.forward
+    const spec: TopologySpec = before ? { ...declared, source: { topic: repartitionTopic(declared.name, stageName), format: 'avro', subjects: declared.schemas?.subjects, fields: Object.fromEntries(fields.map(({ name, ...field }) => [name, field])) } } : declared
+    const next = stages[place + 1]
+    chain.push({
+      name: declared.name,
+      file,
+      spec,
+      stageName,
+      stage: asItRuns(stage),
+      place,
+      chain,
+      forward: next && forwardTo(declared.name, fields, [stageName, stage], next),
+      labels: place === 0 ? labels : undefined,
+      fields,
+      readerSchema: before ? before.schema : loadReaderSchema(spec.source, fields, file, lineOf, 'source'),
+      lineOf,
+      digests: digestsOf(declared, spec, asItRuns(stage), fields, place),
+    })
+  }
+  return chain
+}
+
+/** Later stages' inputs are the engine's own. */
+export function repartitionTopic(topology: string, stageName: string): string {
+  return `${topology}.${stageName}.repartition`
+}
+
+function forwardTo(topology: string, fields: readonly FieldSpec[], [stageName, stage]: [string, DeclaredStage], [nextName, next]: [string, DeclaredStage]): Forward {
+  const shape = forwardShape(fields, stageName, stage)
+  return { shape, schema: forwardSchema(`${topology}_${nextName}`.replaceAll('-', '_'), shape), to: { stageName: nextName, key: next.key, keyBytesMax: next.keyBytesMax } }
+}
+
+function asItRuns(stage: DeclaredStage): StageSpec {
   return {
-    name: spec.name,
-    file,
-    spec,
-    stageName,
-    stage,
-    fields,
-    readerSchema: loadReaderSchema(spec, fields, file, lineOf),
-    lineOf,
-    digests: {
-      topology: digestOf(spec),
-      features: digestOf(features),
-      policy: digestOf({ policy, models, late }),
-      layout: digestOf({
-        source: { format: spec.source.format, fields },
-        late,
-        recordBytesMax: spec.limits.recordBytesMax,
-        key,
-        keyBytesMax,
-        grace,
-        ttl,
-        ring,
-        features,
-        windows: windowNeeds(features),
-        windowEntriesMax: spec.limits.windowEntriesMax,
-        version: 1,
-      }),
-    },
+    ...stage,
+    models: { champion: undefined, shadows: [], device: 'cpu', ...stage.models },
+    policy: stage.policy ?? { decline: 1, review: 1, fallback: 'review', attributes: [] },
   }
 }
 
-/** The schema that the source names; it gives every field. */
-function loadReaderSchema({ source }: TopologySpec, fields: readonly FieldSpec[], file: string, lineOf: Topology['lineOf']): object | undefined {
+function digestsOf(declared: TopologySpec, spec: TopologySpec, stage: StageSpec, fields: readonly FieldSpec[], place: number): Topology['digests'] {
+  const { key, keyBytesMax, grace, ttl, late, ring, features, models, policy, upstreamSkew } = stage
+  // What the stage before passes on and this one does not read may change.
+  const read = new Set([eventIdField, eventTimeField, key, ...features.flatMap((feature) => ('field' in feature ? [feature.field] : []))])
+  return {
+    topology: digestOf(declared),
+    features: digestOf(features),
+    policy: digestOf({ policy, models, late }),
+    layout: digestOf({
+      source: { format: spec.source.format, fields: place === 0 ? fields : fields.filter(({ name }) => read.has(name)) },
+      late,
+      recordBytesMax: spec.limits.recordBytesMax,
+      key,
+      keyBytesMax,
+      grace,
+      ttl,
+      ring,
+      features,
+      windows: windowNeeds(features),
+      windowEntriesMax: spec.limits.windowEntriesMax,
+      version: 1,
+      ...(place === 0 ? {} : { upstreamSkew }),
+      ...(place === 0 && declared.labels ? { labels: { format: declared.labels.format, fields: declared.labels.fields } } : {}),
+    }),
+  }
+}
+
+function loadLabels(spec: LabelsSpec, file: string, lineOf: Topology['lineOf']): Labels {
+  const fields = Object.entries(spec.fields).map(([name, field]) => ({ name, ...field }))
+  return { spec, fields, readerSchema: loadReaderSchema(spec, fields, file, lineOf, 'labels') }
+}
+
+/** The schema that an input names; it gives every field. */
+function loadReaderSchema(source: Pick<LabelsSpec, 'schema' | 'format'>, fields: readonly FieldSpec[], file: string, lineOf: Topology['lineOf'], section: 'source' | 'labels'): object | undefined {
   if (source.schema === undefined) return undefined
   const isAvro = source.format === 'avro'
   const schema = loadSchemaFile(resolve(dirname(file), source.schema), isAvro ? 'Avro' : 'JSON Schema')
@@ -125,7 +210,7 @@ function loadReaderSchema({ source }: TopologySpec, fields: readonly FieldSpec[]
   throw new TopologyError(
     file,
     problems.map(({ field, message }) => {
-      const path = ['source', 'fields', field, 'path']
+      const path = [section, 'fields', field, 'path']
       return { line: lineOf(path), path: path.join('.'), message: `${source.schema}: ${message}` }
     }),
   )

@@ -1,8 +1,8 @@
 import { HarrierError } from '../base/errors.js'
-import type { Topology } from './load-topology.js'
+import { repartitionTopic, type Topology } from './load-topology.js'
 
 /** Index of each sink in `RecordColumns.topic` of a batch's outputs. */
-export const Sink = { scored: 0, alerts: 1, deadLetters: 2, lineage: 3, state: 4 } as const
+export const Sink = { scored: 0, alerts: 1, deadLetters: 2, lineage: 3, state: 4, forward: 5 } as const
 
 /** Every name that a running topology has on the cluster. A namespace prefixes them all. */
 export interface TopologyNames {
@@ -13,6 +13,10 @@ export interface TopologyNames {
   readonly lineage: string
   /** The changelog of the stage's state generation, compacted. */
   readonly state: string
+  /** The input of the next stage; undefined for the last one. */
+  readonly forward: string | undefined
+  /** The labels that the stage reads itself. */
+  readonly labels: string | undefined
   readonly group: string
   /** Topic of each sink, by `Sink`. */
   readonly sinks: readonly string[]
@@ -26,7 +30,7 @@ export interface TopologyNames {
 }
 
 /** @throws HarrierError USAGE for a namespace that cannot be part of a topic's name. */
-export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageName' | 'stage'>, namespace = ''): TopologyNames {
+export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageName' | 'stage' | 'place' | 'forward' | 'labels'>, namespace = ''): TopologyNames {
   if (!/^[a-zA-Z0-9._-]{0,100}$/.test(namespace)) {
     throw new HarrierError('USAGE', `"${namespace}" is not a namespace`, { remedy: 'use letters, digits, . _ and -, a hundred at most' })
   }
@@ -35,7 +39,10 @@ export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageN
   const { generation } = topology.stage
   const stage = `${topology.name}/${topology.stageName}`
   const ofAnyGeneration = new RegExp(`^${stage}(\\.\\d+)?/\\d+$`)
-  const sinks = [`${own}.scored`, `${own}.alerts`, `${own}.dlq`, `${own}.lineage`, `${own}.${topology.stageName}.state${generation === 1 ? '' : `-${generation}`}`] as const
+  // A group of its own for each stage: what one has done is no news to the others.
+  const group = topology.place === 0 ? own : `${own}.${topology.stageName}`
+  const forward = topology.forward && `${prefix}${repartitionTopic(topology.name, topology.forward.to.stageName)}`
+  const sinks = [`${own}.scored`, `${own}.alerts`, `${own}.dlq`, `${own}.lineage`, `${own}.${topology.stageName}.state${generation === 1 ? '' : `-${generation}`}`, ...(forward === undefined ? [] : [forward])] as const
   return {
     input: `${prefix}${topology.spec.source.topic}`,
     scored: sinks[0],
@@ -43,12 +50,14 @@ export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageN
     deadLetters: sinks[2],
     lineage: sinks[3],
     state: sinks[4],
-    group: own,
+    forward,
+    labels: topology.labels && `${prefix}${topology.labels.spec.topic}`,
+    group,
     sinks,
     task: (partition) => `${stage}${generation === 1 ? '' : `.${generation}`}/${partition}`,
     isTaskOfAnyGeneration: (task) => ofAnyGeneration.test(task),
-    instance: (instanceId) => `${own}-${instanceId}`,
-    transactionalId: (instanceId) => `${own}-${instanceId}-0`,
+    instance: (instanceId) => `${group}-${instanceId}`,
+    transactionalId: (instanceId) => `${group}-${instanceId}-0`,
     transactionalIdOf: (instance) => `${instance}-0`,
   }
 }

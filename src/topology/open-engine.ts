@@ -10,8 +10,10 @@ import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { freeTransactionalId, RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
 import { settleContracts } from './contracts.js'
+import { EngineChain } from './engine-chain.js'
 import { Engine } from './engine.js'
 import { harrierVersion } from './harrier-version.js'
+import { LabelReader } from './label-reader.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
 import { openScorer } from './open-scorer.js'
@@ -46,11 +48,15 @@ const lineageTopicConfig = { 'cleanup.policy': 'delete', 'retention.ms': '-1', '
 /** Changelogs keep the newest record of each entity. */
 const stateTopicConfig = { 'cleanup.policy': 'compact', 'max.message.bytes': String(8 << 20) }
 
-/** The topics that a topology writes, given the partitions of its input. */
+/** The topics that a stage writes, given the partitions of its input. */
 export function outputTopics(names: TopologyNames, partitions: number): TopicSpecification[] {
   return [
-    { topic: names.scored, partitions, config: deadLetterTopicConfig },
-    { topic: names.alerts, partitions, config: deadLetterTopicConfig },
+    ...(names.forward === undefined
+      ? [
+          { topic: names.scored, partitions, config: deadLetterTopicConfig },
+          { topic: names.alerts, partitions, config: deadLetterTopicConfig },
+        ]
+      : [{ topic: names.forward, partitions, config: inputTopicConfig }]),
     { topic: names.deadLetters, partitions, config: deadLetterTopicConfig },
     { topic: names.lineage, partitions, config: lineageTopicConfig },
     { topic: names.state, partitions, config: stateTopicConfig },
@@ -79,10 +85,12 @@ export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names
     const partitions = await withAdmin(client, (admin) => prepareTopics(admin, names, options.createTopics))
     const registry = new RegistryClient(registryUrl, { clock, logger, security: registrySecurity })
     const schemaIds = await settleContracts({ topology, names, registry, logger, signal })
-    const stage = new Stage(topology, scorer, registry)
+    const stage = new Stage(topology, scorer, registry, partitions)
     const outputs = new Outputs(stage, {
       schemaIds,
       inputTopic: names.input,
+      labelsTopic: names.labels,
+      partitions,
       transactionalId,
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
     })
@@ -95,17 +103,31 @@ export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names
   }
 }
 
-/** An engine that can `run`. Errors: those of the topology's models, contracts and topics, before the first record. */
-export async function openEngine(options: EngineOptions): Promise<Engine> {
+/** The engines of all stages of a topology. Errors: those of its models, contracts and topics, before the first record. */
+export async function openEngine(options: EngineOptions): Promise<EngineChain> {
+  const engines: Engine[] = []
+  for (const topology of options.topology.chain) engines.push(await openStageEngine({ ...options, topology }))
+  return new EngineChain(engines)
+}
+
+/** The engine of one stage. */
+async function openStageEngine(options: EngineOptions): Promise<Engine> {
   const { topology, instanceId, clock, logger } = options
   const names = topologyNames(topology, options.namespace)
   const transactionalId = names.transactionalId(instanceId)
   const core = await openCore(options, names, transactionalId)
   const { client, registry, stage, outputs, reader } = core
   let standby: Standby | undefined
+  let labelReader: RangeReader | undefined
   try {
+    if (names.labels !== undefined) {
+      // Of its own: a restore reads for seconds.
+      labelReader = new RangeReader({ ...client, groupId: names.group })
+      await labelReader.start()
+    }
     if (topology.spec.limits.standby > 0) standby = await openStandby(core, names, names.instance(instanceId))
   } catch (error) {
+    await labelReader?.close()
     await reader.close()
     await stage.scorer.close()
     throw error
@@ -132,6 +154,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     closeReader: () => reader.close(),
     startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
     standby,
+    makeLabelReader: labelReader && ((onFatal) => new LabelReader({ stage, reader: labelReader, topic: names.labels!, clock, logger, onFatal })),
     makeConsumer: (handlers) =>
       new RdkafkaGroupConsumer({ ...client, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers }),
   })
@@ -175,6 +198,7 @@ async function prepareTopics(admin: KafkaAdmin, names: TopologyNames, createTopi
     partitions = createTopics.partitions
     await admin.ensureTopics([{ topic: names.input, partitions, config: inputTopicConfig }], { create })
   }
+  if (names.labels !== undefined) await admin.ensureTopics([{ topic: names.labels, partitions, config: inputTopicConfig }], { create })
   await admin.ensureTopics(outputTopics(names, partitions), { create })
   return partitions
 }

@@ -28,7 +28,7 @@ export interface ScorerChoice {
 export function modelUses(topology: Topology, store: ModelStore): ModelUse[] {
   const { models, policy } = topology.stage
   const uses: ModelUse[] = [
-    { model: store.load(models.champion), role: 'champion' },
+    ...(models.champion === undefined ? [] : [{ model: store.load(models.champion), role: 'champion' as const }]),
     ...models.shadows.map((reference) => ({ model: store.load(reference), role: 'shadow' as const })),
   ]
   const { fallback } = policy

@@ -1,11 +1,13 @@
 import { AlertEncoder } from '../codec/alert-encoder.js'
+import { Fault, faultErrorCode } from '../codec/decode-fault.js'
 import { encodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
 import { Decision } from '../codec/outcome-columns.js'
 import { ScoredEventEncoder } from '../codec/scored-event-encoder.js'
 import { appendDeadLetter } from '../consumer/dead-letter.js'
 import type { Scorer } from '../inference/scorer.js'
 import { decide, decideByRule } from '../policy/policy.js'
-import { Disposition, type Batch } from './batch.js'
+import { Disposition, type AppliedLabel, type Batch } from './batch.js'
+import { Forwarding } from './forwarding.js'
 import type { Topology } from './load-topology.js'
 import { silentHeader } from './control-record.js'
 import { Sink } from './names.js'
@@ -23,8 +25,12 @@ const reasonTexts = [
 const Reason = { decline: 1, review: 2, fallback: 4, late: 8 } as const
 
 export interface OutputOptions {
-  readonly schemaIds: { readonly scored: number; readonly alert: number; readonly lineage: number }
+  /** `forward` where there is a next stage, `scored` and `alert` where there is none. */
+  readonly schemaIds: { readonly scored?: number | undefined; readonly alert?: number | undefined; readonly lineage: number; readonly forward?: number | undefined }
   readonly inputTopic: string
+  readonly labelsTopic?: string | undefined
+  /** Of the input, and so of every topic of the topology. */
+  readonly partitions: number
   readonly transactionalId: string
   readonly engine: LineageRecord['engine']
 }
@@ -34,8 +40,9 @@ export class Outputs {
   readonly #topology: Topology
   readonly #scorer: Scorer
   readonly #options: OutputOptions
-  readonly #scored: ScoredEventEncoder
-  readonly #alerts: AlertEncoder
+  readonly #scored: ScoredEventEncoder | null
+  readonly #alerts: AlertEncoder | null
+  readonly #forward: Forwarding | null
   /** Model that stands in for the champion; -1: none. */
   readonly #fallbackModel: number
   /** Column of the field that the fall-back rule reads; -1: none. */
@@ -60,8 +67,10 @@ export class Outputs {
       reasons: reasonTexts,
       attributes: policy.attributes,
     }
-    this.#scored = new ScoredEventEncoder({ ...shape, schemaId: options.schemaIds.scored })
-    this.#alerts = new AlertEncoder({ ...shape, schemaId: options.schemaIds.alert })
+    const { scored, alert, forward } = options.schemaIds
+    this.#scored = scored === undefined ? null : new ScoredEventEncoder({ ...shape, schemaId: scored })
+    this.#alerts = alert === undefined ? null : new AlertEncoder({ ...shape, schemaId: alert })
+    this.#forward = forward === undefined ? null : new Forwarding(topology, forward, options.partitions)
   }
 
   /** Step 6: the champion's score decides; where it is missing, the topology's fall-back does. */
@@ -104,13 +113,19 @@ export class Outputs {
     }
   }
 
-  /** Step 7, the part without Kafka: one scored event or dead letter for each record, alerts, a lineage record for each task. */
+  /**
+   * Step 7, the part without Kafka: for each event a scored event (or, before the last stage, what the next one gets) or a
+   * dead letter, alerts, a lineage record for each task.
+   */
   encode(batch: Batch): void {
+    batch.outputs.makeRoom(2 * batch.records.count + batch.labels.length + 2 * batch.parts.length)
     for (const part of batch.parts) {
-      this.#scored.setLineage(part.task.name, part.sequence)
-      this.#alerts.setLineage(part.task.name, part.sequence)
+      this.#scored?.setLineage(part.task.name, part.sequence)
+      this.#alerts?.setLineage(part.task.name, part.sequence)
       for (let row = part.firstRow; row >= 0; row = batch.nextRow[row]!) {
-        if (batch.disposition[row] === Disposition.control) continue
+        for (let i = 0; i < batch.labelCount[row]!; i++) this.#passLabel(batch, part, batch.labels[batch.labelStart[row]! + i]!)
+        if (batch.disposition[row] === Disposition.label) this.#forward?.forwardedLabel(batch, part.task.partition, row)
+        if (batch.disposition[row] === Disposition.control || batch.disposition[row] === Disposition.label) continue
         if (batch.disposition[row] === Disposition.deadLetter) {
           const { code, message } = batch.causes.get(row)!
           appendDeadLetter(
@@ -121,17 +136,34 @@ export class Outputs {
           )
           continue
         }
+        if (this.#forward) {
+          this.#forward.event(batch, part.task.partition, row)
+          continue
+        }
         if (batch.outcome.fallback[row] === 1) part.fallbacks++
         const scoredRow = this.#begin(batch, Sink.scored, row)
-        this.#scored.encode(batch.outputs, scoredRow, batch.records, batch.events, batch.outcome, row)
+        this.#scored!.encode(batch.outputs, scoredRow, batch.records, batch.events, batch.outcome, row)
         if (batch.outcome.decision[row] === Decision.approve) continue
         part.alerts++
         const alertRow = this.#begin(batch, Sink.alerts, row)
-        this.#alerts.encode(batch.outputs, alertRow, batch.records, batch.events, batch.outcome, row)
+        this.#alerts!.encode(batch.outputs, alertRow, batch.records, batch.events, batch.outcome, row)
       }
       if (part.before) this.#appendLineage(batch, part.before, true)
       this.#appendLineage(batch, part, false)
     }
+  }
+
+  /** A label goes on to the next stage; one that cannot be read is a dead letter. */
+  #passLabel(batch: Batch, part: TaskPart, label: AppliedLabel): void {
+    const { records, labels } = label.chunk
+    const fault = labels.fault[label.row]!
+    if (fault === Fault.none) return this.#forward?.label(batch, part.task.partition, label)
+    appendDeadLetter(
+      batch.outputs,
+      { topicIndex: Sink.deadLetters },
+      { columns: records, row: label.row, topic: this.#options.labelsTopic! },
+      { exception: faultErrorCode(fault), message: labels.faultMessage(label.row) },
+    )
   }
 
   /** A batch of a rebuild: it changed state, and only its lineage says so. */
@@ -162,7 +194,10 @@ export class Outputs {
     const value = encodeLineage(this.#options.schemaIds.lineage, {
       task: task.name,
       sequence: part.sequence,
-      inputs: [{ topic: this.#options.inputTopic, partition: task.partition, from: part.from, to: part.to }],
+      inputs: [
+        { topic: this.#options.inputTopic, partition: task.partition, from: part.from, to: part.to },
+        ...(task.labels ? [{ topic: this.#options.labelsTopic!, partition: task.partition, from: part.labelsFrom, to: part.labelsTo }] : []),
+      ],
       counts: {
         records: part.records,
         scored: part.scored,
@@ -170,6 +205,10 @@ export class Outputs {
         dead_letters: part.deadLetters,
         late: part.late,
         fallbacks: part.fallbacks,
+        labels: part.labels.applied,
+        labels_repeated: part.labels.repeated,
+        labels_conflicting: part.labels.conflicting,
+        labels_unknown: part.labels.unknown,
       },
       models: this.#scorer.models.map((model, index) => ({
         role: model.role,
@@ -182,6 +221,8 @@ export class Outputs {
       digests: { ...this.#topology.digests },
       stream_time_before: part.streamTimeBefore,
       stream_time_after: part.streamTimeAfter,
+      upstream_stream_times_before: part.upstreamBefore ? [...part.upstreamBefore] : [],
+      upstream_stream_times_after: part.upstreamAfter ? [...part.upstreamAfter] : [],
       oldest_dirty: part.oldestDirty,
       transactional_id: this.#options.transactionalId,
       engine: this.#options.engine,

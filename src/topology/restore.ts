@@ -9,6 +9,7 @@ import type { RangeReader } from '../consumer/range-reader.js'
 import type { Batch } from './batch.js'
 import { Changelog } from './changelog.js'
 import { isSilentRecord } from './control-record.js'
+import { takeLabels } from './label-reader.js'
 import type { TopologyNames } from './names.js'
 import type { Stage } from './stage.js'
 import { emptyPart, type Task, type TaskPart } from './task.js'
@@ -54,6 +55,8 @@ interface End {
   readonly last: LineageRecord
   /** Next offset to score. It lies past the log's end where another state generation has scored on. */
   readonly position: number
+  /** Labels before this offset had come into effect then; -1: none. */
+  readonly labelsTo: number
 }
 
 export interface RestoreResult {
@@ -90,7 +93,7 @@ export class TaskRestorer {
   /** As `restore`, to where the task's own log ends, whatever the group has committed: a rebuild goes on from there. */
   async restoreOwnLog(stage: Stage, task: Task, signal: AbortSignal): Promise<RestoreResult> {
     const [last] = await this.#lineage(task, { count: 1, signal })
-    return this.#restoreTo(stage, task, last && { last, position: last.inputs[0]!.to }, signal)
+    return this.#restoreTo(stage, task, last && endOf(last), signal)
   }
 
   /** Without an end there is no log yet, and the task is as it should be. */
@@ -101,7 +104,7 @@ export class TaskRestorer {
     return result
   }
 
-  async #replay(stage: Stage, task: Task, { last, position }: End, signal: AbortSignal): Promise<RestoreResult> {
+  async #replay(stage: Stage, task: Task, { last, position, labelsTo }: End, signal: AbortSignal): Promise<RestoreResult> {
     if (last.digests.layout !== stage.topology.digests.layout) {
       throw new HarrierError('LAYOUT_CHANGED', `task ${task.name}: windows, features or limits of the state differ from those of its log (layout ${last.digests.layout.slice(0, 12)}, now ${stage.topology.digests.layout.slice(0, 12)})`, {
         remedy: `set generation: ${stage.topology.stage.generation + 1} in stages.${stage.topology.stageName}, fold its state with \`harrier rebuild\` while the engine runs, then restart with the new topology`,
@@ -113,10 +116,13 @@ export class TaskRestorer {
     if (task.streamTimeMs !== last.stream_time_after) {
       throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again ended at stream time ${task.streamTimeMs}, its lineage says ${last.stream_time_after}`, { remedy: missingInputRemedy })
     }
+    if (task.labels && task.labels.position !== labelsToOf(last)) {
+      throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again took labels up to offset ${task.labels.position}, its lineage says ${labelsToOf(last)}`, { remedy: missingInputRemedy })
+    }
     task.nextSequence = last.sequence + 1
     task.position = last.inputs[0]!.to
     for (const { sequence, inputs } of journal.tail) task.tail.push(sequence, inputs[0]!.from)
-    if (position > task.position) records += await this.#foldSilently(stage, task, position, signal)
+    if (position > task.position) records += await this.#foldSilently(stage, task, { position, labelsTo }, signal)
     return { records, entities }
   }
 
@@ -150,10 +156,10 @@ export class TaskRestorer {
       const [last] = await this.#lineage(task, { count: 1, signal })
       signal.throwIfAborted()
       const to = last?.inputs[0]!.to ?? null
-      if (to === committed) return last && { last, position: last.inputs[0]!.to }
+      if (to === committed) return last && endOf(last)
       const other = await lastOfOtherGenerations(this.#options, task, signal)
       if (other && committed !== null && other.inputs[0]!.to === committed && (to === null || to < committed)) {
-        if (last) return { last, position: committed }
+        if (last) return { last, position: committed, labelsTo: labelsToOf(other) }
         throw new HarrierError('LAYOUT_CHANGED', `task ${task.name}: this state generation has no state yet; ${other.task} has scored up to offset ${committed}`, {
           remedy: 'fold its state with `harrier rebuild` while the engine of the other generation runs, then restart with this topology',
         })
@@ -205,9 +211,13 @@ export class TaskRestorer {
    * Another generation has scored events that this one's state does not know: they are folded as one batch without outputs.
    * Its lineage record goes with the next batch that commits; until then a restore does the same again.
    */
-  async #foldSilently(stage: Stage, task: Task, to: number, signal: AbortSignal): Promise<number> {
+  async #foldSilently(stage: Stage, task: Task, { position: to, labelsTo }: Pick<End, 'position' | 'labelsTo'>, signal: AbortSignal): Promise<number> {
     const part = emptyPart(task, { sequence: task.nextSequence, from: task.position, to })
-    await this.#foldRange(stage, task, [{ sequence: part.sequence, from: part.from, to, skip: [], unknownIds: noIds }], signal, (folded) => addCounts(part, folded))
+    await this.#readLabels(stage, task, task.labels?.position ?? -1, labelsTo, signal)
+    await this.#foldRange(stage, task, [{ sequence: part.sequence, from: part.from, to, labelsTo, skip: [], unknownIds: noIds }], signal, (folded) => addCounts(part, folded))
+    // Those that have not come into effect are read again.
+    task.labels?.reset(task.labels.position)
+    part.labelsTo = task.labels?.position ?? -1
     part.streamTimeAfter = task.streamTimeMs
     part.oldestDirty = task.oldestDirty(part.sequence + 1)
     task.nextSequence = part.sequence + 1
@@ -221,12 +231,19 @@ export class TaskRestorer {
   async #fold(stage: Stage, task: Task, { tail, last }: Journal, signal: AbortSignal): Promise<number> {
     const first = tail[0]
     task.streamTimeMs = first ? first.stream_time_before : last.stream_time_after
-    if (!first) return 0
+    const upstream = first ? first.upstream_stream_times_before : last.upstream_stream_times_after
+    if (upstream.length > 0) task.upstream?.set(upstream)
+    await this.#readLabels(stage, task, labelsFromOf(first ?? last), labelsToOf(last), signal)
+    if (!first) {
+      task.labels?.reset(labelsToOf(last))
+      return 0
+    }
     const references = stage.scorer.models.map((model) => model.reference)
     const ranges = tail.map(({ sequence, inputs, models, unknown_schema_ids }) => ({
       sequence,
       from: inputs[0]!.from,
       to: inputs[0]!.to,
+      labelsTo: inputs[1]?.to ?? -1,
       skip: models.filter((model) => model.failure !== null).map((model) => references.indexOf(model.model)).filter((index) => index >= 0),
       unknownIds: unknown_schema_ids.length === 0 ? noIds : new Set(unknown_schema_ids),
     }))
@@ -237,6 +254,16 @@ export class TaskRestorer {
       throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again gave ${scored} scored events, its lineage says ${expected}`, { remedy: missingInputRemedy })
     }
     return folded
+  }
+
+  /** Labels [from, to) into the task's queue; -1 stands for the beginning of the topic, or for none. */
+  async #readLabels(stage: Stage, task: Task, from: number, to: number, signal: AbortSignal): Promise<void> {
+    if (!task.labels) return
+    task.labels.reset(from)
+    if (to <= Math.max(0, from)) return
+    const { reader, names } = this.#options
+    await reader.readRange({ topic: names.labels!, partition: task.partition, from: from < 0 ? 'earliest' : from, to }, (columns) => takeLabels(stage, task.labels!, columns, signal), { signal })
+    signal.throwIfAborted()
   }
 
   /** Folds ranges of the input that follow each other, without outputs. Returns the records. */
@@ -275,7 +302,9 @@ export class TaskRestorer {
         // Batches that were folded under the same conditions are folded as one.
         if ((next !== at && !(isPlain(ranges[next]!) && isPlain(ranges[at]!))) || batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await flush()
         at = next
-        batch.sequences![batch.records.copyRow(columns, row)] = ranges[at]!.sequence
+        const taken = batch.records.copyRow(columns, row)
+        batch.sequences![taken] = ranges[at]!.sequence
+        batch.labelsTo![taken] = ranges[at]!.labelsTo
       }
     }
     batch.reset()
@@ -315,6 +344,8 @@ interface FoldedRange {
   readonly sequence: number
   readonly from: number
   readonly to: number
+  /** Labels before this offset had come into effect by the end of the batch. */
+  readonly labelsTo: number
   readonly skip: readonly number[]
   /** Schema ids that were unknown then, whatever the registry says now. */
   readonly unknownIds: ReadonlySet<number>
@@ -373,6 +404,19 @@ function failedAnew(task: Task, batch: Batch, skip: readonly number[]): void {
 
 function isPlain({ skip, unknownIds }: FoldedRange): boolean {
   return skip.length === 0 && unknownIds.size === 0
+}
+
+function endOf(last: LineageRecord): End {
+  return { last, position: last.inputs[0]!.to, labelsTo: labelsToOf(last) }
+}
+
+/** The second range of a batch is that of its labels. */
+function labelsFromOf({ inputs }: LineageRecord): number {
+  return inputs[1]?.from ?? -1
+}
+
+function labelsToOf({ inputs }: LineageRecord): number {
+  return inputs[1]?.to ?? -1
 }
 
 const noIds: ReadonlySet<number> = new Set()

@@ -7,16 +7,20 @@ import { schemaIdAt } from '../codec/registry-prefix.js'
 import type { SchemaLookup } from '../codec/registry-client.js'
 import { EntityStore } from '../entity/entity-store.js'
 import { hashKey } from '../entity/key-index.js'
+import { ForwardKind, forwardFields } from '../codec/forward-encoder.js'
 import { FeatureProgram, neededFields, windowNeeds } from '../features/feature-program.js'
 import { NO_UPDATE, RESET } from '../inference/frame.js'
 import type { ScoreOptions, Scorer } from '../inference/scorer.js'
 import { Batch, Disposition } from './batch.js'
 import { isForgetRecord } from './control-record.js'
 import { Checkpointer } from './checkpointer.js'
+import { LabelQueue } from './label-queue.js'
+import { hashLabelId, labelSource, type LabelSource } from './label-source.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames } from './names.js'
 import { Task, type TaskPart } from './task.js'
-import { eventTimeField } from './topology-schema.js'
+import { eventIdField, eventTimeField } from './topology-schema.js'
+import { UpstreamTimes } from './upstream-times.js'
 
 /**
  * One stage of a topology in this process: its entities, its features, and the tasks whose partitions this process
@@ -44,8 +48,17 @@ export class Stage {
   readonly #textColumns: number[]
   readonly #keyColumn: number
   readonly #timeColumn: number
+  /** The labels that the stage reads itself; null where it reads none, or has them from the stage before. */
+  readonly labels: LabelSource | null
+  /** Columns of what came with a forwarded record; null in the first stage. */
+  readonly #forwarded: { kind: number; upstream: number; streamTime: number; late: number; isFraud: number; id: number } | null
+  /** The key of the next stage, which every event must have; -1: there is none. */
+  readonly #nextKeyColumn: number
+  /** Tasks of the stage before. */
+  readonly #upstreamTasks: number
 
-  constructor(topology: Topology, scorer: Scorer, registry: SchemaLookup | undefined) {
+  /** `partitions`: of the input, and so of every stage's. */
+  constructor(topology: Topology, scorer: Scorer, registry: SchemaLookup | undefined, partitions = 1) {
     const { stage, spec, fields } = topology
     const needs = windowNeeds(stage.features)
     this.topology = topology
@@ -72,6 +85,14 @@ export class Stage {
     this.#textColumns = this.#program.textFields.map(column)
     this.#keyColumn = column(stage.key)
     this.#timeColumn = column(eventTimeField)
+    this.labels = topology.labels ? labelSource(topology, topology.labels, registry) : null
+    const { kind, upstream, streamTime, late, isFraud } = forwardFields
+    this.#forwarded =
+      topology.place === 0
+        ? null
+        : { kind: column(kind), upstream: column(upstream), streamTime: column(streamTime), late: column(late), isFraud: column(isFraud), id: column(eventIdField) }
+    this.#nextKeyColumn = topology.forward ? column(topology.forward.to.key) : -1
+    this.#upstreamTasks = partitions
   }
 
   makeBatch({ recordsMax = this.topology.spec.limits.batchRecordsMax, restoring = false } = {}): Batch {
@@ -80,7 +101,10 @@ export class Stage {
 
   /** A task that is none of this process's yet: see `addTask`. */
   makeTask(partition: number): Task {
-    return new Task(topologyNames(this.topology).task(partition), partition, this.store)
+    return new Task(topologyNames(this.topology).task(partition), partition, this.store, {
+      labels: this.labels && new LabelQueue(this.labels.columns.knownAt),
+      upstream: this.#forwarded && new UpstreamTimes(this.#upstreamTasks, this.topology.stage.upstreamSkew),
+    })
   }
 
   addTask(partition: number, task = this.makeTask(partition)): Task {
@@ -102,6 +126,23 @@ export class Stage {
     this.tasks[partition] = undefined
   }
 
+  /** Step 2, where something has to be known of the events before they are folded. */
+  decode(batch: Batch): void {
+    this.decoder.decode(batch.records, batch.events, 0, batch.unknownIds)
+    batch.isDecoded = true
+  }
+
+  /** Newest event time of each task in a decoded batch, ms. */
+  newestTimes({ records, events }: Batch): Map<Task, number> {
+    const newest = new Map<Task, number>()
+    const times = events.numbers[this.#timeColumn]!
+    for (let row = 0; row < records.count; row++) {
+      const task = this.tasks[records.partition[row]!]
+      if (task && events.fault[row] === Fault.none && !(newest.get(task)! >= times[row]!)) newest.set(task, times[row]!)
+    }
+    return newest
+  }
+
   /**
    * Steps 2 to 4 of the batch cycle: decoded events change their entities and leave one feature row [F] each in the
    * batch's frame. A batch of a restore is never rolled back; there an event is passed over, but for its stream time,
@@ -111,7 +152,7 @@ export class Stage {
     const frame = this.scorer.acquireFrame()
     assert(frame, 'a batch in flight has a frame')
     batch.frame = frame
-    this.decoder.decode(batch.records, batch.events, 0, batch.unknownIds)
+    if (!batch.isDecoded) this.decode(batch)
     const { records, events, sequences } = batch
     const undo = sequences ? null : batch.undo
     const { stage } = this.topology
@@ -143,9 +184,15 @@ export class Stage {
         continue
       }
       const timeMs = times[row]!
-      if (timeMs > task!.streamTimeMs) task!.streamTimeMs = timeMs
+      this.#advance(batch, task!, row, timeMs)
       const streamTimeMs = task!.streamTimeMs
-      const late = timeMs + stage.grace < streamTimeMs
+      const sequence = sequences ? sequences[row]! : part!.sequence
+      if (this.#forwarded && events.numbers[this.#forwarded.kind]![row] === ForwardKind.label) {
+        this.#applyForwardedLabel(batch, task!, part!, row, sequence)
+        continue
+      }
+      if (task!.labels) this.#applyLabels(batch, task!, part!, row, sequence)
+      const late = timeMs + stage.grace < streamTimeMs || (this.#forwarded !== null && events.numbers[this.#forwarded.late]![row] === 1)
       if (late) {
         part!.late++
         if (!keep) {
@@ -158,7 +205,6 @@ export class Stage {
       for (let t = 0; t < texts.length; t++) this.#program.readText(t, bytes, events.textAt[texts[t]!]![row]!, events.textBytes[texts[t]!]![row]!)
       const hash = hashKey(bytes, keyAt[row]!, keyBytes[row]!)
       let slot = task!.index.find(bytes, keyAt[row]!, keyBytes[row]!, hash)
-      const sequence = sequences ? sequences[row]! : part!.sequence
       if (sequences && slot > 0 && sequence <= this.store.asOf(slot)) {
         part!.scored++
         continue
@@ -197,10 +243,71 @@ export class Stage {
     for (const done of batch.parts) this.#finishPart(done, sequences !== null)
   }
 
+  /** Stream time as of this record. */
+  #advance(batch: Batch, task: Task, row: number, timeMs: number): void {
+    let streamTimeMs = timeMs
+    if (this.#forwarded) {
+      const { upstream, streamTime } = this.#forwarded
+      streamTimeMs = task.upstream!.advance(batch.events.numbers[upstream]![row]!, batch.events.numbers[streamTime]![row]!)
+    }
+    if (streamTimeMs > task.streamTimeMs) task.streamTimeMs = streamTimeMs
+    batch.streamTimeMs[row] = task.streamTimeMs
+  }
+
+  /** Labels that are known by the stream time of this row's event come into effect before it. */
+  #applyLabels(batch: Batch, task: Task, part: TaskPart, row: number, sequence: number): void {
+    const queue = task.labels!
+    const to = batch.labelsTo ? batch.labelsTo[row]! : Infinity
+    batch.labelStart[row] = batch.labels.length
+    while (queue.dueMs <= task.streamTimeMs && queue.headOffset < to) {
+      const { headChunk: chunk, headRow: at } = queue
+      const { records, labels } = chunk
+      const { columns } = this.labels!
+      if (labels.fault[at] === Fault.none) {
+        const timeMs = columns.eventTime < 0 ? NaN : labels.numbers[columns.eventTime]![at]!
+        const idHash = hashLabelId(records, labels, columns.id, at)
+        this.#label(batch, task, part, sequence, records.arena.bytes, labels.textAt[columns.key]![at]!, labels.textBytes[columns.key]![at]!, timeMs, idHash, labels.numbers[columns.isFraud]![at] === 1)
+      } else part.deadLetters++
+      batch.labels.push({ chunk, row: at, streamTimeMs: task.streamTimeMs })
+      queue.shift()
+    }
+    batch.labelCount[row] = batch.labels.length - batch.labelStart[row]!
+    part.labelsTo = queue.position
+  }
+
+  /** A label from the stage before, which has waited for its time already. */
+  #applyForwardedLabel(batch: Batch, task: Task, part: TaskPart, row: number, sequence: number): void {
+    const { records, events } = batch
+    const { id, isFraud } = this.#forwarded!
+    batch.disposition[row] = Disposition.label
+    const idHash = hashLabelId(records, events, id, row)
+    const timeMs = events.numbers[this.#timeColumn]![row]!
+    // A label that does not know its event's time is forwarded with 0.
+    this.#label(batch, task, part, sequence, records.arena.bytes, events.textAt[this.#keyColumn]![row]!, events.textBytes[this.#keyColumn]![row]!, timeMs > 0 ? timeMs : NaN, idHash, events.numbers[isFraud]![row] === 1)
+  }
+
+  #label(batch: Batch, task: Task, part: TaskPart, sequence: number, bytes: Uint8Array, keyAt: number, keyBytes: number, timeMs: number, idHash: number, isFraud: boolean): void {
+    const slot = keyBytes > 0 ? task.index.find(bytes, keyAt, keyBytes, hashKey(bytes, keyAt, keyBytes)) : -1
+    if (batch.sequences && slot > 0 && sequence <= this.store.asOf(slot)) return
+    const outcome = slot > 0 && !this.store.isFresh(slot, task.streamTimeMs) ? (this.store as unknown as { label: (...a: unknown[]) => string }).label(slot, timeMs, idHash, isFraud, task.streamTimeMs, batch.sequences ? null : batch.undo) : 'unknown'
+    if (outcome === 'unknown') part.labels.unknown++
+    else if (outcome === 'repeated') part.labels.repeated++
+    else {
+      if (outcome === 'conflict') part.labels.conflicting++
+      part.labels.applied++
+      if (!batch.sequences) this.store.touch(slot, sequence)
+      if (this.store.markDirty(slot, sequence)) {
+        task.dirty.push(slot)
+        part.dirtied++
+      }
+    }
+  }
+
   #finishPart(part: TaskPart, restoring: boolean): void {
     const { task } = part
     task.position = part.to
     part.streamTimeAfter = task.streamTimeMs
+    part.upstreamAfter = task.upstream && task.upstream.times.slice()
     part.oldestDirty = task.oldestDirty(part.sequence + 1)
     if (restoring) return
     task.tail.push(part.sequence, part.from)
@@ -256,7 +363,10 @@ export class Stage {
   commit(batch: Batch): void {
     this.store.commit(batch.undo)
     this.checkpointer.commit(batch)
-    for (const { task, oldestDirty } of batch.parts) task.tail.dropBefore(oldestDirty)
+    for (const { task, oldestDirty, labelsTo } of batch.parts) {
+      task.tail.dropBefore(oldestDirty)
+      task.labels?.drop(labelsTo)
+    }
     this.#releaseFrame(batch)
   }
 
@@ -264,7 +374,9 @@ export class Stage {
   rollback(batch: Batch): void {
     if (batch.frame) this.scorer.undo(batch.frame)
     this.store.rollback(batch.undo)
-    for (const { task, dirtied, sequence, positionBefore, streamTimeBefore, before } of batch.parts) {
+    for (const { task, dirtied, sequence, positionBefore, streamTimeBefore, before, labelsFrom, upstreamBefore } of batch.parts) {
+      task.labels?.rewind(labelsFrom)
+      if (upstreamBefore) task.upstream!.set(upstreamBefore)
       if (before) task.silentPart = before
       for (let i = 0; i < dirtied; i++) task.dirty.pop()
       task.nextSequence = sequence
@@ -310,6 +422,7 @@ export class Stage {
   }
 
   #link(batch: Batch, part: TaskPart, row: number): void {
+    batch.labelCount[row] = 0
     if (part.firstRow < 0) part.firstRow = row
     else batch.nextRow[part.lastRow] = row
     part.lastRow = row
@@ -329,6 +442,11 @@ export class Stage {
     if (keyBytes <= 0) return { code: 'RECORD_INVALID', message: `field ${this.topology.stage.key}: the entity is empty` }
     if (keyBytes > this.store.slots.keyBytesMax) {
       return { code: 'RECORD_INVALID', message: `field ${this.topology.stage.key}: ${keyBytes} bytes are more than keyBytesMax ${this.store.slots.keyBytesMax}` }
+    }
+    if (this.#nextKeyColumn >= 0) {
+      const { key, keyBytesMax } = this.topology.forward!.to
+      const nextBytes = events.textBytes[this.#nextKeyColumn]![row]!
+      if (nextBytes <= 0 || nextBytes > keyBytesMax) return { code: 'RECORD_INVALID', message: `field ${key}: 1 to ${keyBytesMax} bytes are needed for the next stage, not ${Math.max(0, nextBytes)}` }
     }
     return undefined
   }

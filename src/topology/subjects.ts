@@ -1,31 +1,32 @@
-import type { OwnSchema } from '../codec/schema-files.js'
 import { loadOwnSchema } from '../codec/schema-files.js'
 import type { Topology } from './load-topology.js'
 import type { TopologyNames } from './names.js'
 import type { SubjectStrategy } from './topology-schema.js'
 
-/** What Harrier writes with a schema: the topic's member in `TopologyNames`, the schema file, the member in `SchemaIds`. */
-export const outputSchemas = [
-  { topic: 'scored', schema: 'scored-event', id: 'scored' },
-  { topic: 'alerts', schema: 'alert', id: 'alert' },
-  { topic: 'lineage', schema: 'lineage', id: 'lineage' },
-] as const satisfies readonly { topic: keyof TopologyNames; schema: OwnSchema; id: string }[]
-
 export interface OutputSubject {
   readonly topic: string
   readonly subject: string
-  readonly schemaName: OwnSchema
+  /** What a person finds it by: the name of a file in schemas/, or of what a stage passes on. */
+  readonly schemaName: string
   readonly schema: object
-  readonly id: (typeof outputSchemas)[number]['id']
+  /** Member of `SchemaIds`. */
+  readonly id: 'scored' | 'alert' | 'lineage' | 'forward'
 }
 
-/** The subjects of the output topics. A namespace prefixes them, as all names. */
-export function outputSubjects(topology: Pick<Topology, 'spec'>, names: TopologyNames): OutputSubject[] {
+/** The subjects of the topics that a stage writes. A namespace prefixes them, as all names. */
+export function outputSubjects(topology: Pick<Topology, 'spec' | 'forward'>, names: TopologyNames): OutputSubject[] {
   const strategy = topology.spec.schemas?.subjects ?? 'topic'
-  return outputSchemas.map(({ topic, schema: schemaName, id }) => {
-    const schema = loadOwnSchema(schemaName)
-    return { topic: names[topic], subject: subjectName(strategy, names[topic], recordNameOf(schema)!, namespacePrefix(topology, names)), schemaName, schema, id }
-  })
+  const { forward } = topology
+  const outputs = [
+    ...(forward
+      ? [{ id: 'forward' as const, topic: names.forward!, schemaName: `${forward.to.stageName}-repartition`, schema: forward.schema }]
+      : [
+          { id: 'scored' as const, topic: names.scored, schemaName: 'scored-event', schema: loadOwnSchema('scored-event') },
+          { id: 'alert' as const, topic: names.alerts, schemaName: 'alert', schema: loadOwnSchema('alert') },
+        ]),
+    { id: 'lineage' as const, topic: names.lineage, schemaName: 'lineage', schema: loadOwnSchema('lineage') },
+  ]
+  return outputs.map((output) => ({ ...output, subject: subjectName(strategy, output.topic, recordNameOf(output.schema)!, namespacePrefix(topology, names)) }))
 }
 
 /** The subject of the input's values; undefined for plain JSON, which has none. */
@@ -33,6 +34,11 @@ export function inputSubject(topology: Pick<Topology, 'spec' | 'readerSchema'>, 
   const { format, subjects = 'topic', record } = topology.spec.source
   if (format === 'json') return undefined
   return subjectName(subjects, names.input, record ?? recordNameOf(topology.readerSchema) ?? '', namespacePrefix(topology, names))
+}
+
+/** The subject of the labels' values; undefined for plain JSON, and where the stage reads no labels itself. */
+export function labelsSubject({ labels }: Pick<Topology, 'labels'>, names: TopologyNames): string | undefined {
+  return labels && labels.spec.format !== 'json' ? `${names.labels}-value` : undefined
 }
 
 function subjectName(strategy: SubjectStrategy, topic: string, record: string, prefix: string): string {

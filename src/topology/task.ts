@@ -1,6 +1,8 @@
 import { KeyIndex } from '../entity/key-index.js'
 import { NumberQueue } from '../entity/growable.js'
 import type { EntityStore } from '../entity/entity-store.js'
+import type { LabelQueue } from './label-queue.js'
+import type { UpstreamTimes } from './upstream-times.js'
 
 /**
  * One stage on one partition: the unit of state, order, lineage and restore. Its scalars are what lineage records
@@ -30,8 +32,12 @@ export class Task {
   nextSequence = 0
   /** Next input offset to fold; -1 until the first record of a partition without history. */
   position = -1
-  /** Highest event time seen, ms since 1970; 0 before the first. */
+  /** Highest event time seen, ms since 1970; 0 before the first. After the first stage: what all upstream tasks have reached. */
   streamTimeMs = 0
+  /** Labels that wait for their time; null where the stage reads none itself. */
+  readonly labels: LabelQueue | null
+  /** Null in the first stage. */
+  readonly upstream: UpstreamTimes | null
 
   /** Sequence of the oldest change that is on no changelog; `clean` when all are. */
   oldestDirty(clean: number): number {
@@ -43,9 +49,11 @@ export class Task {
     return this.position - (this.tail.from ?? this.position)
   }
 
-  constructor(name: string, partition: number, store: EntityStore) {
+  constructor(name: string, partition: number, store: EntityStore, { labels = null, upstream = null }: { labels?: LabelQueue | null; upstream?: UpstreamTimes | null } = {}) {
     this.name = name
     this.partition = partition
+    this.labels = labels
+    this.upstream = upstream
     this.index = new KeyIndex(store.slots)
     this.#store = store
   }
@@ -88,6 +96,12 @@ export interface TaskPart {
   /** Offsets [from, to) of the input. */
   readonly from: number
   to: number
+  /** Offsets [labelsFrom, labelsTo) of the labels topic; -1: none yet. */
+  readonly labelsFrom: number
+  labelsTo: number
+  /** Stream times of the upstream tasks; null in the first stage. */
+  readonly upstreamBefore: Float64Array | null
+  upstreamAfter: Float64Array | null
   readonly positionBefore: number
   readonly streamTimeBefore: number
   streamTimeAfter: number
@@ -97,6 +111,8 @@ export interface TaskPart {
   deadLetters: number
   late: number
   fallbacks: number
+  /** Labels that came into effect, those that said the same again, those that said something else than before, those of no known event. */
+  readonly labels: { applied: number; repeated: number; conflicting: number; unknown: number }
   /** Schema ids of its records that the registry did not know. */
   readonly unknownSchemaIds: Set<number>
   /** What was folded silently before it; see `Task.silentPart`. */
@@ -116,6 +132,10 @@ export function emptyPart(task: Task, { sequence, from, to }: { sequence: number
     sequence,
     from,
     to,
+    labelsFrom: task.labels?.position ?? -1,
+    labelsTo: task.labels?.position ?? -1,
+    upstreamBefore: task.upstream && task.upstream.times.slice(),
+    upstreamAfter: null,
     positionBefore: task.position,
     streamTimeBefore: task.streamTimeMs,
     streamTimeAfter: task.streamTimeMs,
@@ -125,6 +145,7 @@ export function emptyPart(task: Task, { sequence, from, to }: { sequence: number
     deadLetters: 0,
     late: 0,
     fallbacks: 0,
+    labels: { applied: 0, repeated: 0, conflicting: 0, unknown: 0 },
     unknownSchemaIds: new Set(),
     before: null,
     firstRow: -1,

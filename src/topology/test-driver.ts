@@ -1,4 +1,5 @@
 import avro from 'avsc'
+import { assert } from '../base/assert.js'
 import { ManualClock, systemClock } from '../base/clock.js'
 import { digestOf } from '../base/digest.js'
 import { HarrierError } from '../base/errors.js'
@@ -13,6 +14,7 @@ import { hashKey } from '../entity/key-index.js'
 import { exportBytesMax, exportSlot } from '../inference/slot-sections.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { Batch } from './batch.js'
+import { takeLabels } from './label-reader.js'
 import type { Topology } from './load-topology.js'
 import { Sink, topologyNames, type TopologyNames } from './names.js'
 import { harrierVersion } from './harrier-version.js'
@@ -52,6 +54,8 @@ export interface TestOutputs {
   readonly lineage: (TestOutput & { readonly value: LineageRecord })[]
   /** Changelog records. */
   readonly state: TestOutput[]
+  /** What stages have passed on to the next ones. */
+  readonly forwarded: TestOutput[]
 }
 
 export interface TestDriverOptions {
@@ -117,6 +121,7 @@ interface LoggedRecord {
 /** What was written, by partition: the topics that a restart reads. */
 interface Log {
   readonly input: LoggedRecord[][]
+  readonly labels: LoggedRecord[][]
   readonly lineage: LoggedRecord[][]
   readonly state: LoggedRecord[][]
 }
@@ -144,11 +149,14 @@ export class TopologyTestDriver {
   readonly #outputs: Outputs
   readonly #decoder: GenericDecoder
   readonly #logs: Log
+  /** The next stage. */
+  readonly next: TopologyTestDriver | undefined
 
-  private constructor(options: TestDriverOptions, stage: Stage, registry: MemoryRegistry, log?: Log) {
+  private constructor(options: TestDriverOptions, stage: Stage, registry: MemoryRegistry, next?: TopologyTestDriver, log?: Log) {
     const { topology } = options
     this.topology = topology
-    this.clock = new ManualClock(options.startMs ?? 0)
+    this.next = next
+    this.clock = next?.clock ?? new ManualClock(options.startMs ?? 0)
     this.registry = registry
     this.stage = stage
     this.names = topologyNames(topology)
@@ -156,15 +164,18 @@ export class TopologyTestDriver {
     this.#decoder = new GenericDecoder(registry)
     const partitions = options.partitions ?? 1
     const empty = (): LoggedRecord[][] => Array.from({ length: partitions }, () => [])
-    this.#logs = log ?? { input: empty(), lineage: empty(), state: empty() }
+    this.#logs = log ?? { input: empty(), labels: empty(), lineage: empty(), state: empty() }
     const { scorer } = stage
     this.#outputs = new Outputs(stage, {
       schemaIds: {
-        scored: registry.register(loadOwnSchema('scored-event')),
-        alert: registry.register(loadOwnSchema('alert')),
+        ...(topology.forward
+          ? { forward: registry.register(topology.forward.schema) }
+          : { scored: registry.register(loadOwnSchema('scored-event')), alert: registry.register(loadOwnSchema('alert')) }),
         lineage: registry.register(loadOwnSchema('lineage')),
       },
       inputTopic: this.names.input,
+      labelsTopic: this.names.labels,
+      partitions: this.#logs.input.length,
       transactionalId: this.names.transactionalId('test'),
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
     })
@@ -176,34 +187,49 @@ export class TopologyTestDriver {
     return await TopologyTestDriver.#create(options)
   }
 
-  static async #create(options: TestDriverOptions, log?: Log): Promise<TopologyTestDriver> {
+  static async #create(options: TestDriverOptions, log?: Log, nextOf?: (options: TestDriverOptions) => Promise<TopologyTestDriver>): Promise<TopologyTestDriver> {
     const { topology } = options
     const registry = options.registry ?? new MemoryRegistry()
+    const following = topology.chain[topology.place + 1]
+    const next = following && (await (nextOf ?? TopologyTestDriver.open)({ ...options, topology: following, registry }))
+    if (topology.labels?.readerSchema) registry.register(topology.labels.readerSchema)
     if (topology.readerSchema) registry.register(topology.readerSchema)
     const workers = options.workers ?? 0
     // Threads are real, so what times them out is real time.
     const scorer = await openScorer({ topology, models: options.models, workers, clock: workers > 0 ? systemClock : new ManualClock(), logger: silentLogger })
-    return new TopologyTestDriver(options, new Stage(topology, scorer, registry), registry, log)
+    return new TopologyTestDriver(options, new Stage(topology, scorer, registry, options.partitions ?? 1), registry, next, log)
   }
 
   /** Takes records through the topology, at most `batchRecordsMax` in a transaction, and gives what committed. */
   async pipe(records: readonly TestRecord[], batchRecordsMax = this.topology.spec.limits.batchRecordsMax): Promise<TestOutputs> {
-    const all: TestOutputs = { scored: [], alerts: [], deadLetters: [], lineage: [], state: [] }
+    const all: TestOutputs = { scored: [], alerts: [], deadLetters: [], lineage: [], state: [], forwarded: [] }
     for (let from = 0; from < records.length; from += batchRecordsMax) {
       const outputs = await this.commit(await this.fold(records.slice(from, from + batchRecordsMax)))
-      all.scored.push(...outputs.scored)
-      all.alerts.push(...outputs.alerts)
-      all.deadLetters.push(...outputs.deadLetters)
-      all.lineage.push(...outputs.lineage)
-      all.state.push(...outputs.state)
+      addTo(all, outputs)
     }
     return all
   }
 
+  /** Puts labels on their topic. Each comes into effect before the first event that reaches its `known_at`. */
+  async label(records: readonly TestRecord[]): Promise<void> {
+    assert(this.topology.labels, 'the topology reads labels')
+    for (const record of records) await this.#readLabel(this.#log(record, 'labels'))
+  }
+
+  async #readLabel(record: LoggedRecord): Promise<void> {
+    const columns = new RecordColumns(1)
+    appendTo(columns, record)
+    await takeLabels(this.stage, this.stage.tasks[record.partition]!.labels!, columns)
+  }
+
   /** Steps 1 to 5 of the batch cycle. Changelog records come as the clock goes on: what is dirty for `checkpointIntervalMs` is written. */
   async fold(records: readonly TestRecord[]): Promise<OpenBatch> {
+    return this.#fold(records.map((record) => this.#log(record)))
+  }
+
+  async #fold(records: readonly LoggedRecord[]): Promise<OpenBatch> {
     const batch = this.stage.makeBatch()
-    for (const record of records) appendTo(batch.records, this.#log(record))
+    for (const record of records) appendTo(batch.records, record)
     await this.stage.decoder.prepare(batch.records)
     this.stage.checkpointer.turn(batch, this.clock.monotonicMs())
     this.stage.fold(batch)
@@ -216,18 +242,24 @@ export class TopologyTestDriver {
     this.#outputs.decide(batch)
     this.#outputs.encode(batch)
     const { outputs } = batch
-    const all: TestOutput[][] = [[], [], [], [], []]
+    const all: TestOutput[][] = [[], [], [], [], [], []]
+    const passedOn: LoggedRecord[] = []
     for (let row = 0; row < outputs.count; row++) {
       const sink = outputs.topic[row]!
       const output = await this.#decode(outputs, row, this.names.sinks[sink]!)
       all[sink]!.push(output)
+      if (sink === Sink.forward) passedOn.push(this.next!.#append('input', { ...output, value: output.bytes, headers: Object.entries(output.headers) }))
       if (sink !== Sink.lineage && sink !== Sink.state) continue
       const log = this.#logs[sink === Sink.state ? 'state' : 'lineage'][output.partition]!
       log.push({ partition: output.partition, offset: log.length, timestampMs: output.timestampMs, key: output.key, value: output.bytes, headers: [] })
     }
     this.stage.commit(batch)
-    const [scored, alerts, deadLetters, lineage, state] = all as [TestOutput[], TestOutput[], TestOutput[], TestOutputs['lineage'], TestOutput[]]
-    return { scored, alerts, deadLetters, lineage, state }
+    const [scored, alerts, deadLetters, lineage, state, forwarded] = all as [TestOutput[], TestOutput[], TestOutput[], TestOutputs['lineage'], TestOutput[], TestOutput[]]
+    const outcome = { scored, alerts, deadLetters, lineage, state, forwarded }
+    for (let from = 0; from < passedOn.length; from += this.topology.spec.limits.batchRecordsMax) {
+      addTo(outcome, await this.next!.commit(await this.next!.#fold(passedOn.slice(from, from + this.topology.spec.limits.batchRecordsMax))))
+    }
+    return outcome
   }
 
   /** As if the batch had never been: its records leave the input, too. The newest open batch first. */
@@ -239,14 +271,17 @@ export class TopologyTestDriver {
   /** Another process on the same topics, whose changelog has been compacted: it restores its state as the engine does. */
   async restart(options: Partial<TestDriverOptions> = {}): Promise<TopologyTestDriver> {
     const copy = (log: LoggedRecord[][]): LoggedRecord[][] => log.map((records) => [...records])
-    const { input, lineage, state } = this.#logs
-    const log = { input: copy(input), lineage: copy(lineage), state: state.map(compacted) }
-    const driver = await TopologyTestDriver.#create({ ...this.#options, registry: this.registry, ...options }, log)
+    const { input, labels, lineage, state } = this.#logs
+    const log = { input: copy(input), labels: copy(labels), lineage: copy(lineage), state: state.map(compacted) }
+    const { next } = this
+    const driver = await TopologyTestDriver.#create({ ...this.#options, registry: this.registry, ...options }, log, next && (({ topology }) => next.restart({ ...options, topology })))
     const reader = { readRange: driver.#readRange.bind(driver), lastRecords: driver.#lastRecords.bind(driver) }
     const restorer = new TaskRestorer({ reader, names: driver.names, registry: driver.registry, clock: driver.clock, logger: silentLogger })
     for (const task of driver.stage.tasks) {
       const position = this.stage.tasks[task!.partition]!.position
       await restorer.restore(driver.stage, task!, position < 0 ? null : position, new AbortController().signal)
+      const { labels } = task!
+      if (labels) for (const record of log.labels[task!.partition]!.slice(Math.max(0, labels.readTo))) await driver.#readLabel(record)
     }
     return driver
   }
@@ -271,22 +306,30 @@ export class TopologyTestDriver {
 
   async close(): Promise<void> {
     await this.stage.scorer.close()
+    await this.next?.close()
   }
 
-  #log(record: TestRecord): LoggedRecord {
+  #log(record: TestRecord, log: 'input' | 'labels' = 'input'): LoggedRecord {
     const key = typeof record.key === 'string' ? Buffer.from(record.key) : record.key
     const partition = record.partition ?? (key ? hashKey(key, 0, key.length) % this.#logs.input.length : 0)
-    const log = this.#logs.input[partition]!
-    const value = record.value === null || record.value instanceof Uint8Array ? record.value : this.encode(record.value)
-    const logged = { partition, offset: log.length, timestampMs: record.timestampMs ?? this.clock.nowMs(), key, value, headers: Object.entries(record.headers ?? {}) }
-    log.push(logged)
+    const source = log === 'input' ? this.topology.spec.source : this.topology.labels!.spec
+    const schema = log === 'input' ? this.topology.readerSchema : this.topology.labels!.readerSchema
+    const value = record.value === null || record.value instanceof Uint8Array ? record.value : this.encode(record.value, schema, source.format)
+    return this.#append(log, { partition, timestampMs: record.timestampMs ?? this.clock.nowMs(), key, value, headers: Object.entries(record.headers ?? {}) })
+  }
+
+  #append(log: 'input' | 'labels', record: Omit<LoggedRecord, 'offset'>): LoggedRecord {
+    const records = this.#logs[log][record.partition]!
+    const { partition, timestampMs, key, value, headers } = record
+    const logged = { partition, offset: records.length, timestampMs, key, value, headers }
+    records.push(logged)
     return logged
   }
 
   /** The bytes of an event in the source's format; `schema` is the writer's, default the source's own. */
-  encode(value: object, schema = this.topology.readerSchema): Uint8Array {
-    if (this.topology.spec.source.format === 'json') return Buffer.from(JSON.stringify(value))
-    if (this.topology.spec.source.format === 'json-schema') return Buffer.concat([schemaPrefix(this.registry.register(schema ?? {})), Buffer.from(JSON.stringify(value))])
+  encode(value: object, schema = this.topology.readerSchema, format = this.topology.spec.source.format): Uint8Array {
+    if (format === 'json') return Buffer.from(JSON.stringify(value))
+    if (format === 'json-schema') return Buffer.concat([schemaPrefix(this.registry.register(schema ?? {})), Buffer.from(JSON.stringify(value))])
     if (!schema) throw new HarrierError('SCHEMA_INVALID', `the source of ${this.topology.name} names no schema to encode with`)
     return Buffer.concat([schemaPrefix(this.registry.register(schema)), avro.Type.forSchema(schema as avro.Schema).toBuffer(value)])
   }
@@ -330,9 +373,13 @@ export class TopologyTestDriver {
   }
 
   #logOf(topic: string): LoggedRecord[][] {
-    const { input, lineage, state } = this.#logs
-    return topic === this.names.input ? input : topic === this.names.lineage ? lineage : state
+    const { input, labels, lineage, state } = this.#logs
+    return topic === this.names.input ? input : topic === this.names.labels ? labels : topic === this.names.lineage ? lineage : state
   }
+}
+
+function addTo(all: TestOutputs, more: TestOutputs): void {
+  for (const kind of ['scored', 'alerts', 'deadLetters', 'lineage', 'state', 'forwarded'] as const) (all[kind] as TestOutput[]).push(...more[kind])
 }
 
 /** The newest record of each key, as a broker that has compacted leaves them. */

@@ -16,7 +16,8 @@ export interface TopicStep {
 }
 
 export interface PlanOptions {
-  readonly names: TopologyNames
+  /** Of each stage, first to last. */
+  readonly stages: readonly TopologyNames[]
   /** Partitions of an input topic that is to be created; undefined: a missing input is an error. */
   readonly partitions?: number | undefined
   /** Copies of each partition; undefined: the default of the brokers, and what is there is taken as it is. */
@@ -24,7 +25,8 @@ export interface PlanOptions {
 }
 
 /** Compares the topics of a topology with those on the cluster. Changes nothing. Errors: TOPIC_MISSING for the input. */
-export async function planTopics(admin: KafkaAdmin, { names, partitions, replication }: PlanOptions): Promise<TopicStep[]> {
+export async function planTopics(admin: KafkaAdmin, { stages, partitions, replication }: PlanOptions): Promise<TopicStep[]> {
+  const names = stages[0]!
   const input = await admin.describeTopic(names.input)
   const count = input?.partitions ?? partitions
   if (count === undefined) {
@@ -32,11 +34,21 @@ export async function planTopics(admin: KafkaAdmin, { names, partitions, replica
   }
   const wantedInput: TopicSpecification = { topic: names.input, partitions: count, replication, config: inputTopicConfig }
   const steps = [input ? checkedInput(wantedInput, input, partitions) : created(wantedInput)]
-  for (const wanted of outputTopics(names, count).map((each) => ({ ...each, replication }))) {
+  if (names.labels !== undefined) steps.push(await plannedLabels(admin, { topic: names.labels, partitions: count, replication, config: inputTopicConfig }, partitions))
+  const outputs = new Map(stages.flatMap((stage) => outputTopics(stage, count)).map((each) => [each.topic, { ...each, replication }]))
+  for (const wanted of outputs.values()) {
     const found = await admin.describeTopic(wanted.topic)
     steps.push(found ? compared(wanted, found) : created(wanted))
   }
   return steps
+}
+
+/** Labels go with the input: with as many partitions, or they are not found by partition. */
+async function plannedLabels(admin: KafkaAdmin, wanted: TopicSpecification, partitions: number | undefined): Promise<TopicStep> {
+  const found = await admin.describeTopic(wanted.topic)
+  if (found) return checkedInput(wanted, found, wanted.partitions)
+  if (partitions !== undefined) return created(wanted)
+  throw new HarrierError('TOPIC_MISSING', `the labels topic ${wanted.topic} is not on the broker`, { remedy: `create it with ${wanted.partitions} partitions, as the input has, correct labels.topic, or give --partitions to have it created` })
 }
 
 /** Carries out the steps that can be; the rest stays as it is. */

@@ -3,7 +3,8 @@ import { durationSchema } from '../base/durations.js'
 import { fieldTypes } from '../codec/field-spec.js'
 import { sourceFormats } from '../codec/source-decoder.js'
 import { featureSchema } from '../features/feature-spec.js'
-import { policySchema } from '../policy/policy.js'
+import { policySchema, type PolicySpec } from '../policy/policy.js'
+import { fieldsOfStages } from './stage-fields.js'
 
 const identifier = z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/i, 'a letter, then letters, digits, _ or - (63 at most)')
 const topic = z.string().regex(/^[a-zA-Z0-9._-]{1,200}$/, 'a topic name: letters, digits, . _ -')
@@ -12,10 +13,16 @@ const modelReference = z.string().regex(/^[a-z][a-z0-9_-]*@[0-9]+$/i, 'a model i
 /** The fields that every source must give; all others are named as the team likes. */
 export const eventIdField = 'event_id'
 export const eventTimeField = 'event_time'
+/** The fields that a labels topic must give besides the event's id and the keys of the stages. */
+export const knownAtField = 'known_at'
+export const isFraudField = 'is_fraud'
 
 /** How subjects are named: TopicNameStrategy, RecordNameStrategy and TopicRecordNameStrategy of the Confluent clients. */
 export const subjectStrategies = ['topic', 'record', 'topic-record'] as const
 export type SubjectStrategy = (typeof subjectStrategies)[number]
+
+export const stagesMax = 8
+const upstreamSkewDefault = 604_800_000
 
 // The descriptions are printed into docs/topology.md by scripts/docs.js.
 const fieldSchema = z.strictObject({
@@ -49,8 +56,17 @@ const sourceSchema = z.strictObject({
   fields: z.record(identifier, fieldSchema).describe('What the engine reads, under names of its own. `event_id` (text) and `event_time` (a time) are required; at most 200.'),
 })
 
+const labelsSchema = z.strictObject({
+  topic: topic.describe('The topic of labels. It has as many partitions as the input and is keyed by the first stage\'s key, as the input is.'),
+  format: z.enum(sourceFormats).describe('As in `source`.'),
+  schema: z.string().optional().describe('As in `source`.'),
+  fields: z
+    .record(identifier, fieldSchema)
+    .describe('`event_id` (text), `known_at` (a time), `is_fraud` (boolean), and each stage\'s key under the name that it has in `source.fields`. `event_time` of the labelled event, where there is one, spares a search.'),
+})
+
 const stageSchema = z.strictObject({
-  key: identifier.describe('The text field whose value names the entity. The topic must be partitioned by it: an entity lives in one partition.'),
+  key: identifier.describe('The text field whose value names the entity. The input must be partitioned by the key of the first stage: an entity lives in one partition. For later stages events are rekeyed.'),
   keyBytesMax: z.number().int().min(1).max(255).default(47).describe('Longest key in bytes, part of every slot; a longer one makes the record a dead letter.'),
   grace: durationSchema.default(0).describe('How far an event may lie behind stream time and still change state.'),
   ttl: durationSchema.describe('An entity whose last event lies further back than this, in event time, starts anew. At least the longest window plus `grace`.'),
@@ -63,18 +79,20 @@ const stageSchema = z.strictObject({
     .default(1)
     .describe('The state generation. A change of windows, features, ring or source fields needs the next one: raise it, fold its state with `harrier rebuild`, restart. Each has a changelog of its own.'),
   ring: z.number().int().min(1).max(512).default(32).describe('Feature rows kept of each entity: input of window models, and what a recurrent model is warmed from.'),
+  upstreamSkew: durationSchema.default(upstreamSkewDefault).describe('Only after the first stage: how far in event time the slowest of the upstream tasks may lie behind the fastest before it is not waited for with expiry and lateness.'),
   features: z.array(featureSchema).min(1).max(256).describe('The feature row, in this order; see "Features".'),
   models: z
     .strictObject({
-      champion: modelReference.describe('The model that decides, as `name@version`.'),
+      champion: modelReference.describe('The model that decides, as `name@version`; before the last stage: whose score is passed on.'),
       shadows: z.array(modelReference).max(8).default([]).describe('Models that score the same rows and decide nothing.'),
       device: z
         .enum(['cpu', 'webgpu', 'cuda', 'auto'])
         .default('cpu')
         .describe('Where models run. A named device runs the whole model or the engine does not start; `auto` takes a GPU that runs the whole model and is faster at `batchRecordsMax`, else the CPU, and says what it measured; see models.md, "Devices".'),
     })
-    .describe('Model versions, from `models/` or the folder given by `--models`.'),
-  policy: policySchema.describe('From a score to a decision; see "Policy".'),
+    .optional()
+    .describe('Model versions, from `models/` or the folder given by `--models`. The last stage needs them.'),
+  policy: policySchema.optional().describe('From a score to a decision, in the last stage and only there; see "Policy".'),
 })
 
 const schemasSchema = z.strictObject({
@@ -97,6 +115,8 @@ export const limitsSchema = z.strictObject({
   checkpointBytesMax: z.number().int().min(1024).default(1 << 20).describe('Changelog bytes of one transaction.'),
   standby: z.number().int().min(0).max(1).default(0).describe('Warm copies of the state of each partition in other processes of the group, for a quick take-over. Costs as much memory again.'),
   workers: z.number().int().min(1).max(64).default(1).describe('Threads that run models.'),
+  inputIdleMsMax: durationSchema.default(2000).describe('How long events wait for labels that are on their topic and have not been read yet. Where all have been read nothing waits.'),
+  labelsPendingMax: z.number().int().min(1000).default(50_000).describe('Labels of a partition that have been read and whose time has not come. Past it they are read later.'),
   abortsInARowMax: z.number().int().min(1).default(20).describe('Aborted transactions in a row before the engine gives up.'),
 })
 
@@ -104,7 +124,8 @@ export const topologySchema = z
   .strictObject({
     name: identifier.describe('Goes into every topic, group and id that the topology owns.'),
     source: sourceSchema,
-    stages: z.record(identifier, stageSchema).describe('Exactly one, under a name of your own.'),
+    labels: labelsSchema.optional().describe('What events turned out to be, as it becomes known; see "Labels".'),
+    stages: z.record(identifier, stageSchema).describe('One or more, under names of your own, in the order in which events pass through them; see "Stages".'),
     schemas: schemasSchema.optional().describe('How the schemas of the outputs get into the registry.'),
     limits: limitsSchema.prefault({}),
   })
@@ -120,10 +141,20 @@ export const topologySchema = z
     if (subjects !== 'topic' && record === undefined && schema === undefined) refuse(['source', 'record'], `subjects: ${subjects} needs the full name of the record, here or in a schema file`)
     if (format === 'json' && (subjects !== 'topic' || record !== undefined)) refuse(['source', 'subjects'], 'plain JSON has no schema in a registry; format: json-schema has')
     const names = Object.keys(topology.stages)
-    if (names.length !== 1) refuse(['stages'], `a topology has one stage; this one has ${names.length}`)
-    for (const [name, stage] of Object.entries(topology.stages)) {
+    if (names.length === 0 || names.length > stagesMax) refuse(['stages'], `a topology has 1 to ${stagesMax} stages; this one has ${names.length}`)
+    if (topology.labels) refuseLabels(topology.labels, Object.values(topology.stages), refuse)
+    const fieldsOf = fieldsOfStages(fields, topology.stages)
+    for (const [place, [name, stage]] of Object.entries(topology.stages).entries()) {
       const at = (...path: (string | number)[]): (string | number)[] => ['stages', name, ...path]
-      if (fields[stage.key]?.type !== 'text') refuse(at('key'), `"${stage.key}" is not a text field of the source`)
+      const fields = new Map(fieldsOf[place]!.map((field) => [field.name, field]))
+      const isLast = place === names.length - 1
+      if (isLast && !stage.models) refuse(at('models'), 'the last stage needs a champion: it decides')
+      if (isLast && !stage.policy) refuse(at('policy'), 'the last stage needs a policy: decline and review')
+      if (!isLast && stage.policy) refuse(at('policy'), 'only the last stage decides; leave the policy to it')
+      if (place === 0 && 'upstreamSkew' in stage && stage.upstreamSkew !== upstreamSkewDefault) refuse(at('upstreamSkew'), 'the first stage has no stage before it')
+      const key = fields.get(stage.key)
+      if (key?.type !== 'text') refuse(at('key'), `"${stage.key}" is not a text field of the source`)
+      else if (place > 0 && key.optional) refuse(at('key'), `"${stage.key}" is optional: an event without it would have no way through this stage`)
       const seen = new Set<string>()
       for (const [index, feature] of stage.features.entries()) {
         if (seen.has(feature.name)) refuse(at('features', index, 'name'), `"${feature.name}" is declared twice`)
@@ -132,7 +163,7 @@ export const topologySchema = z
           refuse(at('ttl'), `must be at least the longest window plus grace, so that no entity expires within a window of ${feature.name}`)
         }
         if (!('field' in feature)) continue
-        const field = fields[feature.field]
+        const field = fields.get(feature.field)
         if (!field) refuse(at('features', index, 'field'), `"${feature.field}" is not a field of the source`)
         else if (feature.kind === 'category') {
           const { values } = feature
@@ -149,24 +180,45 @@ export const topologySchema = z
           refuse(at('features', index, 'field'), `"${feature.field}" is ${field.type}; windows sum integers exactly: declare it as integer with a scale (minor units)`)
         }
       }
-      for (const [index, attribute] of stage.policy.attributes.entries()) {
-        if (!fields[attribute]) refuse(at('policy', 'attributes', index), `"${attribute}" is not a field of the source`)
+      const { policy, models } = stage
+      for (const [index, attribute] of (policy?.attributes ?? []).entries()) {
+        if (!fields.has(attribute)) refuse(at('policy', 'attributes', index), `"${attribute}" is not a field of the source`)
       }
-      const { champion, shadows } = stage.models
+      const { champion, shadows = [] } = models ?? {}
       for (const [index, shadow] of shadows.entries()) {
         if (shadow === champion || shadows.indexOf(shadow) !== index) refuse(at('models', 'shadows', index), `"${shadow}" is named twice`)
       }
-      const { fallback } = stage.policy
+      const fallback = policy?.fallback
       if (typeof fallback === 'object' && 'model' in fallback && fallback.model === champion) {
         refuse(at('policy', 'fallback', 'model'), 'the champion cannot stand in for itself')
       }
-      if (typeof fallback === 'object' && 'rule' in fallback && (fields[fallback.rule.field]?.type ?? 'text') === 'text') {
+      if (typeof fallback === 'object' && 'rule' in fallback && (fields.get(fallback.rule.field)?.type ?? 'text') === 'text') {
         refuse(at('policy', 'fallback', 'rule', 'field'), `"${fallback.rule.field}" is not a number field of the source`)
       }
     }
     if (!Number.isInteger(Math.log2(topology.limits.windowEntriesMax))) refuse(['limits', 'windowEntriesMax'], 'must be a power of two')
   })
 
+/** The labels give what each stage looks them up by. */
+function refuseLabels(labels: z.infer<typeof labelsSchema>, stages: readonly { key: string }[], refuse: (path: (string | number)[], message: string) => void): void {
+  const { fields } = labels
+  const need = (name: string, wanted: string, fits: (type: string) => boolean): void => {
+    if (!fits(fields[name]?.type ?? '') || fields[name]?.optional) refuse(['labels', 'fields', name], `is required, ${wanted}`)
+  }
+  const isTime = (type: string): boolean => type === 'iso8601' || type.startsWith('timestamp-')
+  need(eventIdField, 'with type text: the id of the event that the label is about', (type) => type === 'text')
+  need(knownAtField, 'a time: when the label became known', isTime)
+  need(isFraudField, 'with type boolean', (type) => type === 'boolean')
+  for (const { key } of stages) need(key, 'with type text: a stage is keyed by it', (type) => type === 'text')
+}
+
 export type TopologySpec = z.infer<typeof topologySchema>
-export type StageSpec = TopologySpec['stages'][string]
+/** A stage as it is declared. */
+export type DeclaredStage = TopologySpec['stages'][string]
+/** A stage as it runs: one without models passes its features on, one that is not the last decides nothing. */
+export type StageSpec = Omit<DeclaredStage, 'models' | 'policy'> & {
+  readonly models: Omit<NonNullable<DeclaredStage['models']>, 'champion'> & { readonly champion: string | undefined }
+  readonly policy: PolicySpec
+}
+export type LabelsSpec = z.infer<typeof labelsSchema>
 export type Limits = z.infer<typeof limitsSchema>

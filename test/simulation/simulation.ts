@@ -206,6 +206,7 @@ export class Simulation {
     const outputs = new Outputs(stage, {
       schemaIds: { scored: 11, alert: 12, lineage: 13 },
       inputTopic: names.input,
+      partitions: partitions,
       transactionalId: names.transactionalId(world.instanceId),
       engine: { harrier: 'test', onnxruntime: 'none', node: 'any', device_class: 'simulated' },
     })

@@ -10,7 +10,7 @@ describe('rights on the cluster', () => {
 
   it('a namespace is in front of every topic, group, transactional id and subject', () => {
     const names = topologyNames(topology, 'acme')
-    const named = [...names.sinks, names.input, names.group, names.instance('a'), names.transactionalId('a'), ...neededAcls(names).flatMap((acl) => acl.names)]
+    const named = [...names.sinks, names.input, names.group, names.instance('a'), names.transactionalId('a'), ...neededAcls([names]).flatMap((acl) => acl.names)]
     const subjects = [inputSubject(topology, names)!, ...outputSubjects(topology, names).map(({ subject }) => subject)]
     for (const name of [...named, ...subjects]) assert.match(name, /^acme\./)
     assert.throws(() => topologyNames(topology, 'a b'), { code: 'USAGE' })
@@ -19,7 +19,7 @@ describe('rights on the cluster', () => {
 
   it('cover each topic that the engine writes or reads, once, and none of another topology', () => {
     const names = topologyNames(topology)
-    const run = neededAcls(names).filter((acl) => acl.for === 'run')
+    const run = neededAcls([names]).filter((acl) => acl.for === 'run')
     const topics = run.filter(({ resource }) => resource === 'topic').flatMap((acl) => acl.names)
     assert.deepEqual([...topics].sort(), [names.input, ...names.sinks].sort())
     assert.deepEqual(run.filter(({ pattern }) => pattern === 'prefixed').flatMap((acl) => acl.names), ['card-fraud-'])
@@ -27,14 +27,14 @@ describe('rights on the cluster', () => {
   })
 
   it('are printed for kafka-acls.sh, one command a line, for a principal that cannot break out of its quotes', () => {
-    const text = aclCommands(topologyNames(topology), ['x-value'], 'User:CN=harrier,O=Bank')
+    const text = aclCommands([topologyNames(topology)], ['x-value'], 'User:CN=harrier,O=Bank')
     const commands = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
-    assert.equal(commands.length, neededAcls(topologyNames(topology)).length)
+    assert.equal(commands.length, neededAcls([topologyNames(topology)]).length)
     const start = `kafka-acls.sh --bootstrap-server "$BROKERS" --command-config admin.properties --add --allow-principal 'User:CN=harrier,O=Bank'`
     for (const command of commands) {
       assert.ok(command.startsWith(start), command)
       assert.match(command.slice(start.length), /^( --operation \w+)+( --(topic|group|transactional-id) [\w.-]+)+( --resource-pattern-type prefixed)?$/)
     }
-    assert.throws(() => aclCommands(topologyNames(topology), [], "User:x' --topic '*"), { code: 'USAGE' })
+    assert.throws(() => aclCommands([topologyNames(topology)], [], "User:x' --topic '*"), { code: 'USAGE' })
   })
 })

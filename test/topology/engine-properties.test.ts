@@ -40,7 +40,7 @@ function split<T>(prng: Prng, all: readonly T[], max: number): T[][] {
 }
 
 async function pipeIn(driver: TopologyTestDriver, parts: readonly TestRecord[][], advanceMsMax = 0): Promise<TestOutputs> {
-  const all: TestOutputs = { scored: [], alerts: [], deadLetters: [], lineage: [], state: [] }
+  const all: TestOutputs = { scored: [], alerts: [], deadLetters: [], lineage: [], state: [], forwarded: [] }
   for (const part of parts) {
     if (advanceMsMax > 0) driver.clock.advance(part.length % advanceMsMax)
     const outputs = await driver.pipe(part)
