@@ -6,7 +6,7 @@ import { ModelStore } from '../inference/model-store.js'
 import { SequenceMemory } from '../inference/sequence-memory.js'
 import { EntityStore } from '../entity/entity-store.js'
 import type { Topology } from './load-topology.js'
-import { topologyNames } from './names.js'
+import { topologyNames, type TopologyNames } from './names.js'
 import { modelsFolder, modelUses } from './open-scorer.js'
 
 export interface DescribeOptions {
@@ -18,53 +18,89 @@ export interface DescribeOptions {
 
 /** Text for people, Mermaid for documents, JSON for machines. */
 export function describeTopology(topology: Topology, options: DescribeOptions = {}): string {
-  const names = topologyNames(topology, options.namespace)
-  const { stage, stageName, spec } = topology
-  const uses = modelUses(topology, new ModelStore(options.models ?? modelsFolder))
-  const sections = slotSections(topology, uses)
-  const total = sections.reduce((sum, { bytes }) => sum + bytes, 0)
-  const mermaid = [
-    'flowchart LR',
-    `  input[/"${names.input}"/] --> stage`,
-    `  stage["${stageName}: key ${stage.key}<br/>${stage.features.length} features, ring of ${stage.ring}"]`,
-    ...uses.flatMap(({ model, role }, index) => [`  stage --> m${index}(["${model.reference}<br/>${role}"])`, `  m${index} --> policy`]),
-    `  policy{"review >= ${stage.policy.review}<br/>decline >= ${stage.policy.decline}"}`,
-    ...(['scored', 'alerts'] as const).map((sink) => `  policy --> ${sink}[/"${names[sink]}"/]`),
-    `  stage --> dlq[/"${names.deadLetters}"/]`,
-    `  stage --> lineage[/"${names.lineage}"/]`,
-    '',
-  ].join('\n')
-  if (options.mermaid) return mermaid
+  const stages = topology.chain.map((stage) => describedStage(stage, options))
+  if (options.mermaid) return mermaidOf(stages)
   if (options.json) {
-    return `${JSON.stringify({ name: topology.name, names: { ...names }, digests: topology.digests, spec, bytesPerEntity: total, sections }, null, 2)}\n`
+    const { spec, name, digests } = topology
+    const [first] = stages
+    const described = stages.map(({ view, names, sections, total }) => ({ stage: view.stageName, names: { ...names }, digests: view.digests, bytesPerEntity: total, sections }))
+    return `${JSON.stringify({ name, names: { ...first!.names }, digests, spec, bytesPerEntity: first!.total, sections: first!.sections, stages: described }, null, 2)}\n`
   }
-  const lines: string[] = [`${topology.name}  (${topology.file})`, '']
+  return textOf(stages)
+}
+
+interface DescribedStage {
+  readonly view: Topology
+  readonly names: TopologyNames
+  readonly uses: ReturnType<typeof modelUses>
+  readonly sections: { name: string; bytes: number }[]
+  readonly total: number
+}
+
+function describedStage(view: Topology, options: DescribeOptions): DescribedStage {
+  const uses = modelUses(view, new ModelStore(options.models ?? modelsFolder))
+  const sections = slotSections(view, uses)
+  return { view, names: topologyNames(view, options.namespace), uses, sections, total: sections.reduce((sum, { bytes }) => sum + bytes, 0) }
+}
+
+function mermaidOf(stages: readonly DescribedStage[]): string {
+  const lines = ['flowchart LR', `  input[/"${stages[0]!.names.input}"/] --> ${idOf(stages[0]!)}`]
+  if (stages[0]!.names.labels !== undefined) lines.push(`  labels[/"${stages[0]!.names.labels}"/] --> ${idOf(stages[0]!)}`)
+  for (const stage of stages) {
+    const { view, names, uses } = stage
+    const { stage: spec, stageName, forward, place } = view
+    const id = idOf(stage)
+    lines.push(`  ${id}["${stageName}: key ${spec.key}<br/>${spec.features.length} features, ring of ${spec.ring}"]`)
+    const then = forward ? `hop${place}` : 'policy'
+    lines.push(...uses.flatMap(({ model, role }, index) => [`  ${id} --> m${place}_${index}(["${model.reference}<br/>${role}"])`, `  m${place}_${index} --> ${then}`]))
+    if (uses.length === 0) lines.push(`  ${id} --> ${then}`)
+    if (forward) lines.push(`  hop${place}[/"${names.forward}"/] --> ${idOf(stages[place + 1]!)}`)
+    else {
+      lines.push(`  policy{"review >= ${spec.policy.review}<br/>decline >= ${spec.policy.decline}"}`)
+      lines.push(...(['scored', 'alerts'] as const).map((sink) => `  policy --> ${sink}[/"${names[sink]}"/]`))
+    }
+    lines.push(`  ${id} --> dlq[/"${names.deadLetters}"/]`, `  ${id} --> lineage[/"${names.lineage}"/]`)
+  }
+  return [...lines, ''].join('\n')
+}
+
+function idOf({ view }: DescribedStage): string {
+  return `stage${view.place}`
+}
+
+function textOf(stages: readonly DescribedStage[]): string {
+  const [{ view, names }] = stages as [DescribedStage]
+  const lines: string[] = [`${view.name}  (${view.file})`, '']
   const table = (title: string, rows: string[][]): void => {
     const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
     lines.push(title, ...rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ')}`.trimEnd()), '')
   }
-  table(`source  ${names.input}  (${spec.source.format})`, Object.entries(spec.source.fields).map(([name, field]) => [name, field.type, `<- ${field.path}`]))
-  lines.push(
-    `stage ${stageName}  keyed by ${stage.key}`,
-    `  grace ${formatDuration(stage.grace)}, ttl ${formatDuration(stage.ttl)}, late events: ${stage.late}, ring of ${stage.ring} rows`,
-    '',
-  )
-  table('features  (one float32 row for each event, in this order)', stage.features.map((feature) => [feature.name, feature.kind, featureText(feature)]))
-  table('models', uses.map(({ model, role }) => [model.reference, role, model.manifest.kind, `sha256 ${model.manifest.sha256.slice(0, 12)}…`]))
-  lines.push(
-    'policy',
-    `  review from ${stage.policy.review}, decline from ${stage.policy.decline}; fall-back: ${JSON.stringify(stage.policy.fallback)}`,
-    '',
-  )
-  table('state of an entity', [...sections.map(({ name, bytes }) => [name, `${bytes} B`]), ['together', `${total} B, and ${logEntryBytes(topology)} B for each event in the longest window`]])
+  const fieldRows = (fields: Readonly<Record<string, { type: string; path: string }>>): string[][] => Object.entries(fields).map(([name, field]) => [name, field.type, `<- ${field.path}`])
+  table(`source  ${names.input}  (${view.spec.source.format})`, fieldRows(view.spec.source.fields))
+  if (view.labels) table(`labels  ${names.labels}  (${view.labels.spec.format})`, fieldRows(view.labels.spec.fields))
+  for (const { view: stageView, uses, sections, total, names: own } of stages) {
+    const { stage, stageName, forward, place } = stageView
+    lines.push(
+      `stage ${stageName}  keyed by ${stage.key}${place === 0 ? '' : `, events from ${own.input}`}`,
+      `  grace ${formatDuration(stage.grace)}, ttl ${formatDuration(stage.ttl)}, late events: ${stage.late}, ring of ${stage.ring} rows`,
+      '',
+    )
+    table('features  (one float32 row for each event, in this order)', stage.features.map((feature) => [feature.name, feature.kind, featureText(feature)]))
+    if (uses.length > 0) table('models', uses.map(({ model, role }) => [model.reference, role, model.manifest.kind, `sha256 ${model.manifest.sha256.slice(0, 12)}…`]))
+    if (forward) lines.push(`passes on  every field, each feature as ${stageName}.<name>${stage.models.champion === undefined ? '' : `, the champion's score as ${stageName}.score`}, to stage ${forward.to.stageName} by ${forward.to.key}`, '')
+    else lines.push('policy', `  review from ${stage.policy.review}, decline from ${stage.policy.decline}; fall-back: ${JSON.stringify(stage.policy.fallback)}`, '')
+    table('state of an entity', [...sections.map(({ name, bytes }) => [name, `${bytes} B`]), ['together', `${total} B, and ${logEntryBytes(stageView)} B for each event in the longest window`]])
+  }
+  const last = stages.at(-1)!
   table('sinks', [
-    ['scored events', names.scored],
-    ['alerts', names.alerts],
+    ['scored events', last.names.scored],
+    ['alerts', last.names.alerts],
     ['dead letters', names.deadLetters],
     ['lineage', names.lineage],
-    ['changelog', names.state],
+    ...stages.map(({ names: own, view: stageView }) => [stages.length === 1 ? 'changelog' : `changelog of ${stageView.stageName}`, own.state]),
   ])
-  lines.push(`group  ${names.group}`, `limits ${Object.entries(spec.limits).map(([name, value]) => `${name}=${value}`).join(' ')}`, '')
+  const groups = stages.map(({ names: own }) => own.group)
+  lines.push(`group${groups.length === 1 ? '' : 's'}  ${groups.join(' ')}`, `limits ${Object.entries(view.spec.limits).map(([name, value]) => `${name}=${value}`).join(' ')}`, '')
   return lines.join('\n')
 }
 
