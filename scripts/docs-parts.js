@@ -111,7 +111,7 @@ function kafkaSettings(list) {
 
 /** The rights of card-fraud, as `harrier topology describe card-fraud --acls` prints them, without the part about the registry. */
 function aclPart() {
-  const [run, apply] = aclCommands(topologyNames(loadTopology('card-fraud')), [], 'User:harrier').split('\n\n')
+  const [run, apply] = aclCommands(loadTopology('card-fraud').chain.map((stage) => topologyNames(stage)), [], 'User:harrier').split('\n\n')
   return ['```sh', run, '', apply, '```'].join('\n')
 }
 

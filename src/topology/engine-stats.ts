@@ -1,5 +1,7 @@
 import { fellBack } from '../inference/device.js'
 import { LatencyHistogram } from '../monitor/latency-histogram.js'
+import type { Stage } from './stage.js'
+import type { Standby } from './standby.js'
 
 /** Counters since the engine's start; what `harrier run` reports and the live view shows. */
 export class EngineCounters {
@@ -43,6 +45,30 @@ export interface EngineStats {
   readonly models: readonly { readonly model: string; readonly role: string; readonly device: string; readonly deviceNote: string | null }[]
   /** `tailRecords`: input records that a restore would fold again. */
   readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number; readonly tailRecords: number }[]
+}
+
+/** Takes the counted delays: quantiles are since the call before. */
+export function engineStats({ state, lag, counters: all, stage, standby }: { state: string; lag: number; counters: EngineCounters; stage: Stage; standby: Pick<Standby, 'partitions' | 'entities'> | undefined }): EngineStats {
+  const { delay, commit, ...counters } = all
+  const { checkpointer, store, scorer } = stage
+  const { partitions = 0, entities = 0 } = standby ?? {}
+  const stats: EngineStats = {
+    state,
+    counters: { ...counters },
+    checkpoint: { records: checkpointer.records, bytes: checkpointer.bytes, dirty: stage.tasks.reduce((sum, task) => sum + (task?.dirty.length ?? 0), 0) },
+    delayMs: { p50: delay.quantile(0.5), p99: delay.quantile(0.99), p999: delay.quantile(0.999), count: delay.count },
+    delayHistogram: delay.toJSON(),
+    commitMs: { p50: commit.quantile(0.5), p99: commit.quantile(0.99) },
+    lag,
+    entities: store.slots.used - entities,
+    standby: { partitions, entities },
+    stateBytes: store.bytes + scorer.memory.bytes,
+    models: scorer.models.map((model) => ({ model: model.reference, role: model.role, device: model.device, deviceNote: model.deviceNote })),
+    tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs, tailRecords: task.tailRecords }] : [])),
+  }
+  delay.reset()
+  commit.reset()
+  return stats
 }
 
 /** What one stage of a topology does. `delayMs`: from the timestamp of the record in the input topic to the commit of this stage. */

@@ -6,7 +6,7 @@ import type { Logger } from '../base/logger.js'
 import type { AssignmentHandlers, GroupConsumer, TopicPartition } from '../consumer/group-consumer.js'
 import type { TransactionalProducer } from '../producer/transactional-producer.js'
 import type { Batch } from './batch.js'
-import { EngineCounters, type EngineStats } from './engine-stats.js'
+import { EngineCounters, engineStats, type EngineStats } from './engine-stats.js'
 import type { LabelReader } from './label-reader.js'
 import type { TopologyNames } from './names.js'
 import type { Outputs } from './outputs.js'
@@ -472,28 +472,10 @@ export class Engine {
 
   /** Quantiles are since the call before. */
   stats(): EngineStats {
-    const { stage } = this.#parts
-    const { delay, commit, ...counters } = this.counters
-    const { checkpointer } = stage
-    const { partitions = 0, entities = 0 } = this.#parts.standby ?? {}
-    const standby = { partitions, entities }
-    const stats: EngineStats = {
-      state: this.#fatal ? 'failed' : this.#stopping ? 'stopping' : this.#restores.size > 0 ? 'restoring' : stage.tasks.some(Boolean) ? 'running' : 'joining',
-      counters: { ...counters },
-      checkpoint: { records: checkpointer.records, bytes: checkpointer.bytes, dirty: stage.tasks.reduce((sum, task) => sum + (task?.dirty.length ?? 0), 0) },
-      delayMs: { p50: delay.quantile(0.5), p99: delay.quantile(0.99), p999: delay.quantile(0.999), count: delay.count },
-      delayHistogram: delay.toJSON(),
-      commitMs: { p50: commit.quantile(0.5), p99: commit.quantile(0.99) },
-      lag: this.#consumer.progress().reduce((sum, { lag }) => sum + lag, 0),
-      entities: stage.store.slots.used - standby.entities,
-      standby,
-      stateBytes: stage.store.bytes + stage.scorer.memory.bytes,
-      models: stage.scorer.models.map((model) => ({ model: model.reference, role: model.role, device: model.device, deviceNote: model.deviceNote })),
-      tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs, tailRecords: task.tailRecords }] : [])),
-    }
-    delay.reset()
-    commit.reset()
-    return stats
+    const { stage, standby } = this.#parts
+    const state = this.#fatal ? 'failed' : this.#stopping ? 'stopping' : this.#restores.size > 0 ? 'restoring' : stage.tasks.some(Boolean) ? 'running' : 'joining'
+    const lag = this.#consumer.progress().reduce((sum, partition) => sum + partition.lag, 0)
+    return engineStats({ state, lag, counters: this.counters, stage, standby })
   }
 }
 

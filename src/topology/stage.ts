@@ -15,7 +15,8 @@ import { Batch, Disposition } from './batch.js'
 import { isForgetRecord } from './control-record.js'
 import { Checkpointer } from './checkpointer.js'
 import { LabelQueue } from './label-queue.js'
-import { hashLabelId, labelSource, type LabelSource } from './label-source.js'
+import { LabelFold } from './label-fold.js'
+import { labelSource, type LabelSource } from './label-source.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames } from './names.js'
 import { Task, type TaskPart } from './task.js'
@@ -51,7 +52,8 @@ export class Stage {
   /** The labels that the stage reads itself; null where it reads none, or has them from the stage before. */
   readonly labels: LabelSource | null
   /** Columns of what came with a forwarded record; null in the first stage. */
-  readonly #forwarded: { kind: number; upstream: number; streamTime: number; late: number; isFraud: number; id: number } | null
+  readonly #forwarded: { kind: number; upstream: number; streamTime: number; late: number } | null
+  readonly #labelFold: LabelFold
   /** The key of the next stage, which every event must have; -1: there is none. */
   readonly #nextKeyColumn: number
   /** Tasks of the stage before. */
@@ -90,7 +92,9 @@ export class Stage {
     this.#forwarded =
       topology.place === 0
         ? null
-        : { kind: column(kind), upstream: column(upstream), streamTime: column(streamTime), late: column(late), isFraud: column(isFraud), id: column(eventIdField) }
+        : { kind: column(kind), upstream: column(upstream), streamTime: column(streamTime), late: column(late) }
+    const own = { id: column(eventIdField), eventTime: this.#timeColumn, isFraud: column(isFraud), key: this.#keyColumn }
+    this.#labelFold = new LabelFold(this.store, this.labels?.columns ?? own)
     this.#nextKeyColumn = topology.forward ? column(topology.forward.to.key) : -1
     this.#upstreamTasks = partitions
   }
@@ -188,10 +192,11 @@ export class Stage {
       const streamTimeMs = task!.streamTimeMs
       const sequence = sequences ? sequences[row]! : part!.sequence
       if (this.#forwarded && events.numbers[this.#forwarded.kind]![row] === ForwardKind.label) {
-        this.#applyForwardedLabel(batch, task!, part!, row, sequence)
+        batch.disposition[row] = Disposition.label
+        this.#labelFold.foldForwarded(batch, task!, part!, row, sequence)
         continue
       }
-      if (task!.labels) this.#applyLabels(batch, task!, part!, row, sequence)
+      if (task!.labels) this.#labelFold.foldDue(batch, task!, part!, row, sequence)
       const late = timeMs + stage.grace < streamTimeMs || (this.#forwarded !== null && events.numbers[this.#forwarded.late]![row] === 1)
       if (late) {
         part!.late++
@@ -252,55 +257,6 @@ export class Stage {
     }
     if (streamTimeMs > task.streamTimeMs) task.streamTimeMs = streamTimeMs
     batch.streamTimeMs[row] = task.streamTimeMs
-  }
-
-  /** Labels that are known by the stream time of this row's event come into effect before it. */
-  #applyLabels(batch: Batch, task: Task, part: TaskPart, row: number, sequence: number): void {
-    const queue = task.labels!
-    const to = batch.labelsTo ? batch.labelsTo[row]! : Infinity
-    batch.labelStart[row] = batch.labels.length
-    while (queue.dueMs <= task.streamTimeMs && queue.headOffset < to) {
-      const { headChunk: chunk, headRow: at } = queue
-      const { records, labels } = chunk
-      const { columns } = this.labels!
-      if (labels.fault[at] === Fault.none) {
-        const timeMs = columns.eventTime < 0 ? NaN : labels.numbers[columns.eventTime]![at]!
-        const idHash = hashLabelId(records, labels, columns.id, at)
-        this.#label(batch, task, part, sequence, records.arena.bytes, labels.textAt[columns.key]![at]!, labels.textBytes[columns.key]![at]!, timeMs, idHash, labels.numbers[columns.isFraud]![at] === 1)
-      } else part.deadLetters++
-      batch.labels.push({ chunk, row: at, streamTimeMs: task.streamTimeMs })
-      queue.shift()
-    }
-    batch.labelCount[row] = batch.labels.length - batch.labelStart[row]!
-    part.labelsTo = queue.position
-  }
-
-  /** A label from the stage before, which has waited for its time already. */
-  #applyForwardedLabel(batch: Batch, task: Task, part: TaskPart, row: number, sequence: number): void {
-    const { records, events } = batch
-    const { id, isFraud } = this.#forwarded!
-    batch.disposition[row] = Disposition.label
-    const idHash = hashLabelId(records, events, id, row)
-    const timeMs = events.numbers[this.#timeColumn]![row]!
-    // A label that does not know its event's time is forwarded with 0.
-    this.#label(batch, task, part, sequence, records.arena.bytes, events.textAt[this.#keyColumn]![row]!, events.textBytes[this.#keyColumn]![row]!, timeMs > 0 ? timeMs : NaN, idHash, events.numbers[isFraud]![row] === 1)
-  }
-
-  #label(batch: Batch, task: Task, part: TaskPart, sequence: number, bytes: Uint8Array, keyAt: number, keyBytes: number, timeMs: number, idHash: number, isFraud: boolean): void {
-    const slot = keyBytes > 0 ? task.index.find(bytes, keyAt, keyBytes, hashKey(bytes, keyAt, keyBytes)) : -1
-    if (batch.sequences && slot > 0 && sequence <= this.store.asOf(slot)) return
-    const outcome = slot > 0 && !this.store.isFresh(slot, task.streamTimeMs) ? (this.store as unknown as { label: (...a: unknown[]) => string }).label(slot, timeMs, idHash, isFraud, task.streamTimeMs, batch.sequences ? null : batch.undo) : 'unknown'
-    if (outcome === 'unknown') part.labels.unknown++
-    else if (outcome === 'repeated') part.labels.repeated++
-    else {
-      if (outcome === 'conflict') part.labels.conflicting++
-      part.labels.applied++
-      if (!batch.sequences) this.store.touch(slot, sequence)
-      if (this.store.markDirty(slot, sequence)) {
-        task.dirty.push(slot)
-        part.dirtied++
-      }
-    }
   }
 
   #finishPart(part: TaskPart, restoring: boolean): void {
