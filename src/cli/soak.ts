@@ -99,8 +99,11 @@ function tellFindings(result: SoakResult, tell: (text: string) => void): number 
 
 function table(result: SoakResult): string {
   const rows: (readonly [string, string | number])[] = [
-    ['kills', `${result.kills} (${Object.entries(result.killsByKind).map(([kind, kills]) => `${kind} ${kills}`).join(', ')})`],
-    ['of them in a transaction', result.inTransaction],
+    ['kills', `${result.kills} (${list(result.killsByKind)})`],
+    ['of processes that were', list(result.killsByState)],
+    ['of them in a transaction', `${result.inTransaction} (${result.inCommit} in its commit, at least)`],
+    ['steps', list(result.steps)],
+    ['processes added, removed', `${result.added}, ${result.removed}`],
     ['events', result.events],
     ['lost', result.lost],
     ['doubled', result.doubled],
@@ -114,4 +117,8 @@ function table(result: SoakResult): string {
     ['seed', result.seed],
   ]
   return `\n${rows.map(([name, value]) => `${name.padEnd(36)}${value.toLocaleString('en')}`).join('\n')}\n`
+}
+
+function list(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(', ')
 }

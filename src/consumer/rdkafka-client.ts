@@ -4,7 +4,7 @@ import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { KafkaSecurity } from '../connection/security.js'
 import { lastingTrouble, withoutNoise } from '../connection/trouble.js'
-import { asHarrierError, isPassing, toKafkaError, type KafkaError } from './kafka-errors.js'
+import { asHarrierError, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
 import type { RdkafkaMessage } from './message-columns.js'
 import { keepToken } from './oauth-bearer.js'
 
@@ -159,11 +159,30 @@ export interface Watermarks {
   readonly stableEnd: number
 }
 
-export function queryWatermarks(client: Kafka.KafkaConsumer, topic: string, partition: number, timeoutMs: number): Promise<Watermarks> {
+/**
+ * Where a partition begins and ends. While its leader is away librdkafka says "unknown partition" out of its cache, and
+ * would for as long as nobody asks for the metadata anew: so they are asked for, and a partition that exists is worth another try.
+ */
+export async function queryWatermarks(client: Kafka.KafkaConsumer, topic: string, partition: number, timeoutMs: number): Promise<Watermarks> {
+  try {
+    return await new Promise<Watermarks>((resolve, reject) => {
+      client.queryWatermarkOffsets(topic, partition, timeoutMs, (error, offsets) => {
+        if (error) reject(toKafkaError(error))
+        else resolve({ low: offsets.lowOffset, stableEnd: offsets.highOffset })
+      })
+    })
+  } catch (error) {
+    if (toKafkaError(error).code !== kafkaCode.unknownPartition || !(await exists(client, topic, partition, timeoutMs))) throw error
+    throw new KafkaError(kafkaCode.leaderNotAvailable, `no leader of ${topic}/${partition} is known yet`)
+  }
+}
+
+/** As the brokers say now; librdkafka's cache learns it too. */
+function exists(client: Kafka.KafkaConsumer, topic: string, partition: number, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    client.queryWatermarkOffsets(topic, partition, timeoutMs, (error, offsets) => {
+    client.getMetadata({ topic, timeout: timeoutMs }, (error, { topics } = { orig_broker_id: 0, orig_broker_name: '', topics: [], brokers: [] }) => {
       if (error) reject(toKafkaError(error))
-      else resolve({ low: offsets.lowOffset, stableEnd: offsets.highOffset })
+      else resolve(topics.some(({ name, partitions }) => name === topic && partitions.some(({ id }) => id === partition)))
     })
   })
 }

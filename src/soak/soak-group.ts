@@ -17,10 +17,12 @@ export const soakGroupLimits = {
   stopMsMax: 8000,
   /** SIGSTOP for so long and up to twice so long: a session is 6 s. */
   frozenMs: 6500,
-  /** Processes that ended by themselves. */
+  /** Processes that ended by themselves, and were not fenced by a trouble that the soak made. */
   deathsMax: 20,
   /** A process that is fenced so soon after the broker was away, or after it stood still, was fenced by that. */
   fencedByTroubleMs: 90_000,
+  /** A dead process's transaction that ends within so long was being committed: who might abort it takes longer to start. */
+  commitMsMax: 150,
 } as const
 
 export interface SoakGroupOptions {
@@ -29,6 +31,8 @@ export interface SoakGroupOptions {
   readonly names: TopologyNames
   readonly partitions: number
   readonly instances: number
+  /** SIGKILLs in all. */
+  readonly kills: number
   readonly steps: readonly Step[]
   readonly events: number
   readonly feeder: Feeder
@@ -48,8 +52,17 @@ export interface SoakGroupOptions {
 export interface GroupOutcome {
   readonly kills: number
   readonly killsByKind: Readonly<Partial<Record<StepKind, number>>>
+  /** By what the process last said of itself: running, restoring, joining; or nothing yet. */
+  readonly killsByState: Readonly<Record<string, number>>
   /** SIGKILLs that left a transaction open: between its first record and its commit. */
   readonly inTransaction: number
+  /** Of them those whose transaction ended by itself soon after: the process died in its commit. The quickest are not seen. */
+  readonly inCommit: number
+  /** What really happened, by kind of step: a step that finds no process to take does nothing. */
+  readonly steps: Readonly<Partial<Record<StepKind, number>>>
+  /** Processes under ids of their own that came after the beginning, and processes that were stopped in order. */
+  readonly added: number
+  readonly removed: number
   readonly restores: number
   readonly restoredRecords: number
   readonly deaths: readonly Death[]
@@ -71,8 +84,12 @@ export class SoakGroup {
   readonly #past: SoakProcess[] = []
   readonly #deaths: Death[] = []
   readonly #killsByKind: Partial<Record<StepKind, number>> = {}
+  readonly #killsByState: Record<string, number> = {}
+  readonly #steps: Partial<Record<StepKind, number>> = {}
   #kills = 0
   #inTransaction = 0
+  #inCommit = 0
+  #removed = 0
   #fenced = 0
   #nextId = 0
   /** How long the last process took from its start to its first task. */
@@ -88,12 +105,12 @@ export class SoakGroup {
   }
 
   async run(): Promise<GroupOutcome> {
-    const { steps, events, feeder, instances, clock, signal, onProgress, name } = this.#options
+    const { kills, steps, events, feeder, instances, clock, signal, onProgress, name } = this.#options
     await this.#admin.start()
     let stalled: string | undefined
     try {
       for (let i = 0; i < instances; i++) this.#start(`i${this.#nextId++}`)
-      for (const [index, step] of steps.entries()) {
+      for (const [index, step] of this.#stepsTo(kills)) {
         feeder.grant(Math.floor((events * (index + 1)) / (steps.length + 1)))
         await this.#anyReady()
         if (signal.aborted) break
@@ -118,7 +135,12 @@ export class SoakGroup {
     return {
       kills: this.#kills,
       killsByKind: this.#killsByKind,
+      killsByState: this.#killsByState,
       inTransaction: this.#inTransaction,
+      inCommit: this.#inCommit,
+      steps: this.#steps,
+      added: this.#nextId - this.#options.instances,
+      removed: this.#removed,
       restores: lives.reduce((sum, { readyTasks }) => sum + readyTasks.length, 0),
       restoredRecords: lives.reduce((sum, { restoredRecords }) => sum + restoredRecords, 0),
       deaths: this.#deaths,
@@ -127,8 +149,15 @@ export class SoakGroup {
     }
   }
 
+  /** The schedule; then plain kills for those that found no process to kill. */
+  *#stepsTo(kills: number): Generator<[number, Step]> {
+    const { steps } = this.#options
+    yield* steps.entries()
+    for (let extra = 0; this.#kills < kills; extra++) yield [steps.length - 1, { ...steps[extra % steps.length]!, kind: 'working' }]
+  }
+
   async #take(step: Step): Promise<void> {
-    const taken: Record<StepKind, (step: Step) => Promise<void>> = {
+    const taken: Record<StepKind, (step: Step) => Promise<boolean>> = {
       working: (given) => this.#killWorking(given),
       restoring: (given) => this.#killRestoring(given),
       joining: (given) => this.#killJoining(given),
@@ -138,80 +167,91 @@ export class SoakGroup {
       frozen: (given) => this.#freeze(given),
       broker: () => this.#breakBroker(),
     }
-    await taken[step.kind](step)
+    if (await taken[step.kind](step)) this.#steps[step.kind] = (this.#steps[step.kind] ?? 0) + 1
   }
 
-  async #killWorking({ target, after }: Step): Promise<void> {
+  async #killWorking({ target, after }: Step): Promise<boolean> {
     const process = this.#ready(target)
-    if (!process) return
+    if (!process) return false
     await this.#kill(process, 'working')
     // The same static id at once; at once and late; another id.
     if (after < 0.7) this.#start(process.instanceId)
     else if (after < 0.85) await this.#startLater(process.instanceId, after)
     else this.#start(`i${this.#nextId++}`)
+    return true
   }
 
-  async #killRestoring({ target, moment, after }: Step): Promise<void> {
+  async #killRestoring({ target, moment, after }: Step): Promise<boolean> {
     const process = this.#ready(target)
-    if (!process) return
+    if (!process) return false
     await this.#kill(process, 'restoring')
     const next = this.#start(process.instanceId)
     // Restores are over with the last task of an assignment: between the first task and the last, or just before the first.
     if (moment < 0.5) await this.#until(() => next.readyTasks.length > 0 || next.ended, soakGroupLimits.readyMsMax)
     else await this.#untilAge(next, this.#readyMs * (0.6 + (moment - 0.5)))
-    if (next.ended) return this.#supervise()
+    if (next.ended) {
+      this.#supervise()
+      return true
+    }
     await this.#kill(next, 'restoring')
     this.#start(after < 0.8 ? process.instanceId : `i${this.#nextId++}`)
+    return true
   }
 
-  async #killJoining({ target, moment, after }: Step): Promise<void> {
+  async #killJoining({ target, moment, after }: Step): Promise<boolean> {
     const newcomer = this.#start(`i${this.#nextId++}`)
     await this.#untilAge(newcomer, this.#readyMs * (0.5 + moment * 0.8))
     const process = after < 0.4 ? newcomer : this.#pick(target)
-    if (!process || process.ended) return
+    if (!process || process.ended) return false
     await this.#kill(process, 'joining')
     if (process !== newcomer && after < 0.7) this.#start(process.instanceId)
     while (this.#alive.length > this.#options.instances + 1) await this.#stop(this.#alive[0]!)
+    return true
   }
 
-  async #takeOver({ target, after }: Step): Promise<void> {
+  async #takeOver({ target, after }: Step): Promise<boolean> {
     const process = this.#ready(target)
-    if (!process) return
+    if (!process) return false
     const started = this.#options.clock.monotonicMs()
     await this.#kill(process, 'takeover')
     if (this.#alive.length === 0 || after < 0.5) this.#start(`i${this.#nextId++}`)
     // The session of the dead one ends, and its partitions go to others; its transaction may still be open then.
     await this.#until(() => this.#options.clock.monotonicMs() - started > 6000 + after * 3000, soakGroupLimits.readyMsMax)
     if (this.#alive.length < this.#options.instances) this.#start(`i${this.#nextId++}`)
+    return true
   }
 
-  async #killAll(): Promise<void> {
+  async #killAll(): Promise<boolean> {
     const processes = this.#alive.slice(0, this.#options.instances)
     await Promise.all(processes.map((process) => this.#kill(process, 'all')))
     for (const { instanceId } of processes) this.#start(instanceId)
+    return true
   }
 
-  async #leave({ target, after }: Step): Promise<void> {
+  async #leave({ target, after }: Step): Promise<boolean> {
     const process = this.#ready(target)
-    if (!process) return
+    if (!process) return false
     await this.#stop(process)
     if (after < 0.6) this.#start(process.instanceId)
     else this.#start(`i${this.#nextId++}`)
+    return true
   }
 
-  async #freeze({ target, moment }: Step): Promise<void> {
+  async #freeze({ target, moment }: Step): Promise<boolean> {
     const process = this.#ready(target)
-    if (!process) return
+    if (!process) return false
     if (this.#alive.length < 2) this.#start(`i${this.#nextId++}`)
     process.freeze()
     await this.#options.clock.sleep(soakGroupLimits.frozenMs * (1 + moment), this.#options.signal)
     process.thaw()
     this.#options.onTrouble()
+    return true
   }
 
-  async #breakBroker(): Promise<void> {
+  async #breakBroker(): Promise<boolean> {
     await this.#options.restartBroker?.()
     this.#options.onTrouble()
+    return true
   }
 
   #start(instanceId: string): SoakProcess {
@@ -233,8 +273,9 @@ export class SoakGroup {
 
   /** Starts again what ended by itself, as an operator's supervisor would. */
   #supervise(): void {
-    if (this.#deaths.length > soakGroupLimits.deathsMax) {
-      throw new HarrierError('LIMIT_EXCEEDED', `${this.#deaths.length} processes ended by themselves; the last: ${this.#deaths.at(-1)!.lastLines.slice(-5).join('\n')}`)
+    const deaths = this.#deaths.length - this.#fenced
+    if (deaths > soakGroupLimits.deathsMax) {
+      throw new HarrierError('LIMIT_EXCEEDED', `${deaths} processes ended by themselves; the last: ${this.#deaths.at(-1)!.lastLines.slice(-5).join('\n')}`)
     }
     for (const process of this.#alive.filter(({ ended }) => ended)) {
       this.#forget(process)
@@ -245,16 +286,22 @@ export class SoakGroup {
   }
 
   async #kill(process: SoakProcess, kind: StepKind): Promise<void> {
-    const { partitions } = process
+    const { partitions, stats } = process
+    const state = stats?.state ?? 'starting'
     this.#kills++
     this.#killsByKind[kind] = (this.#killsByKind[kind] ?? 0) + 1
+    this.#killsByState[state] = (this.#killsByState[state] ?? 0) + 1
     await process.kill()
     this.#forget(process)
-    if (await this.#leftOpen(partitions)) this.#inTransaction++
+    if (!(await this.#leftOpen(partitions))) return
+    this.#inTransaction++
+    await this.#options.clock.sleep(soakGroupLimits.commitMsMax)
+    if (!(await this.#leftOpen(partitions))) this.#inCommit++
   }
 
   async #stop(process: SoakProcess): Promise<void> {
     await process.stop(soakGroupLimits.stopMsMax)
+    this.#removed++
     this.#forget(process)
   }
 

@@ -60,7 +60,13 @@ export interface SoakResult {
   readonly restores: number
   readonly restoredRecords: number
   readonly inTransaction: number
+  readonly inCommit: number
   readonly killsByKind: Readonly<Record<string, number>>
+  readonly killsByState: Readonly<Record<string, number>>
+  /** What really happened, by kind of step. */
+  readonly steps: Readonly<Record<string, number>>
+  readonly added: number
+  readonly removed: number
   readonly seconds: number
   readonly seed: number
   readonly groups: readonly SoakGroupResult[]
@@ -95,11 +101,11 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     const inputs = byPartition(records, options.partitions)
     let troubleMs = -Infinity
     const trouble = { troubleMs: () => troubleMs, onTrouble: () => void (troubleMs = clock.monotonicMs()) }
-    const soakRun = (name: string, index: number, steps: readonly Step[], instances: number): Promise<GroupOutcome> =>
-      liveThrough({ ...options, name, steps, instances, records, names: names[index]!, namespace: namespaces[index]!, file, admin, ends, ...trouble })
+    const soakRun = (name: string, index: number, kills: number, steps: readonly Step[], instances: number): Promise<GroupOutcome> =>
+      liveThrough({ ...options, name, kills, steps, instances, records, names: names[index]!, namespace: namespaces[index]!, file, admin, ends, ...trouble })
 
     onProgress(`reference: ${records.length} records, 1 process, uninterrupted`)
-    const uninterrupted = await soakRun('reference', 0, [], 1)
+    const uninterrupted = await soakRun('reference', 0, 0, [], 1)
     const left = await readRun(options.connections, names[0]!)
     const reference = referenceOf(inputs, left)
     const referenceResult = judge('reference', uninterrupted, inputs, left, reference)
@@ -108,7 +114,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
         const kills = Math.floor(((group + 1) * options.kills) / groups) - Math.floor((group * options.kills) / groups)
         // One group breaks the broker, for all.
         const broker = options.restartBroker !== undefined && group === 0
-        return soakRun(`group ${group}`, group + 1, makeSchedule({ kills, seed: seed + group, instances: options.instances, broker }), options.instances)
+        return soakRun(`group ${group}`, group + 1, kills, makeSchedule({ kills, seed: seed + group, instances: options.instances, broker }), options.instances)
       }),
     )
     const results = [referenceResult]
@@ -146,8 +152,8 @@ async function liveThrough(run: GroupRun): Promise<GroupOutcome> {
   const feeder = new Feeder({ connections, topic: names.input, records: run.records, clock: systemClock })
   await feeder.start()
   const args = ['--topology', run.file, '--namespace', run.namespace, ...connectionArguments(connections), '--workers', String(run.workers)]
-  const { name, instances, steps, ends, restartBroker, troubleMs, onTrouble, signal, onProgress } = run
-  return new SoakGroup({ name, connections, names, partitions, instances, steps, events: run.records.length, feeder, args, ends, restartBroker, troubleMs, onTrouble, clock: systemClock, signal, onProgress }).run()
+  const { name, instances, kills, steps, ends, restartBroker, troubleMs, onTrouble, signal, onProgress } = run
+  return new SoakGroup({ name, connections, names, partitions, instances, kills, steps, events: run.records.length, feeder, args, ends, restartBroker, troubleMs, onTrouble, clock: systemClock, signal, onProgress }).run()
 }
 
 function judge(name: string, outcome: GroupOutcome, inputs: readonly (readonly SoakRecord[])[], records: Awaited<ReturnType<typeof readRun>>, reference: Reference): SoakGroupResult {
@@ -162,8 +168,11 @@ function byPartition(records: readonly SoakRecord[], partitions: number): SoakRe
 
 function summary(groups: readonly SoakGroupResult[], options: SoakOptions, records: number, seconds: number): SoakResult {
   const sum = (of: (group: SoakGroupResult) => number): number => groups.reduce((total, group) => total + of(group), 0)
-  const killsByKind: Record<string, number> = {}
-  for (const { outcome } of groups) for (const [kind, kills] of Object.entries(outcome.killsByKind)) killsByKind[kind] = (killsByKind[kind] ?? 0) + kills
+  const sums = (of: (outcome: GroupOutcome) => Readonly<Record<string, number>>): Record<string, number> => {
+    const total: Record<string, number> = {}
+    for (const { outcome } of groups) for (const [name, count] of Object.entries(of(outcome))) total[name] = (total[name] ?? 0) + count
+    return total
+  }
   return {
     kills: sum(({ outcome }) => outcome.kills),
     events: records * (groups.length - 1),
@@ -178,7 +187,12 @@ function summary(groups: readonly SoakGroupResult[], options: SoakOptions, recor
     restores: sum(({ outcome }) => outcome.restores),
     restoredRecords: sum(({ outcome }) => outcome.restoredRecords),
     inTransaction: sum(({ outcome }) => outcome.inTransaction),
-    killsByKind,
+    inCommit: sum(({ outcome }) => outcome.inCommit),
+    killsByKind: sums(({ killsByKind }) => killsByKind),
+    killsByState: sums(({ killsByState }) => killsByState),
+    steps: sums(({ steps }) => steps),
+    added: sum(({ outcome }) => outcome.added),
+    removed: sum(({ outcome }) => outcome.removed),
     seconds: Math.round(seconds * 10) / 10,
     seed: options.seed,
     groups,

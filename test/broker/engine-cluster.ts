@@ -85,6 +85,11 @@ export class TwoBrokers {
     await waitUntilAnswers(`node ${id}`, node.process, this.#log(`node-${id}`), stackLimits.brokerStartMsMax, () => askBroker(`127.0.0.1:${node.port}`))
   }
 
+  /** SIGKILL, or in order, so that its partitions move before it is gone. It must be the second: the first is the controller. */
+  async stopNode(id: number, how: 'killed' | 'in order'): Promise<void> {
+    await terminate(this.#node(id).process!, how === 'killed' ? 0 : undefined)
+  }
+
   async stop(): Promise<void> {
     this.#guardian.release()
     const processes = [...this.#extra, ...this.#nodes.flatMap(({ process }) => (process ? [process] : []))]
@@ -134,7 +139,9 @@ export class TwoBrokers {
       'broker.heartbeat.interval.ms': 500,
       'replica.lag.time.max.ms': 5000,
       'auto.create.topics.enable': false,
-      'auto.leader.rebalance.enable': false,
+      // A broker that comes back leads again what it led: so that it can be stopped a second time, and for the trouble of it.
+      'auto.leader.rebalance.enable': true,
+      'leader.imbalance.check.interval.seconds': 2,
       'message.max.bytes': 8 << 20,
       'log.cleaner.enable': false,
     }

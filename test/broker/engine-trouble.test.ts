@@ -11,6 +11,12 @@ import { verifyEngineRun } from './engine-verify.js'
 /** `transaction.timeout.ms` is 10 s; the broker looks each second. */
 const standStillMs = 12_500
 const openTriesMax = 200
+/** Longer than the controller takes to notice that a broker is gone. */
+const leaderlessMs = 5000
+/** From the stop of a coordinator to the next score: the broker's session, a call that is given up, a new producer, a restore. */
+const goesOnMsMax = 60_000
+/** Stops of a coordinator; more by hand. */
+const moves = Number(process.env.MOVES ?? 3)
 /** ConfigResourceTypes.TOPIC of kafkajs. */
 const topicResource = 2
 
@@ -109,6 +115,109 @@ describe('the engine on a cluster that is in trouble', () => {
     })
   })
 
+  describe('whose coordinators stop', () => {
+    // The first node is the controller and stays. Each role of the other by itself, and both.
+    for (const [index, roles] of [['group'], ['transactions'], ['group', 'transactions']].entries()) {
+      it(`scores on when the broker stops that coordinates its ${roles.join(' and ')}, and loses and doubles nothing`, async (t) => {
+        const namespace = await namespaceWith(`moves${index}`, roles)
+        // The input is led by the node that stays: it is the engine that is on trial here, not the feeder.
+        await admin.createTopics({ topics: [{ topic: `${namespace}.transactions`, replicaAssignment: [0, 1, 2].map((partition) => ({ partition, replicas: [1, 2] })) }] })
+        const feeder = await fed(namespace, 35 + index, 300)
+        feeder.feed(100)
+        const start = starter(namespace)
+        let engine = start()
+        let restarts = 0
+        await inFullRun(engine)
+        const took: number[] = []
+        for (let move = index; move < moves; move += 3) {
+          await settled()
+          const diedMs = systemClock.monotonicMs()
+          await cluster.stopNode(2, move % 2 === 0 ? 'killed' : 'in order')
+          // What was under way when it died may still come through, and statistics come once a second.
+          await systemClock.sleep(2000)
+          for (let before = engine.position; engine.position <= before;) {
+            await engine.until('scores again', () => engine.position > before || engine.ended, goesOnMsMax)
+            if (!engine.ended) break
+            assert.ok(engine.log.join().includes('FENCED'), engine.log.slice(-8).join('\n'))
+            restarts++
+            engine = start()
+            before = 0
+          }
+          took.push(systemClock.monotonicMs() - diedMs)
+          t.diagnostic(`move ${move}: ${Math.round(took.at(-1)!)} ms; ${engine.stats?.counters.aborts} aborts`)
+          if (process.env.MOVES) console.log(`${roles.join('+')} move ${move}: ${Math.round(took.at(-1)!)} ms, aborts ${engine.stats?.counters.aborts}, restarts ${restarts}`)
+          await cluster.startNode(2)
+        }
+        assert.ok(Math.max(...took) <= goesOnMsMax, `scored on after ${took.map(Math.round).join(', ')} ms`)
+        await feeder.close()
+        const ended = await driveToEnd(engine, feeder, start)
+        await verifyEngineRun(cluster.brokers, namespace, feeder.sent)
+        t.diagnostic(`${feeder.total} events, restarts ${restarts + ended.restarts}, aborts ${ended.aborts}`)
+      })
+    }
+  })
+
+  it('waits for the leader of a partition that it has just met, and takes it for a missing one only when it is', async () => {
+    const kept = ['fresh', 'fresher'] as const
+    const reader = new RangeReader({ brokers: cluster.brokers, clock: systemClock, logger: silentLogger })
+    await reader.start()
+    await admin.createTopics({ topics: [{ topic: kept[0], replicaAssignment: [{ partition: 0, replicas: [2] }] }, { topic: kept[1], replicaAssignment: [{ partition: 0, replicas: [2, 1] }] }] })
+    await settled()
+    await cluster.stopNode(2, 'killed')
+    let answered = false
+    const asked = reader.watermarks(kept[0], 0).finally(() => (answered = true))
+    // Its second copy is on the node that lives.
+    assert.deepEqual(await reader.watermarks(kept[1], 0), { low: 0, stableEnd: 0 })
+    await systemClock.sleep(leaderlessMs)
+    assert.ok(!answered, 'a partition without a leader is waited for')
+    await assert.rejects(reader.watermarks(kept[1], 7), /Unknown partition/)
+    await cluster.startNode(2)
+    assert.deepEqual(await asked, { low: 0, stableEnd: 0 })
+    await reader.close()
+  })
+
+  /** A namespace whose engine `a` has exactly these of its coordinators on the second node. */
+  async function namespaceWith(prefix: string, roles: readonly string[]): Promise<string> {
+    await makeInternalTopics()
+    const leaders = async (topic: string): Promise<number[]> => {
+      for (let tries = 0; ; tries++) {
+        const found = await admin.fetchTopicMetadata({ topics: [topic] }).catch(() => undefined)
+        const partitions = found?.topics[0]?.partitions.toSorted((a, b) => a.partitionId - b.partitionId) ?? []
+        if (partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)) return partitions.map(({ leader }) => leader)
+        assert.ok(tries < openTriesMax, `${topic} has no leaders`)
+        await systemClock.sleep(100)
+      }
+    }
+    const groups = await leaders('__consumer_offsets')
+    const transactions = await leaders('__transaction_state')
+    for (let tries = 0; ; tries++) {
+      const namespace = `${prefix}-${tries}`
+      const groupAt = groups[javaHash(`${namespace}.card-fraud`) % groups.length]
+      const transactionsAt = transactions[javaHash(`${namespace}.card-fraud-a-0`) % transactions.length]
+      if ((groupAt === 2) === roles.includes('group') && (transactionsAt === 2) === roles.includes('transactions')) return namespace
+    }
+  }
+
+  /** The brokers make them when they are first asked for. */
+  async function makeInternalTopics(): Promise<void> {
+    const producer = kafka().producer({ transactionalId: 'first', idempotent: true, maxInFlightRequests: 1 })
+    await producer.connect()
+    await (await producer.transaction()).abort()
+    await producer.disconnect()
+    await admin.describeGroups(['first'])
+  }
+
+  /** Both nodes hold everything, and each leads what it prefers. */
+  async function settled(): Promise<void> {
+    for (let tries = 0; tries < openTriesMax; tries++) {
+      const { topics } = await admin.fetchTopicMetadata().catch(() => ({ topics: [] }))
+      const partitions = topics.flatMap((topic) => topic.partitions)
+      if (partitions.length > 0 && partitions.every(({ isr, replicas, leader }) => isr.length === replicas.length && leader === replicas[0])) return
+      await systemClock.sleep(200)
+    }
+    assert.fail('the nodes never agreed')
+  }
+
   async function setTopic(name: string, config: string, value: string): Promise<void> {
     await admin.alterConfigs({ validateOnly: false, resources: [{ type: topicResource, name, configEntries: [{ name: config, value }] }] })
   }
@@ -135,3 +244,10 @@ describe('the engine on a cluster that is in trouble', () => {
     assert.ok(open, 'it was stopped in a transaction')
   }
 })
+
+/** `Utils.abs(text.hashCode())` of Kafka. */
+function javaHash(text: string): number {
+  let hash = 0
+  for (let i = 0; i < text.length; i++) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0
+  return hash & 0x7fffffff
+}
