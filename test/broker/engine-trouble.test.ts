@@ -159,6 +159,7 @@ describe('the engine on a cluster that is in trouble', () => {
 
   it('waits for the leader of a partition that it has just met, and takes it for a missing one only when it is', async () => {
     const kept = ['fresh', 'fresher'] as const
+    await settled()
     const reader = new RangeReader({ brokers: cluster.brokers, clock: systemClock, logger: silentLogger })
     await reader.start()
     await admin.createTopics({ topics: [{ topic: kept[0], replicaAssignment: [{ partition: 0, replicas: [2] }] }, { topic: kept[1], replicaAssignment: [{ partition: 0, replicas: [2, 1] }] }] })
@@ -188,6 +189,9 @@ describe('the engine on a cluster that is in trouble', () => {
         await systemClock.sleep(100)
       }
     }
+    await leaders('__consumer_offsets')
+    await leaders('__transaction_state')
+    await settled()
     const groups = await leaders('__consumer_offsets')
     const transactions = await leaders('__transaction_state')
     for (let tries = 0; ; tries++) {
