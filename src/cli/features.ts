@@ -1,16 +1,21 @@
 import type { Command } from 'commander'
 import { InvalidArgumentError } from 'commander'
 import { systemClock } from '../base/clock.js'
+import { parseDurationMs } from '../base/durations.js'
 import { createLogger } from '../base/logger.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { exportFeatures, isTable } from '../topology/export-features.js'
-import { loadTopology } from '../topology/load-topology.js'
+import { loadTopology, stageOf } from '../topology/load-topology.js'
 import { terminalProgress } from './terminal-progress.js'
 
 interface FeaturesOptions extends ConnectionOptions {
   topology: string
   from: string
   out: string
+  stage?: string
+  labels?: string
+  labelDelay: string
+  models?: string
   column: Record<string, string>
   epoch: string
   json?: boolean
@@ -24,6 +29,10 @@ export function register(program: Command): void {
     .requiredOption('--from <source>', 'a .csv or .parquet file, or the name of a topic')
     .requiredOption('--out <file>', 'the Parquet file to write')
     .option('--topology <name>', 'a .yaml file, or the name of one in topologies/', 'card-fraud')
+    .option('--stage <name>', 'whose rows; a table goes through the stages before it, a topic is its own input (default: the last stage)')
+    .option('--labels <topic>', 'the labels of a topic\'s events')
+    .option('--label-delay <duration>', 'how long after its event a label of a table becomes known', '7d')
+    .option('--models <folder>', 'folder of model versions, where a stage reads the score of the one before')
     .option('--column <field=column>', 'column of a field, where the names differ (repeatable)', collectColumn, {})
     .option('--epoch <date>', 'event time of second 0, for tables with a column `seconds`', '2018-04-01')
     .option('--json', 'the result as one line of JSON')
@@ -31,7 +40,8 @@ export function register(program: Command): void {
 }
 
 async function features(options: FeaturesOptions): Promise<void> {
-  const topology = loadTopology(options.topology)
+  const declared = loadTopology(options.topology)
+  const topology = options.stage === undefined ? declared.chain.at(-1)! : stageOf(declared, options.stage)
   const epochMs = Date.parse(options.epoch)
   const connections = isTable(options.from) ? undefined : await resolveConnections(options)
   const startedMs = systemClock.monotonicMs()
@@ -39,6 +49,9 @@ async function features(options: FeaturesOptions): Promise<void> {
   const result = await exportFeatures({
     topology,
     from: options.from,
+    labelsFrom: options.labels,
+    labelDelayMs: parseDurationMs(options.labelDelay),
+    models: options.models,
     out: options.out,
     columns: options.column,
     epochMs,
