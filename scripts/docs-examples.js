@@ -1,7 +1,7 @@
 // Worked examples of the documentation: every number in them comes out of the engine itself.
 import { readFileSync } from 'node:fs'
 import { EntityStore } from '../dist/src/entity/entity-store.js'
-import { FeatureProgram, windowNeeds } from '../dist/src/features/feature-program.js'
+import { FeatureProgram, storeNeeds } from '../dist/src/features/feature-program.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
 import { loadTopology, parseTopology, topologyFile } from '../dist/src/topology/load-topology.js'
 import { TopologyTestDriver } from '../dist/src/topology/test-driver.js'
@@ -37,13 +37,13 @@ const exampleFeatures = [
 /** Each feature kind over three payments of one card. */
 export function featureExample(table) {
   const specs = exampleFeatures.map((feature, index) => featureSchema.parse({ name: `f${index}`, ...feature }))
-  const needs = windowNeeds(specs)
-  const store = new EntityStore({ keyBytesMax: 47, windowsMs: needs.windowsMs, valueCount: needs.summedFields.length, graceMs: 0, ttlMs: 60 * dayMs, windowEntriesMax: 4096 })
+  const needs = storeNeeds(specs)
+  const store = new EntityStore({ keyBytesMax: 47, ...needs, graceMs: 0, ttlMs: 60 * dayMs, windowEntriesMax: 4096 })
   const program = new FeatureProgram(specs, store.log)
   const slot = store.slots.allocate()
   const rows = payments.map(({ timeMs, cents }) => {
     program.values[0] = cents
-    store.fold(slot, timeMs, program.summed, timeMs, null)
+    store.fold(slot, timeMs, program.entry, timeMs, null)
     const row = new Float32Array(specs.length)
     program.writeRow(timeMs, row, 0)
     return row

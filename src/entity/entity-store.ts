@@ -1,6 +1,7 @@
 import { SlotTable } from './slot-table.js'
 import type { UndoLog } from './undo-log.js'
-import { lastTimeWord, lengthWord, WindowLog, windowsWord, type WindowLogOptions } from './window-log.js'
+import { lastTimeWord, lengthWord, WindowLog, windowsWord } from './window-log.js'
+import type { LabelOutcome, WindowLogOptions } from './window-log-options.js'
 
 export interface EntityStoreOptions extends WindowLogOptions {
   readonly keyBytesMax: number
@@ -97,7 +98,7 @@ export class EntityStore {
     if (fresh) this.#clear(core, word, undo)
     const inOrder = fresh || timeMs >= core[word + lastTimeWord]!
     log.previousTimeMs = core[word + eventsWord] === 0 ? -1 : core[word + lastTimeWord]!
-    if (log.counts.length === 0) {
+    if (!log.isKept) {
       log.noEntry(undo)
       if (!inOrder) log.previousTimeMs = -1
     } else if (inOrder) log.append(core, word, timeMs, values, streamTimeMs, undo)
@@ -105,6 +106,19 @@ export class EntityStore {
     if (inOrder) core[word + lastTimeWord] = timeMs
     core[word + eventsWord]!++
     return fresh
+  }
+
+  /**
+   * An event of a live entity has turned out to be fraud or not: in effect from here on. A label that says the same again
+   * changes nothing; one that says something else than before wins; one of an event that the log does not know, or no longer
+   * by itself, is kept out. Only for stores with `labels`. The caller marks the slot dirty where it was changed.
+   */
+  label(slot: number, idHash: number, isFraud: boolean, undo: UndoLog | null): LabelOutcome {
+    const core = this.slots.coreOf(slot)
+    const word = this.slots.wordOf(slot)
+    undo?.steps.push(slot)
+    undo?.words.append(core, word, this.slots.coreWords)
+    return this.log.label(core, word, idHash, isFraud, undo)
   }
 
   /** The entity is erased on request: its slot is as if it had never been used. */
@@ -129,8 +143,10 @@ export class EntityStore {
     if (slot === 0 || this.isFresh(slot, streamTimeMs) || core[word + lengthWord] === 0) {
       this.log.previousTimeMs = -1
       this.log.fillWith(values)
+      this.log.lookAtNothing()
       return
     }
+    this.log.lookFrom(core, word, timeMs)
     this.log.scan(core, word, this.log.positionAfter(core, word, timeMs), timeMs, values)
   }
 

@@ -1,16 +1,8 @@
 import { assert } from '../base/assert.js'
 import { BlockPool, blockEntriesMin } from './block-pool.js'
+import { History } from './history.js'
 import type { UndoLog } from './undo-log.js'
-
-export interface WindowLogOptions {
-  /** Lengths of the event-time windows, ms. A window of w at time t is (t - w, t], the event itself included. */
-  readonly windowsMs: readonly number[]
-  /** How many values of an event the windows sum. They must be integers, so that sums are exact. */
-  readonly valueCount: number
-  readonly graceMs: number
-  /** Log entries of an entity, a power of two; past it the log becomes tiles of `tileMs`, counted in `tiledMerges`. */
-  readonly windowEntriesMax: number
-}
+import type { LabelOutcome, WindowLogOptions } from './window-log-options.js'
 
 // Words of an entity that describe its log and windows; `EntityStore` has the others.
 export const lastTimeWord = 0
@@ -42,6 +34,12 @@ export class WindowLog {
   readonly #windowWords: number
   readonly #windowMaxMs: number
   readonly #saved: Float64Array
+  /** Words of an entry that come with the event: summed values, then kept ones. */
+  readonly #given: number
+  /** Place of the hash of the event's id in an entry; -1: the log has no labels. Behind it: labels known, frauds among them. */
+  readonly #idWord: number
+  /** The event that was taken last: where its entity's log lies, and how many entries are no younger, itself included. */
+  readonly history: History
 
   /** Results of the last event. Counts for each window; sums by window, then value. */
   readonly counts: Float64Array
@@ -54,19 +52,27 @@ export class WindowLog {
   tiledMerges = 0
 
   constructor(options: WindowLogOptions) {
-    const { windowsMs, valueCount, windowEntriesMax } = options
+    const { windowsMs, valueCount, windowEntriesMax, keptCount = 0, labels = false, historyMs = 0 } = options
     assert(Number.isInteger(Math.log2(windowEntriesMax / blockEntriesMin)), 'the cap of a log is the size of a block')
     this.#options = options
-    this.#stride = 2 + valueCount
+    this.#given = valueCount + keptCount
+    this.#stride = 2 + this.#given + (labels ? 2 : 0)
+    this.#idWord = labels ? 1 + this.#given : -1
     this.strideWords = this.#stride
     this.#windowWords = 2 + valueCount
-    this.#windowMaxMs = Math.max(0, ...windowsMs)
+    this.#windowMaxMs = Math.max(historyMs, ...windowsMs)
     this.tileMs = Math.max(1, Math.ceil((this.#windowMaxMs + options.graceMs) / (windowEntriesMax / 2)))
     this.#pool = new BlockPool(this.#stride)
     this.coreWords = windowsWord + windowsMs.length * this.#windowWords
     this.counts = new Float64Array(windowsMs.length)
     this.sums = new Float64Array(windowsMs.length * valueCount)
     this.#saved = new Float64Array(this.#stride)
+    this.history = new History({ stride: this.#stride, valueCount, idWord: this.#idWord })
+  }
+
+  /** False where no feature looks back: then there is no log. */
+  get isKept(): boolean {
+    return this.#windowMaxMs > 0
   }
 
   /** Bytes of log blocks, for metrics. */
@@ -129,12 +135,71 @@ export class WindowLog {
       undo.steps.push(handle)
       undo.steps.push(position)
     }
-    chunk[at] = timeMs
-    chunk[at + 1] = 1
-    for (let v = 0; v < values.length; v++) chunk[at + 2 + v] = values[v]!
+    this.#write(chunk, at, timeMs, values)
     core[word + lengthWord] = length + 1
+    this.#look(core, word, length + 1)
+    this.history.isOfOthers = false
     this.#addToWindows(core, word, values, 0, this.counts.length)
     this.#readWindows(core, word)
+  }
+
+  #write(chunk: Float64Array, at: number, timeMs: number, values: Float64Array): void {
+    chunk[at] = timeMs
+    chunk[at + 1] = 1
+    for (let v = 0; v < this.#given; v++) chunk[at + 2 + v] = values[v]!
+    for (let w = 2 + this.#given; w < this.#stride; w++) chunk[at + w] = 0
+  }
+
+  /** `entries`: how many of the log are no younger than the event. */
+  #look(core: Float64Array, word: number, entries: number): void {
+    const sizeClass = core[word + classWord]!
+    const handle = core[word + blockWord]! - 1
+    this.history.set(this.#pool.chunkOf(sizeClass, handle), this.#pool.wordOf(sizeClass, handle), core[word + startWord]!, this.#pool.entriesOf(sizeClass) - 1, entries)
+  }
+
+  /** A late event looks back over the entries that are no younger; it is none of them itself. */
+  lookFrom(core: Float64Array, word: number, timeMs: number): void {
+    if (core[word + blockWord] === 0) return this.lookAtNothing()
+    this.#look(core, word, this.positionAfter(core, word, timeMs))
+    this.history.isOfOthers = true
+  }
+
+  lookAtNothing(): void {
+    this.history.entries = 0
+    this.history.isOfOthers = true
+  }
+
+  /** What the event with this id turned out to be; the newest entry with it. Undone as an entry that was overwritten. */
+  label(core: Float64Array, word: number, idHash: number, isFraud: boolean, undo: UndoLog | null): LabelOutcome {
+    assert(this.#idWord >= 0, 'a log with labels')
+    const sizeClass = core[word + classWord]!
+    const handle = core[word + blockWord]! - 1
+    const length = handle < 0 ? 0 : core[word + lengthWord]!
+    for (let e = length - 1; e >= 0; e--) {
+      const position = (core[word + startWord]! + e) & (this.#pool.entriesOf(sizeClass) - 1)
+      const chunk = this.#pool.chunkOf(sizeClass, handle)
+      const at = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
+      if (chunk[at + this.#idWord] !== idHash) continue
+      const known = at + this.#idWord + 1
+      const fraud = isFraud ? 1 : 0
+      // An entry of several events does not say which of them is meant.
+      const outcome = chunk[at + 1]! > 1 ? 'unknown' : chunk[known] === 0 ? 'applied' : chunk[known + 1] === fraud ? 'repeated' : 'conflict'
+      if (outcome === 'unknown' || outcome === 'repeated') {
+        this.noEntry(undo)
+        return outcome
+      }
+      if (undo) {
+        undo.words.append(chunk, at, this.#stride)
+        undo.steps.push(sizeClass)
+        undo.steps.push(handle)
+        undo.steps.push(position)
+      }
+      chunk[known] = 1
+      chunk[known + 1] = fraud
+      return outcome
+    }
+    this.noEntry(undo)
+    return 'unknown'
   }
 
   /** Moves the heads of all windows to time t: entries at or before t - w leave. */
@@ -229,11 +294,14 @@ export class WindowLog {
     const chunk = this.#moveTo(core, word, sizeClass, length, undo)
     const base = this.#pool.wordOf(sizeClass, core[word + blockWord]! - 1)
     const stride = this.#stride
+    const { valueCount } = this.#options
     let last = base
     for (let from = base + stride; from < base + length * stride; from += stride) {
       if (Math.floor(chunk[from]! / this.tileMs) === Math.floor(chunk[last]! / this.tileMs)) {
         chunk[last] = chunk[from]!
-        for (let w = 1; w < stride; w++) chunk[last + w]! += chunk[from + w]!
+        for (let w = 1; w < 2 + valueCount; w++) chunk[last + w]! += chunk[from + w]!
+        for (let w = 2 + valueCount; w < 2 + this.#given; w++) chunk[last + w] = chunk[from + w]!
+        for (let w = 2 + this.#given; w < stride; w++) chunk[last + w]! += chunk[from + w]!
       } else {
         last += stride
         for (let w = 0; w < stride; w++) chunk[last + w] = chunk[from + w]!
@@ -255,7 +323,7 @@ export class WindowLog {
       for (let i = 0; i < this.counts.length; i++) {
         const window = word + windowsWord + i * this.#windowWords
         if (entry[0]! <= timeMs - this.#options.windowsMs[i]!) core[window]!++
-        else for (let w = 1; w < this.#stride; w++) core[window + w]! += entry[w]!
+        else for (let w = 1; w < this.#windowWords; w++) core[window + w]! += entry[w]!
       }
     }
   }
@@ -273,10 +341,10 @@ export class WindowLog {
     }
     const chunk = this.#moveTo(core, word, sizeClass, position, undo)
     const at = this.#pool.wordOf(sizeClass, core[word + blockWord]! - 1) + position * this.#stride
-    chunk[at] = timeMs
-    chunk[at + 1] = 1
-    for (let v = 0; v < values.length; v++) chunk[at + 2 + v] = values[v]!
+    this.#write(chunk, at, timeMs, values)
     core[word + lengthWord]!++
+    this.#look(core, word, position + 1)
+    this.history.isOfOthers = false
     for (let i = 0; i < this.counts.length; i++) {
       if (timeMs > core[word + lastTimeWord]! - this.#options.windowsMs[i]!) this.#addToWindows(core, word, values, i, i + 1)
       else core[word + windowsWord + i * this.#windowWords]!++
@@ -319,7 +387,7 @@ export class WindowLog {
     for (let i = from; i < to; i++) {
       const window = word + windowsWord + i * this.#windowWords
       core[window + 1]!++
-      for (let v = 0; v < values.length; v++) core[window + 2 + v]! += values[v]!
+      for (let v = 0; v < this.#options.valueCount; v++) core[window + 2 + v]! += values[v]!
     }
   }
 

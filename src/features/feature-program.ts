@@ -1,6 +1,8 @@
 import { assert } from '../base/assert.js'
+import { hashId } from '../entity/id-hash.js'
 import type { WindowLog } from '../entity/window-log.js'
 import type { FeatureKind, FeatureSpec } from './feature-spec.js'
+import { conditionOf, LabelRunScan, WindowScan, type Condition } from './history-scan.js'
 import { Vocabulary } from './vocabulary.js'
 
 const hourMs = 3_600_000
@@ -25,9 +27,17 @@ interface Wiring {
   window(lengthMs: number): number
   /** Index into `sums`. */
   sum(field: string, lengthMs: number): number
+  /** A look back over a window, shared by all that look over the same one. */
+  scan(windowMs: number, delayMs: number): WindowScan
+  /** Place of a field among the values of a log entry. */
+  entryValue(field: string): number
+  condition(where: Where): Condition | undefined
+  runs(memoryMs: number, where: Where): LabelRunScan
   /** Index into `codes` of a category of a text field; undefined when the field is a number. */
   text(field: string, values: readonly (string | number)[]): number | undefined
 }
+
+type Where = { readonly field: string; readonly below?: number | undefined; readonly from?: number | undefined } | undefined
 
 type Maker<K extends FeatureKind> = (spec: Extract<FeatureSpec, { kind: K }>, wiring: Wiring) => Feature
 
@@ -59,31 +69,96 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   weekend: () => (inputs) => (weekdayOf(inputs.timeMs) >= 5 ? 1 : 0),
   /** 1 from 00:00 to 06:59 (UTC), else 0 */
   night: () => (inputs) => (hourOf(inputs.timeMs) <= 6 ? 1 : 0),
-  /** |W(w)| */
+  /** |W| */
   count: (spec, wiring) => {
+    if (spec.delay !== undefined) return events(wiring.scan(spec.window, spec.delay))
     const w = wiring.window(spec.window)
     return (inputs) => inputs.log.counts[w]!
   },
-  /** sum of field over W(w), * scale */
+  /** sum of field over W, * scale */
   sum: (spec, wiring) => {
+    if (spec.delay !== undefined) {
+      const total = wiring.scan(spec.window, spec.delay ?? 0).sum(wiring.entryValue(spec.field))
+      return () => total.value * spec.scale
+    }
     const s = wiring.sum(spec.field, spec.window)
     return (inputs) => inputs.log.sums[s]! * spec.scale
   },
-  /** sum of field over W(w) / |W(w)|, * scale */
+  /** sum of field over W / |W|, * scale; 0 where W is empty */
   mean: (spec, wiring) => {
+    if (spec.delay !== undefined) {
+      const scan = wiring.scan(spec.window, spec.delay ?? 0)
+      const total = scan.sum(wiring.entryValue(spec.field))
+      return () => (scan.count === 0 ? 0 : (total.value / scan.count) * spec.scale)
+    }
     const w = wiring.window(spec.window)
     const s = wiring.sum(spec.field, spec.window)
     return (inputs) => (inputs.log.sums[s]! / inputs.log.counts[w]!) * spec.scale
   },
-  /** field / mean of field over W(w); 1 where the mean is 0 */
+  /** field / mean of field over W; 1 where the mean is 0 or W is empty */
   ratio: (spec, wiring) => {
     const v = wiring.value(spec.field)
+    if (spec.delay !== undefined) {
+      const scan = wiring.scan(spec.window, spec.delay ?? 0)
+      const total = scan.sum(wiring.entryValue(spec.field))
+      return (inputs) => (total.value === 0 ? 1 : (inputs.values[v]! * scan.count) / total.value)
+    }
     const w = wiring.window(spec.window)
     const s = wiring.sum(spec.field, spec.window)
     return (inputs) => {
       const sum = inputs.log.sums[s]!
       return sum === 0 ? 1 : (inputs.values[v]! * inputs.log.counts[w]!) / sum
     }
+  },
+  /** sqrt(sum (x - mean)^2 / |W|) of field over W, in the order of event times, * scale; 0 where W is empty */
+  std: (spec, wiring) => {
+    const scan = wiring.scan(spec.window, spec.delay ?? 0)
+    const squares = scan.squares(wiring.entryValue(spec.field))
+    return () => (scan.count === 0 ? 0 : Math.sqrt(squares.value / scan.count) * spec.scale)
+  },
+  /** smallest field over W, * scale; 0 where W is empty */
+  min: (spec, wiring) => {
+    const scan = wiring.scan(spec.window, spec.delay ?? 0)
+    const least = scan.least(wiring.entryValue(spec.field))
+    return () => (scan.count === 0 ? 0 : least.value * spec.scale)
+  },
+  /** largest field over W, * scale; 0 where W is empty */
+  max: (spec, wiring) => {
+    const scan = wiring.scan(spec.window, spec.delay ?? 0)
+    const most = scan.most(wiring.entryValue(spec.field))
+    return () => (scan.count === 0 ? 0 : most.value * spec.scale)
+  },
+  /** |{ field(e) : e in W }|; texts by their 53-bit hash */
+  distinctCount: (spec, wiring) => {
+    const distinct = wiring.scan(spec.window, spec.delay ?? 0).distinct(wiring.entryValue(spec.field))
+    return () => distinct.value
+  },
+  /** |{ e in W : known to be fraud }| */
+  labelCount: (spec, wiring) => {
+    const frauds = wiring.scan(spec.window, spec.delay ?? 0).frauds(wiring.condition(spec.where))
+    return () => frauds.value
+  },
+  /** |{ e in W : known to be fraud }| / |W|; 0 where W is empty */
+  labelRate: (spec, wiring) => {
+    const scan = wiring.scan(spec.window, spec.delay ?? 0)
+    const frauds = scan.frauds(wiring.condition(spec.where))
+    return () => (scan.count === 0 ? 0 : frauds.value / scan.count)
+  },
+  /** min(cap, (t - time of the youngest event known to be `label`) / unit); cap where there is none; with log1p: ln(1 + that) */
+  timeSinceLabel: (spec, wiring) => {
+    const runs = wiring.runs(spec.memory, spec.where)
+    const { label } = spec
+    return capped(spec, (inputs) => inputs.timeMs - (label === 'fraud' ? runs.youngestFraudMs : runs.youngestGenuineMs))
+  },
+  /** number of events known to be fraud after the youngest known to be genuine */
+  labelRun: (spec, wiring) => {
+    const runs = wiring.runs(spec.memory, spec.where)
+    return () => runs.length
+  },
+  /** min(cap, (t - time of the oldest event of that run) / unit); cap where there is no run; with log1p: ln(1 + that) */
+  labelRunAge: (spec, wiring) => {
+    const runs = wiring.runs(spec.memory, spec.where)
+    return capped(spec, (inputs) => inputs.timeMs - runs.firstMs)
   },
   /** 1 + place of the field's value in `values`; 0 when it is not there */
   category: (spec, wiring) => {
@@ -103,29 +178,84 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   },
 }
 
-/** What the entity store must keep so that the features can be computed. */
+const events = (scan: WindowScan): Feature => () => scan.count
+
+/** A time before `-Infinity` is none. */
+function capped(spec: { unit: number; cap: number; log1p: boolean }, ageMs: (inputs: Inputs) => number): Feature {
+  const value = (inputs: Inputs): number => Math.min(spec.cap, ageMs(inputs) / spec.unit)
+  return spec.log1p ? (inputs) => Math.log1p(value(inputs)) : value
+}
+
+/** What the entity store must keep so that the features can be computed. What is not needed is absent. */
 export interface WindowNeeds {
   readonly windowsMs: readonly number[]
   /** Fields whose sums are kept, in the order of the values of a log entry. */
   readonly summedFields: readonly string[]
+  /** Fields of which a log entry keeps the value, behind the summed ones. */
+  readonly keptFields?: readonly string[]
+  /** How far back features look, ms. */
+  readonly historyMs?: number
+  /** Entries know what their events turned out to be. */
+  readonly labels?: boolean
+}
+
+const labelKinds: ReadonlySet<FeatureKind> = new Set(['labelCount', 'labelRate', 'timeSinceLabel', 'labelRun', 'labelRunAge'])
+/** Kinds whose windows are kept as running counts and sums, where nothing delays them. */
+const runningKinds: ReadonlySet<FeatureKind> = new Set(['count', 'sum', 'mean', 'ratio'])
+
+/** Its windows keep running sums, which are exact for integers only. */
+export function sumsExactly(spec: FeatureSpec): boolean {
+  return 'window' in spec && 'field' in spec && runningKinds.has(spec.kind) && spec.delay === undefined
+}
+
+export function usesLabels(specs: readonly FeatureSpec[]): boolean {
+  return specs.some(({ kind }) => labelKinds.has(kind))
+}
+
+/** How far back in event time a feature looks, ms. */
+export function reachOf(spec: FeatureSpec): number {
+  if ('memory' in spec) return spec.memory
+  return 'window' in spec ? spec.window + (spec.delay ?? 0) : 0
 }
 
 export function windowNeeds(specs: readonly FeatureSpec[]): WindowNeeds {
   const windows = new Set<number>()
   const summed = new Set<string>()
+  const kept = new Set<string>()
+  let historyMs = 0
   for (const spec of specs) {
-    if (!('window' in spec)) continue
-    windows.add(spec.window)
-    if ('field' in spec) summed.add(spec.field)
+    if (!('window' in spec) && !('memory' in spec)) continue
+    if ('window' in spec && runningKinds.has(spec.kind) && spec.delay === undefined) {
+      windows.add(spec.window)
+      if ('field' in spec) summed.add(spec.field)
+      continue
+    }
+    historyMs = Math.max(historyMs, reachOf(spec))
+    if ('field' in spec) kept.add(spec.field)
+    if ('where' in spec && spec.where) kept.add(spec.where.field)
   }
-  return { windowsMs: [...windows].sort((a, b) => a - b), summedFields: [...summed] }
+  const keptFields = [...kept].filter((field) => !summed.has(field))
+  return {
+    windowsMs: [...windows].sort((a, b) => a - b),
+    summedFields: [...summed],
+    ...(keptFields.length > 0 ? { keptFields } : {}),
+    ...(historyMs > 0 ? { historyMs } : {}),
+    ...(usesLabels(specs) ? { labels: true } : {}),
+  }
 }
 
-/** Fields that the features read, summed ones first: the order of `FeatureProgram.values`. */
+/** Fields that the features read, in the order of `FeatureProgram.values`: summed ones, kept ones, others. */
 export function neededFields(specs: readonly FeatureSpec[]): string[] {
-  const fields = new Set(windowNeeds(specs).summedFields)
+  const { summedFields, keptFields = [] } = windowNeeds(specs)
+  const fields = new Set([...summedFields, ...keptFields])
   for (const spec of specs) if ('field' in spec) fields.add(spec.field)
   return [...fields]
+}
+
+/** The options of an `EntityStore` that follow from the features. */
+export function storeNeeds(specs: readonly FeatureSpec[]): { windowsMs: readonly number[]; valueCount: number; keptCount: number; labels: boolean; historyMs: number } {
+  const { windowsMs, summedFields, keptFields = [], labels = false, historyMs = 0 } = windowNeeds(specs)
+  return { windowsMs, valueCount: summedFields.length, keptCount: keptFields.length + (labels ? 1 : 0), labels, historyMs }
 }
 
 /** Turns an event and its entity's windows into one float32 row [F]. Computed in float64, rounded once. */
@@ -133,20 +263,27 @@ export class FeatureProgram {
   readonly names: readonly string[]
   /** The event's numeric fields, in the order of `neededFields`; the caller fills it before `writeRow`. */
   readonly values: Float64Array
-  /** The first of `values`: what the entity store sums. */
-  readonly summed: Float64Array
+  /** What the entity store takes of the event: the first of `values`, and the hash of its id where there are labels. */
+  readonly entry: Float64Array
+  /** Of `values`: fields that are texts and are looked at by their hash, in the order of `hashText`. */
+  readonly hashedFields: readonly { readonly name: string; readonly at: number }[]
+  readonly #scans: WindowScan[] = []
+  readonly #runs: LabelRunScan[] = []
   /** The text fields of categories, one for each `readText`. */
   readonly textFields: readonly string[]
   readonly #vocabularies: Vocabulary[] = []
   readonly #codes: Float64Array
+  readonly #isCopied: boolean
   readonly #features: Feature[]
   readonly #inputs: Inputs
 
   /** `texts`: names of the source's text fields. */
   constructor(specs: readonly FeatureSpec[], log: WindowLog, texts: ReadonlySet<string> = new Set()) {
-    const { windowsMs, summedFields } = windowNeeds(specs)
+    const { windowsMs, summedFields, keptFields = [], labels = false } = windowNeeds(specs)
     const fields = neededFields(specs)
     const textFields: string[] = []
+    const { history } = log
+    const condition = (where: Where): Condition | undefined => where && conditionOf(found(fields.indexOf(where.field)), where)
     const wiring: Wiring = {
       value: (name) => found(fields.indexOf(name)),
       window: (lengthMs) => found(windowsMs.indexOf(lengthMs)),
@@ -156,14 +293,44 @@ export class FeatureProgram {
         return this.#vocabularies.push(new Vocabulary(values)) - 1
       },
       sum: (name, lengthMs) => found(windowsMs.indexOf(lengthMs)) * summedFields.length + found(summedFields.indexOf(name)),
+      scan: (windowMs, delayMs) => {
+        let scan = this.#scans.find((each) => each.windowMs === windowMs && each.delayMs === delayMs)
+        if (!scan) this.#scans.push((scan = new WindowScan(history, windowMs, delayMs)))
+        return scan
+      },
+      entryValue: (name) => found(fields.indexOf(name)),
+      condition,
+      runs: (memoryMs, where) => {
+        const key = JSON.stringify([memoryMs, where])
+        let runs = this.#runs.find((each) => each.key === key)
+        if (!runs) this.#runs.push((runs = new LabelRunScan(history, memoryMs, condition(where), key)))
+        return runs
+      },
     }
     this.names = specs.map((spec) => spec.name)
     this.values = new Float64Array(fields.length)
-    this.summed = this.values.subarray(0, summedFields.length)
+    const taken = summedFields.length + keptFields.length
+    // Where labels come the hash of the event's id follows what is taken; `values` has room for it behind its fields.
+    this.entry = labels ? new Float64Array(taken + 1) : this.values.subarray(0, taken)
+    this.#isCopied = labels
+    this.hashedFields = specs.flatMap((spec) => (spec.kind === 'distinctCount' && texts.has(spec.field) ? [{ name: spec.field, at: fields.indexOf(spec.field) }] : []))
     this.#features = specs.map((spec) => (makers[spec.kind] as Maker<FeatureKind>)(spec as never, wiring))
     this.textFields = textFields
     this.#codes = new Float64Array(textFields.length)
     this.#inputs = { log, values: this.values, codes: this.#codes, timeMs: 0 }
+  }
+
+  /** Fills `entry` from `values`; `id` is the UTF-8 of the event's id, bytes [at, at + length). After all of `values`. */
+  takeEntry(bytes: Uint8Array, at: number, length: number): void {
+    if (!this.#isCopied) return
+    const last = this.entry.length - 1
+    for (let v = 0; v < last; v++) this.entry[v] = this.values[v]!
+    this.entry[last] = hashId(bytes, at, length)
+  }
+
+  /** Takes the event's value of `hashedFields[index]`, as UTF-8 bytes [at, at + length), or -1 for null. */
+  hashText(index: number, bytes: Uint8Array, at: number, length: number): void {
+    this.values[this.hashedFields[index]!.at] = length < 0 ? -1 : hashId(bytes, at, length)
   }
 
   /** Takes the event's value of `textFields[index]`, as UTF-8 bytes [at, at + length), or -1 for null; before `writeRow`. */
@@ -174,6 +341,9 @@ export class FeatureProgram {
   /** Writes the row of the event whose windows the log has just computed to rows[at .. at + F). */
   writeRow(timeMs: number, rows: Float32Array, at: number): void {
     this.#inputs.timeMs = timeMs
+    const own = this.#inputs.log.history.isOfOthers ? this.entry : null
+    for (let i = 0; i < this.#scans.length; i++) this.#scans[i]!.look(timeMs, own)
+    for (let i = 0; i < this.#runs.length; i++) this.#runs[i]!.look(timeMs)
     const features = this.#features
     for (let f = 0; f < features.length; f++) rows[at + f] = features[f]!(this.#inputs)
   }

@@ -1,5 +1,5 @@
 import { formatDuration } from '../base/durations.js'
-import { windowNeeds } from '../features/feature-program.js'
+import { storeNeeds } from '../features/feature-program.js'
 import type { FeatureSpec } from '../features/feature-spec.js'
 import { hiddenFloatsOf } from '../inference/manifest.js'
 import { ModelStore } from '../inference/model-store.js'
@@ -107,11 +107,9 @@ function textOf(stages: readonly DescribedStage[]): string {
 /** Computed bytes of one entity, by section of its slot. */
 function slotSections(topology: Topology, uses: ReturnType<typeof modelUses>): { name: string; bytes: number }[] {
   const { stage, spec } = topology
-  const needs = windowNeeds(stage.features)
   const store = new EntityStore({
     keyBytesMax: stage.keyBytesMax,
-    windowsMs: needs.windowsMs,
-    valueCount: needs.summedFields.length,
+    ...storeNeeds(stage.features),
     graceMs: stage.grace,
     ttlMs: stage.ttl,
     windowEntriesMax: spec.limits.windowEntriesMax,
@@ -126,15 +124,22 @@ function slotSections(topology: Topology, uses: ReturnType<typeof modelUses>): {
 }
 
 function logEntryBytes(topology: Topology): number {
-  return (2 + windowNeeds(topology.stage.features).summedFields.length) * 8
+  const { valueCount, keptCount, labels } = storeNeeds(topology.stage.features)
+  return (2 + valueCount + keptCount + (labels ? 2 : 0)) * 8
 }
 
 function featureText(feature: FeatureSpec): string {
   const parts: string[] = []
   if ('field' in feature) parts.push(`of ${feature.field}`)
-  if ('window' in feature) parts.push(`over (t - ${formatDuration(feature.window)}, t]`)
+  if ('window' in feature) parts.push(windowText(feature.window, feature.delay ?? 0))
+  if ('memory' in feature) parts.push(`within ${formatDuration(feature.memory)}`)
+  if ('where' in feature && feature.where) parts.push(`where ${feature.where.field}${feature.where.from === undefined ? '' : ` >= ${feature.where.from}`}${feature.where.below === undefined ? '' : ` < ${feature.where.below}`}`)
   if ('scale' in feature && feature.scale !== 1) parts.push(`x ${feature.scale}`)
   if ('unit' in feature) parts.push(`in ${formatDuration(feature.unit)}`)
   if ('log1p' in feature && feature.log1p) parts.push('ln(1 + x)')
   return parts.join(' ')
+}
+
+function windowText(windowMs: number, delayMs: number): string {
+  return delayMs === 0 ? `over (t - ${formatDuration(windowMs)}, t]` : `over (t - ${formatDuration(delayMs + windowMs)}, t - ${formatDuration(delayMs)}]`
 }

@@ -10,7 +10,6 @@ import type { Task, TaskPart } from './task.js'
 /** Columns of labels, by number; -1: they do not give it. */
 export interface LabelColumns {
   readonly id: number
-  readonly eventTime: number
   readonly isFraud: number
   readonly key: number
 }
@@ -47,7 +46,7 @@ export class LabelFold {
   }
 
   #fold(batch: Batch, task: Task, part: TaskPart, sequence: number, records: RecordColumns, labels: EventColumns, row: number): void {
-    const { id, eventTime, isFraud, key } = this.#columns
+    const { id, isFraud, key } = this.#columns
     const { bytes } = records.arena
     const store = this.#store
     const keyAt = labels.textAt[key]![row]!
@@ -59,10 +58,8 @@ export class LabelFold {
       counts.unknown++
       return
     }
-    // A label that does not know its event's time is passed on with 0.
-    const timeMs = eventTime < 0 ? 0 : labels.numbers[eventTime]![row]!
     const idHash = hashId(bytes, labels.textAt[id]![row]!, labels.textBytes[id]![row]!)
-    const outcome = (store as unknown as { label: (...values: unknown[]) => string }).label(slot, timeMs > 0 ? timeMs : NaN, idHash, labels.numbers[isFraud]![row] === 1, task.streamTimeMs, batch.sequences ? null : batch.undo)
+    const outcome = store.label(slot, idHash, labels.numbers[isFraud]![row] === 1, batch.sequences ? null : batch.undo)
     if (outcome === 'unknown') counts.unknown++
     else if (outcome === 'repeated') counts.repeated++
     else {

@@ -8,7 +8,7 @@ import type { SchemaLookup } from '../codec/registry-client.js'
 import { EntityStore } from '../entity/entity-store.js'
 import { hashKey } from '../entity/key-index.js'
 import { ForwardKind, forwardFields } from '../codec/forward-encoder.js'
-import { FeatureProgram, neededFields, windowNeeds } from '../features/feature-program.js'
+import { FeatureProgram, neededFields, storeNeeds } from '../features/feature-program.js'
 import { NO_UPDATE, RESET } from '../inference/frame.js'
 import type { ScoreOptions, Scorer } from '../inference/scorer.js'
 import { Batch, Disposition } from './batch.js'
@@ -47,6 +47,8 @@ export class Stage {
   #frozen = false
   readonly #fieldColumns: number[]
   readonly #textColumns: number[]
+  readonly #hashedColumns: number[]
+  readonly #idColumn: number
   readonly #keyColumn: number
   readonly #timeColumn: number
   /** The labels that the stage reads itself; null where it reads none, or has them from the stage before. */
@@ -62,13 +64,11 @@ export class Stage {
   /** `partitions`: of the input, and so of every stage's. */
   constructor(topology: Topology, scorer: Scorer, registry: SchemaLookup | undefined, partitions = 1) {
     const { stage, spec, fields } = topology
-    const needs = windowNeeds(stage.features)
     this.topology = topology
     this.scorer = scorer
     this.store = new EntityStore({
       keyBytesMax: stage.keyBytesMax,
-      windowsMs: needs.windowsMs,
-      valueCount: needs.summedFields.length,
+      ...storeNeeds(stage.features),
       graceMs: stage.grace,
       ttlMs: stage.ttl,
       windowEntriesMax: spec.limits.windowEntriesMax,
@@ -85,6 +85,8 @@ export class Stage {
     const column = (name: string): number => fields.findIndex((field) => field.name === name)
     this.#fieldColumns = neededFields(stage.features).map(column)
     this.#textColumns = this.#program.textFields.map(column)
+    this.#hashedColumns = this.#program.hashedFields.map(({ name }) => column(name))
+    this.#idColumn = column(eventIdField)
     this.#keyColumn = column(stage.key)
     this.#timeColumn = column(eventTimeField)
     this.labels = topology.labels ? labelSource(topology, topology.labels, registry) : null
@@ -93,7 +95,7 @@ export class Stage {
       topology.place === 0
         ? null
         : { kind: column(kind), upstream: column(upstream), streamTime: column(streamTime), late: column(late) }
-    const own = { id: column(eventIdField), eventTime: this.#timeColumn, isFraud: column(isFraud), key: this.#keyColumn }
+    const own = { id: this.#idColumn, isFraud: column(isFraud), key: this.#keyColumn }
     this.#labelFold = new LabelFold(this.store, this.labels?.columns ?? own)
     this.#nextKeyColumn = topology.forward ? column(topology.forward.to.key) : -1
     this.#upstreamTasks = partitions
@@ -160,9 +162,7 @@ export class Stage {
     const { records, events, sequences } = batch
     const undo = sequences ? null : batch.undo
     const { stage } = this.topology
-    const { values, summed } = this.#program
-    const columns = this.#fieldColumns
-    const texts = this.#textColumns
+    const { entry } = this.#program
     const times = events.numbers[this.#timeColumn]!
     const keyAt = events.textAt[this.#keyColumn]!
     const keyBytes = events.textBytes[this.#keyColumn]!
@@ -205,9 +205,8 @@ export class Stage {
           continue
         }
       }
-      for (let v = 0; v < columns.length; v++) values[v] = events.numbers[columns[v]!]![row]!
-      const bytes = records.arena.bytes
-      for (let t = 0; t < texts.length; t++) this.#program.readText(t, bytes, events.textAt[texts[t]!]![row]!, events.textBytes[texts[t]!]![row]!)
+      this.#readEvent(batch, row)
+      const { bytes } = records.arena
       const hash = hashKey(bytes, keyAt[row]!, keyBytes[row]!)
       let slot = task!.index.find(bytes, keyAt[row]!, keyBytes[row]!, hash)
       if (sequences && slot > 0 && sequence <= this.store.asOf(slot)) {
@@ -217,7 +216,7 @@ export class Stage {
       if (late) {
         const known = slot > 0 && !this.store.isFresh(slot, streamTimeMs)
         if (!known) slot = 0
-        this.store.peek(slot, timeMs, summed, streamTimeMs)
+        this.store.peek(slot, timeMs, entry, streamTimeMs)
         frame.flags[count] = known ? NO_UPDATE : NO_UPDATE | RESET
       } else {
         if (slot < 0) {
@@ -228,7 +227,7 @@ export class Stage {
           batch.created.push(slot)
           batch.createdIn.push(task!.partition)
         }
-        frame.flags[count] = this.store.fold(slot, timeMs, summed, streamTimeMs, undo) ? RESET : 0
+        frame.flags[count] = this.store.fold(slot, timeMs, entry, streamTimeMs, undo) ? RESET : 0
         if (!sequences) this.store.touch(slot, sequence)
         if (this.store.markDirty(slot, sequence)) {
           task!.dirty.push(slot)
@@ -246,6 +245,20 @@ export class Stage {
     }
     frame.count = count
     for (const done of batch.parts) this.#finishPart(done, sequences !== null)
+  }
+
+  /** What the features and the entity's log take of an event. */
+  #readEvent({ records, events }: Batch, row: number): void {
+    const program = this.#program
+    const { values } = program
+    const { bytes } = records.arena
+    const columns = this.#fieldColumns
+    for (let v = 0; v < columns.length; v++) values[v] = events.numbers[columns[v]!]![row]!
+    const texts = this.#textColumns
+    for (let t = 0; t < texts.length; t++) program.readText(t, bytes, events.textAt[texts[t]!]![row]!, events.textBytes[texts[t]!]![row]!)
+    const hashed = this.#hashedColumns
+    for (let h = 0; h < hashed.length; h++) program.hashText(h, bytes, events.textAt[hashed[h]!]![row]!, events.textBytes[hashed[h]!]![row]!)
+    program.takeEntry(bytes, events.textAt[this.#idColumn]![row]!, events.textBytes[this.#idColumn]![row]!)
   }
 
   /** Stream time as of this record. */

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { durationSchema } from '../base/durations.js'
 import { fieldTypes } from '../codec/field-spec.js'
 import { sourceFormats } from '../codec/source-decoder.js'
+import { reachOf, sumsExactly, usesLabels } from '../features/feature-program.js'
 import { featureSchema } from '../features/feature-spec.js'
 import { policySchema, type PolicySpec } from '../policy/policy.js'
 import { fieldsOfStages } from './stage-fields.js'
@@ -62,7 +63,7 @@ const labelsSchema = z.strictObject({
   schema: z.string().optional().describe('As in `source`.'),
   fields: z
     .record(identifier, fieldSchema)
-    .describe('`event_id` (text), `known_at` (a time), `is_fraud` (boolean), and each stage\'s key under the name that it has in `source.fields`. `event_time` of the labelled event, where there is one, spares a search.'),
+    .describe('`event_id` (text), `known_at` (a time), `is_fraud` (boolean), and each stage\'s key under the name that it has in `source.fields`.'),
 })
 
 const stageSchema = z.strictObject({
@@ -159,8 +160,13 @@ export const topologySchema = z
       for (const [index, feature] of stage.features.entries()) {
         if (seen.has(feature.name)) refuse(at('features', index, 'name'), `"${feature.name}" is declared twice`)
         seen.add(feature.name)
-        if ('window' in feature && feature.window + stage.grace > stage.ttl) {
+        if (reachOf(feature) + stage.grace > stage.ttl) {
           refuse(at('ttl'), `must be at least the longest window plus grace, so that no entity expires within a window of ${feature.name}`)
+        }
+        if (usesLabels([feature]) && !topology.labels) refuse(at('features', index, 'kind'), `${feature.kind} needs a labels topic: declare it under labels`)
+        if ('where' in feature && feature.where) {
+          const type = fields.get(feature.where.field)?.type ?? 'text'
+          if (type === 'text') refuse(at('features', index, 'where', 'field'), `"${feature.where.field}" is not a number field of the source`)
         }
         if (!('field' in feature)) continue
         const field = fields.get(feature.field)
@@ -174,9 +180,11 @@ export const topologySchema = z
           }
           const twice = values.find((value, place) => values.findIndex((other) => String(other) === String(value)) !== place)
           if (twice !== undefined) refuse(at('features', index, 'values'), `"${twice}" stands twice`)
+        } else if (feature.kind === 'distinctCount') {
+          if (field.type !== 'text' && field.type !== 'integer') refuse(at('features', index, 'field'), `"${feature.field}" is ${field.type}; a distinct count reads a text or an integer field`)
         } else if (field.type === 'text') refuse(at('features', index, 'field'), `"${feature.field}" is text; a feature reads numbers`)
         else if (field.optional) refuse(at('features', index, 'field'), `"${feature.field}" is optional; give it a default so that a feature always has a value`)
-        else if ('window' in feature && field.type !== 'integer') {
+        else if (sumsExactly(feature) && field.type !== 'integer') {
           refuse(at('features', index, 'field'), `"${feature.field}" is ${field.type}; windows sum integers exactly: declare it as integer with a scale (minor units)`)
         }
       }

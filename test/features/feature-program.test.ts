@@ -3,7 +3,9 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { Prng } from '../../src/base/prng.js'
 import { EntityStore } from '../../src/entity/entity-store.js'
-import { FeatureProgram, neededFields, windowNeeds } from '../../src/features/feature-program.js'
+import { hashId } from '../../src/entity/id-hash.js'
+import { UndoLog } from '../../src/entity/undo-log.js'
+import { FeatureProgram, neededFields, storeNeeds, windowNeeds } from '../../src/features/feature-program.js'
 import { featureSchema, type FeatureKind, type FeatureSpec } from '../../src/features/feature-spec.js'
 
 const hourMs = 3_600_000
@@ -14,6 +16,9 @@ interface Event {
   readonly timeMs: number
   readonly amount: number
   readonly tip: number
+  readonly id?: number
+  /** What it turned out to be, as far as it is known. */
+  isFraud?: boolean
 }
 
 const parse = (...specs: object[]): FeatureSpec[] => specs.map((spec) => featureSchema.parse(spec))
@@ -34,6 +39,22 @@ const vocabulary = parse(
   { name: 'since', kind: 'timeSince', unit: '1m' },
   { name: 'category', kind: 'category', field: 'tip', values: [3, 1, 7] },
   { name: 'logSince', kind: 'timeSince', unit: '1s', log1p: true },
+  { name: 'delayedCount', kind: 'count', window: '1d', delay: '7h' },
+  { name: 'delayedSum', kind: 'sum', field: 'tip', window: '1d', delay: '7h' },
+  { name: 'delayedMean', kind: 'mean', field: 'amount', window: '5d', delay: '2d', scale: 0.01 },
+  { name: 'delayedRatio', kind: 'ratio', field: 'amount', window: '5d', delay: '2d' },
+  { name: 'std', kind: 'std', field: 'amount', window: '3d', scale: 0.01 },
+  { name: 'min', kind: 'min', field: 'amount', window: '1d', delay: '1h' },
+  { name: 'max', kind: 'max', field: 'tip', window: '3d' },
+  { name: 'distinct', kind: 'distinctCount', field: 'tip', window: '3d' },
+  { name: 'frauds', kind: 'labelCount', window: '5d', delay: '1d' },
+  { name: 'smallFrauds', kind: 'labelCount', window: '5d', where: { field: 'amount', below: 20_000 } },
+  { name: 'risk', kind: 'labelRate', window: '5d', delay: '1d' },
+  { name: 'sinceFraud', kind: 'timeSinceLabel', memory: '9d', unit: '1d', cap: 8 },
+  { name: 'sinceGenuine', kind: 'timeSinceLabel', label: 'genuine', memory: '9d', unit: '1h', cap: 100, log1p: true },
+  { name: 'run', kind: 'labelRun', memory: '9d' },
+  { name: 'runAge', kind: 'labelRunAge', memory: '9d' },
+  { name: 'smallRun', kind: 'labelRun', memory: '9d', where: { field: 'amount', below: 20_000 } },
 )
 
 /** The definition of each kind, from the entity's whole history: another implementation than the one under test. */
@@ -44,11 +65,37 @@ const definitions: { [K in FeatureKind]: (spec: Extract<FeatureSpec, { kind: K }
   hourCos: (_, event) => Math.cos((2 * Math.PI * new Date(event.timeMs).getUTCHours()) / 24),
   weekend: (_, event) => ([0, 6].includes(new Date(event.timeMs).getUTCDay()) ? 1 : 0),
   night: (_, event) => (new Date(event.timeMs).getUTCHours() <= 6 ? 1 : 0),
-  count: (spec, event, history) => windowOf(event, history, spec.window).length,
-  sum: (spec, event, history) => total(windowOf(event, history, spec.window), spec.field) * spec.scale,
-  mean: (spec, event, history) => (total(windowOf(event, history, spec.window), spec.field) / windowOf(event, history, spec.window).length) * spec.scale,
+  count: (spec, event, history) => windowOf(event, history, spec.window, spec.delay).length,
+  sum: (spec, event, history) => total(windowOf(event, history, spec.window, spec.delay), spec.field) * spec.scale,
+  mean: (spec, event, history) => {
+    const window = windowOf(event, history, spec.window, spec.delay)
+    return window.length === 0 ? 0 : (total(window, spec.field) / window.length) * spec.scale
+  },
+  std: (spec, event, history) => {
+    const values = valuesOf(windowOf(event, history, spec.window, spec.delay), spec.field)
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+    return values.length === 0 ? 0 : Math.sqrt(values.reduce((sum, value) => sum + (value - mean) * (value - mean), 0) / values.length) * spec.scale
+  },
+  min: (spec, event, history) => least(valuesOf(windowOf(event, history, spec.window, spec.delay), spec.field), 1) * spec.scale,
+  max: (spec, event, history) => least(valuesOf(windowOf(event, history, spec.window, spec.delay), spec.field), -1) * spec.scale,
+  distinctCount: (spec, event, history) => new Set(valuesOf(windowOf(event, history, spec.window, spec.delay), spec.field)).size,
+  labelCount: (spec, event, history) => windowOf(event, history, spec.window, spec.delay).filter(({ isFraud, amount }) => isFraud === true && amount < (spec.where?.below ?? Infinity)).length,
+  labelRate: (spec, event, history) => {
+    const window = windowOf(event, history, spec.window, spec.delay)
+    return window.length === 0 ? 0 : window.filter(({ isFraud }) => isFraud === true).length / window.length
+  },
+  timeSinceLabel: (spec, event, history) => {
+    const times = windowOf(event, history, spec.memory).filter(({ isFraud }) => isFraud === (spec.label === 'fraud')).map(({ timeMs }) => timeMs)
+    const since = Math.min(spec.cap, (event.timeMs - Math.max(...times)) / spec.unit)
+    return spec.log1p ? Math.log1p(since) : since
+  },
+  labelRun: (spec, event, history) => runOf(event, history, spec).length,
+  labelRunAge: (spec, event, history) => {
+    const run = runOf(event, history, spec)
+    return run.length === 0 ? spec.cap : Math.min(spec.cap, (event.timeMs - run[0]!.timeMs) / spec.unit)
+  },
   ratio: (spec, event, history) => {
-    const window = windowOf(event, history, spec.window)
+    const window = windowOf(event, history, spec.window, spec.delay)
     const sum = total(window, spec.field)
     return sum === 0 ? 1 : (event[spec.field as 'amount'] * window.length) / sum
   },
@@ -60,9 +107,24 @@ const definitions: { [K in FeatureKind]: (spec: Extract<FeatureSpec, { kind: K }
   },
 }
 
-/** Events with time in (t - w, t], this one included. */
-function windowOf({ timeMs }: Event, history: readonly Event[], windowMs: number): Event[] {
-  return history.filter((each) => each.timeMs > timeMs - windowMs && each.timeMs <= timeMs)
+/** Events with time in (t - d - w, t - d], in the order of their times; of equal ones the first comes first. */
+function windowOf({ timeMs }: Event, history: readonly Event[], windowMs: number, delayMs = 0): Event[] {
+  const inside = history.filter((each) => each.timeMs > timeMs - delayMs - windowMs && each.timeMs <= timeMs - delayMs)
+  return inside.sort((a, b) => a.timeMs - b.timeMs)
+}
+
+function valuesOf(events: readonly Event[], field: string): number[] {
+  return events.map((event) => event[field as 'amount'])
+}
+
+function least(values: readonly number[], sign: number): number {
+  return values.length === 0 ? 0 : values.reduce((least, value) => (value * sign < least * sign ? value : least))
+}
+
+function runOf(event: Event, history: readonly Event[], spec: { memory: number; where?: { below?: number | undefined } | undefined }): Event[] {
+  const known = windowOf(event, history, spec.memory).filter(({ isFraud }) => isFraud !== undefined)
+  const genuine = known.findLastIndex(({ isFraud }) => isFraud === false)
+  return known.slice(genuine + 1).filter(({ amount }) => amount < (spec.where?.below ?? Infinity))
 }
 
 function total(events: readonly Event[], field: string): number {
@@ -72,28 +134,79 @@ function total(events: readonly Event[], field: string): number {
 class Bench {
   readonly program: FeatureProgram
   readonly #store: EntityStore
-  readonly #slot: number
   readonly #fields: string[]
+  readonly #undo = new UndoLog()
+  #slot: number
   #streamTimeMs = 0
 
-  constructor(specs: readonly FeatureSpec[]) {
-    const { windowsMs, summedFields } = windowNeeds(specs)
-    this.#store = new EntityStore({ keyBytesMax: 8, windowsMs, valueCount: summedFields.length, graceMs, ttlMs: 1e15, windowEntriesMax: 4096 })
+  constructor(specs: readonly FeatureSpec[], windowEntriesMax = 4096) {
+    this.#store = new EntityStore({ keyBytesMax: 8, ...storeNeeds(specs), graceMs, ttlMs: 1e15, windowEntriesMax })
     this.program = new FeatureProgram(specs, this.#store.log)
     this.#slot = this.#store.slots.allocate()
     this.#fields = neededFields(specs)
   }
 
   row(event: Event): Float32Array {
+    this.#fold(event, null)
+    return this.#written(event)
+  }
+
+  /** The row of a late event, which leaves everything as it is. */
+  lateRow(event: Event): Float32Array {
+    this.#fill(event)
+    this.#store.peek(this.#slot, event.timeMs, this.program.entry, this.#streamTimeMs)
+    return this.#written(event)
+  }
+
+  label(id: number, isFraud: boolean): string {
+    return this.#store.label(this.#slot, idHash(id), isFraud, null)
+  }
+
+  /** An event and a label that are rolled back. */
+  tryOut(event: Event, labelled: number): void {
+    const before = this.#store.exportWords(this.#slot)
+    const streamTimeMs = this.#streamTimeMs
+    this.#store.label(this.#slot, idHash(labelled), true, this.#undo)
+    this.#fold(event, this.#undo)
+    this.#store.label(this.#slot, idHash(event.id!), true, this.#undo)
+    this.#store.label(this.#slot, idHash(event.id!), false, this.#undo)
+    this.#store.rollback(this.#undo)
+    this.#streamTimeMs = streamTimeMs
+    assert.deepEqual(this.#store.exportWords(this.#slot), before, 'a rollback leaves no trace')
+  }
+
+  /** The entity goes through its changelog record into another slot. */
+  move(): void {
+    const words = this.#store.exportWords(this.#slot)
+    this.#store.release(this.#slot)
+    this.#slot = this.#store.slots.allocate()
+    assert.ok(this.#store.importWords(this.#slot, words, 0))
+  }
+
+  #fold(event: Event, undo: UndoLog | null): void {
     this.#streamTimeMs = Math.max(this.#streamTimeMs, event.timeMs)
+    this.#fill(event)
+    this.#store.fold(this.#slot, event.timeMs, this.program.entry, this.#streamTimeMs, undo)
+  }
+
+  #fill(event: Event): void {
     this.#fields.forEach((field, index) => {
       this.program.values[index] = event[field as 'amount']
     })
-    this.#store.fold(this.#slot, event.timeMs, this.program.summed, this.#streamTimeMs, null)
+    const id = Buffer.from(String(event.id))
+    this.program.takeEntry(id, 0, id.length)
+  }
+
+  #written(event: Event): Float32Array {
     const row = new Float32Array(this.program.names.length)
     this.program.writeRow(event.timeMs, row, 0)
     return row
   }
+}
+
+function idHash(id: number): number {
+  const bytes = Buffer.from(String(id))
+  return hashId(bytes, 0, bytes.length)
 }
 
 describe('features', () => {
@@ -105,15 +218,34 @@ describe('features', () => {
         const history: Event[] = []
         const gapMaxMs = [1000, 10 * 60_000, 6 * hourMs, 4 * dayMs][prng.below(4)]!
         let now = 1_700_000_000_000
+        const check = (row: Float32Array, event: Event, of: readonly Event[]): void =>
+          vocabulary.forEach((spec, index) => {
+            const expected = Math.fround((definitions[spec.kind] as (...all: unknown[]) => number)(spec, event, of))
+            assert.ok(Object.is(row[index]! + 0, expected + 0), `event ${event.id}: ${spec.name} is ${row[index]}, by definition ${expected}`)
+          })
         for (let i = 0; i < 80; i++) {
           now += prng.below(gapMaxMs)
-          const event = { timeMs: now - (prng.below(4) === 0 ? prng.below(graceMs + 1) : 0), amount: prng.below(50_000), tip: prng.below(2) * prng.below(300) }
+          const draw = (backMs: number): Event => ({ id: i, timeMs: now - backMs, amount: prng.below(50_000), tip: prng.below(2) * prng.below(300) })
+          if (i > 0 && prng.below(5) === 0) bench.tryOut(draw(prng.below(2) * prng.below(graceMs)), prng.below(i))
+          if (prng.below(12) === 0) bench.move()
+          if (history.length > 0 && prng.below(3) === 0) {
+            const labelled = history[prng.below(history.length)]!
+            const isFraud = prng.below(2) === 0
+            const outcome = bench.label(labelled.id!, isFraud)
+            // What has left the log is older than every window: it is unknown, and in no feature.
+            if (outcome !== 'unknown') {
+              assert.equal(outcome, labelled.isFraud === undefined ? 'applied' : labelled.isFraud === isFraud ? 'repeated' : 'conflict')
+              labelled.isFraud = isFraud
+            } else assert.ok(labelled.timeMs <= now - 9 * dayMs)
+          }
+          if (prng.below(10) === 0) {
+            const late = draw(graceMs + 1)
+            check(bench.lateRow(late), late, [...history, late])
+            continue
+          }
+          const event = draw(prng.below(4) === 0 ? prng.below(graceMs + 1) : 0)
           history.push(event)
-          const row = bench.row(event)
-          vocabulary.forEach((spec, index) => {
-            const expected = Math.fround((definitions[spec.kind] as (...all: unknown[]) => number)(spec, event, history))
-            assert.equal(row[index], expected, `event ${i}: ${spec.name} is ${row[index]}, by definition ${expected}`)
-          })
+          check(bench.row(event), event, history)
         }
       }),
       { numRuns: 60 },
@@ -143,7 +275,7 @@ describe('features', () => {
   })
 
   it('what the store keeps follows from the features: each window once, each summed field once', () => {
-    assert.deepEqual(windowNeeds(vocabulary), { windowsMs: [hourMs, 3 * dayMs], summedFields: ['tip', 'amount'] })
+    assert.deepEqual(windowNeeds(vocabulary), { windowsMs: [hourMs, 3 * dayMs], summedFields: ['tip', 'amount'], historyMs: 9 * dayMs, labels: true })
     assert.deepEqual(neededFields(vocabulary), ['tip', 'amount'])
     assert.deepEqual(windowNeeds(parse({ name: 'a', kind: 'night' })), { windowsMs: [], summedFields: [] })
   })

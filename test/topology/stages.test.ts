@@ -4,11 +4,11 @@ import { TestStore, gruStep, rowModel } from '../inference/test-models.js'
 import { Prng } from '../../src/base/prng.js'
 import { parseTopology, type Topology } from '../../src/topology/load-topology.js'
 import { TopologyTestDriver, type TestOutput, type TestRecord } from '../../src/topology/test-driver.js'
-import { card, cardRecord, hourMs, minuteMs, randomCards, smallTopology, startMs } from './card-events.js'
+import { card, cardRecord, type Card, hourMs, minuteMs, randomCards, smallTopology, startMs } from './card-events.js'
 
 const file = new URL('../../../topologies/chain.yaml', import.meta.url).pathname
 
-function chainText({ customer = '', terminal = '' } = {}): string {
+function chainText({ customer = '', terminal = '', labels = '' } = {}): string {
   return `
 name: chain
 source:
@@ -21,6 +21,7 @@ source:
     customer: { path: customer_id, type: text }
     terminal: { path: terminal_id, type: text, optional: true }
     amount: { path: amount_minor, type: integer, min: 0 }
+${labels}
 stages:
   customer:
     key: customer
@@ -44,6 +45,29 @@ limits: { batchRecordsMax: 64, checkpointIntervalMs: 100ms }
 }
 
 const chain = (): Topology => parseTopology(chainText(), file)
+
+/** The chain with labels, whose second stage goes by the frauds that are known. */
+const labelledText = chainText({
+  labels: `labels:
+  topic: labels
+  format: avro
+  schema: ../schemas/label.avsc
+  fields:
+    event_id: { path: transaction_id, type: text }
+    known_at: { path: known_at, type: timestamp-millis }
+    is_fraud: { path: is_fraud, type: boolean }
+    customer: { path: customer_id, type: text }
+    terminal: { path: terminal_id, type: text }`,
+})
+  .replace("{ name: f3, kind: timeSince, log1p: true }, { name: f4, kind: hourSin }]", "{ name: f3, kind: labelCount, window: 5d }, { name: f4, kind: hourSin }]")
+  .replace("{ name: f0, kind: value, field: customer.score }, { name: f1, kind: count, window: 1h }", "{ name: f0, kind: labelRate, window: 5d, delay: 2h }, { name: f1, kind: timeSinceLabel, memory: 5d, unit: 1h }")
+
+const labelled = (): Topology => parseTopology(labelledText, file)
+
+function labelOf(record: TestRecord, knownAtMs: number, isFraud: boolean): TestRecord {
+  const { transaction_id, customer_id, terminal_id, event_time } = record.value as Card
+  return { key: customer_id, value: { transaction_id, customer_id, terminal_id, event_time, known_at: knownAtMs, is_fraud: isFraud, scenario: 0 }, timestampMs: knownAtMs }
+}
 
 /** Payments in the order of their times, so that both stages see one order. */
 function orderedCards(seed: number, count: number): TestRecord[] {
@@ -195,6 +219,110 @@ describe('a topology with two stages', () => {
   })
 })
 
+describe('labels in a topology with two stages', () => {
+  const store = new TestStore()
+  before(() => {
+    store.add('gru', gruStep())
+    store.add('row', rowModel())
+  })
+  after(() => store.remove())
+  const open = (partitions = 1): Promise<TopologyTestDriver> => TopologyTestDriver.open({ topology: labelled(), models: store.root, partitions, startMs })
+
+  /** Known some hours after their events, in the order in which they become known. */
+  function labelsOf(records: readonly TestRecord[]): TestRecord[] {
+    const prng = new Prng(3)
+    const labels = records.map((record) => labelOf(record, (record.value as Card).event_time + hourMs * (1 + prng.below(8)), prng.below(3) === 0))
+    return labels.sort((a, b) => a.timestampMs! - b.timestampMs!)
+  }
+
+  it('take effect at their known_at, in both stages, and not when they arrive', async () => {
+    const driver = await open()
+    const first = cardRecord(card(1, 'c1', startMs, { terminal_id: 't1' }))
+    await driver.label([labelOf(first, startMs + 5 * hourMs, true)])
+    await driver.pipe([first])
+    const at = async (id: number, hours: number): Promise<[number, number]> => {
+      const { forwarded } = await driver.pipe([cardRecord(card(id, 'c1', startMs + hours * hourMs, { terminal_id: 't1' }))])
+      const event = forwarded.map(({ value }) => value as { _kind: number; customer__f3: number }).find(({ _kind }) => _kind === 0)!
+      return [event.customer__f3, forwarded.length]
+    }
+    assert.deepEqual(await at(2, 4), [0, 1], 'before it is known')
+    assert.deepEqual(await at(3, 5), [1, 2], 'known at this very time; the label goes on to the next stage')
+    await driver.close()
+  })
+
+  for (const partitions of [1, 2]) {
+    it(`give the same bits whatever the borders of batches, restarts and when they arrive, ${partitions} partition${partitions === 1 ? '' : 's'}`, async () => {
+      const records = orderedCards(21, 260)
+      const labels = labelsOf(records)
+      const whole = await open(partitions)
+      await whole.label(labels)
+      let restarted = await open(partitions)
+      const expected = []
+      const found = []
+      let given = 0
+      for (let from = 0; from < records.length; from += 52) {
+        whole.clock.advance(60)
+        restarted.clock.advance(60)
+        // Only those that are needed by the end of this batch, and a few more.
+        const lastMs = records[Math.min(records.length, from + 52) - 1]!.timestampMs!
+        const due = labels.filter(({ timestampMs }) => timestampMs! <= lastMs).length + (from % 3)
+        await restarted.label(labels.slice(given, Math.max(given, due)))
+        given = Math.max(given, due)
+        expected.push(...(await whole.pipe(records.slice(from, from + 52), 13)).scored)
+        found.push(...(await restarted.pipe(records.slice(from, from + 52), partitions === 1 ? 5 : 13)).scored)
+        const next = await restarted.restart()
+        assert.deepEqual(entities(next), entities(restarted))
+        assert.deepEqual(entities(next.next!), entities(restarted.next!))
+        await restarted.close()
+        restarted = next
+      }
+      assert.deepEqual(scoresOf(found), scoresOf(expected))
+      await whole.close()
+      await restarted.close()
+    })
+  }
+
+  it('leave no trace when their batch is rolled back', async () => {
+    const records = orderedCards(22, 120)
+    const labels = labelsOf(records)
+    const driver = await open()
+    const plain = await open()
+    for (const each of [driver, plain]) {
+      await each.label(labels)
+      await each.pipe(records.slice(0, 50))
+    }
+    const open1 = await driver.fold(records.slice(50, 80))
+    const open2 = await driver.fold(records.slice(80, 100))
+    driver.rollback(open2)
+    driver.rollback(open1)
+    assert.deepEqual(entities(driver), entities(plain))
+    assert.deepEqual(scoresOf((await driver.pipe(records.slice(50))).scored), scoresOf((await plain.pipe(records.slice(50))).scored))
+    await driver.close()
+    await plain.close()
+  })
+
+  it('are counted by what became of them, and one that cannot be read is a dead letter', async () => {
+    const driver = await open()
+    const records = orderedCards(23, 4)
+    await driver.pipe(records)
+    const known = records[3]!.timestampMs! + 1
+    await driver.label([
+      labelOf(records[0]!, known, true),
+      labelOf(records[0]!, known, true),
+      labelOf(records[0]!, known, false),
+      labelOf(cardRecord(card(999, 'c0', startMs)), known, true),
+      { key: 'c0', value: Buffer.from('no label'), timestampMs: known },
+    ])
+    const { lineage, deadLetters } = await driver.pipe([cardRecord(card(5, 'c1', known + 1))])
+    const { labels, labels_repeated, labels_conflicting, labels_unknown } = lineage[0]!.value.counts
+    assert.deepEqual({ labels, labels_repeated, labels_conflicting, labels_unknown }, { labels: 2, labels_repeated: 1, labels_conflicting: 1, labels_unknown: 1 })
+    assert.deepEqual(lineage[0]!.value.inputs.map(({ topic, from, to }) => [topic, from, to]), [['transactions', 4, 5], ['labels', -1, 5]])
+    assert.equal(deadLetters.length, 1)
+    assert.equal(deadLetters[0]!.headers['__streams.errors.topic']?.toString(), 'labels')
+    await driver.close()
+  })
+})
+
 /** Entities of a stage with a digest of each, without what depends on batches. */
 function entities(driver: TopologyTestDriver): string[] {
   return [...driver.stateDigests()].filter(([name]) => name.includes('/')).map(([name, digest]) => `${name} ${digest}`)
@@ -210,6 +338,8 @@ describe('a chain of stages', () => {
   refused('a last stage without a policy', chainText().replace(/^ {4}policy:.*$/m, ''), /stages\.terminal\.policy: the last stage needs a policy/)
   refused('a field that no stage before gives', chainText().replace('customer.f1', 'customer.f9'), /"customer\.f9" is not a field of the source/)
   refused('a key that is no text', chainText().replace('key: terminal', 'key: amount'), /"amount" is not a text field/)
+  refused('a feature of labels without labels', chainText().replace('kind: timeSince, log1p: true }, { name: f4, kind: hourSin', 'kind: labelCount, window: 1d }, { name: f4, kind: hourSin'), /labelCount needs a labels topic/)
+  refused('labels without a key', labelledText.replace('    terminal: { path: terminal_id, type: text }\nstages', 'stages'), /labels\.fields\.terminal: is required, with type text: a stage is keyed by it/)
   refused('upstreamSkew in the first stage', chainText({ customer: 'upstreamSkew: 1d' }), /the first stage has no stage before it/)
 
   it('keeps the layout of a later stage when the stage before gets a feature that it does not read', () => {
