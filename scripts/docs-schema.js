@@ -78,7 +78,7 @@ export function settingTable(schema, table) {
 /** One row for each feature kind: its formula and its settings. */
 export function featureTable(schema, table) {
   const kinds = jsonSchemaOf(schema).oneOf
-  const shown = (name, json, required) => (required ? code(name) : `${code(name)} (${defaultOf(json, false)})`)
+  const shown = (name, json, required) => (required ? code(name) : `${code(name)} (${defaultOf(json, false) || 'optional'})`)
   return table(
     ['kind', 'formula', 'settings besides `name` and `kind`'],
     kinds.map(({ properties, required, description }) => [
