@@ -75,6 +75,10 @@ export class WindowLog {
     return this.#windowMaxMs > 0
   }
 
+  get hasLabels(): boolean {
+    return this.#idWord >= 0
+  }
+
   /** Bytes of log blocks, for metrics. */
   get bytes(): number {
     return this.#pool.bytes

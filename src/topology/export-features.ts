@@ -67,7 +67,7 @@ async function exportTable(options: ExportOptions): Promise<ExportResult> {
   const stages: Stage[] = []
   try {
     for (const view of views) {
-      const source: Topology = view.place > 0 ? view : { ...view, readerSchema: undefined, spec: { ...view.spec, source: { ...view.spec.source, format: 'json' } } }
+      const source = view.place > 0 ? view : asJson(view)
       const before = topology.chain[view.place - 1]?.forward
       stages.push(new Stage(source, await scorerFor(view, options), before && { schemaById: () => Promise.resolve(before.schema), isUnknownId: () => false }))
     }
@@ -76,6 +76,17 @@ async function exportTable(options: ExportOptions): Promise<ExportResult> {
   } finally {
     table.close()
     for (const { scorer } of stages) await scorer.close()
+  }
+}
+
+/** The first stage as it reads a table's rows, which come as JSON. */
+function asJson(view: Topology): Topology {
+  const { spec, labels } = view
+  return {
+    ...view,
+    readerSchema: undefined,
+    spec: { ...spec, source: { ...spec.source, format: 'json' } },
+    labels: labels && { ...labels, readerSchema: undefined, spec: { ...labels.spec, format: 'json' } },
   }
 }
 

@@ -49,6 +49,8 @@ export class LabelFold {
     const { id, isFraud, key } = this.#columns
     const { bytes } = records.arena
     const store = this.#store
+    // No feature of this stage looks at labels: they only pass through.
+    if (!store.log.hasLabels) return
     const keyAt = labels.textAt[key]![row]!
     const keyBytes = labels.textBytes[key]![row]!
     const slot = keyBytes > 0 ? task.index.find(bytes, keyAt, keyBytes, hashKey(bytes, keyAt, keyBytes)) : -1

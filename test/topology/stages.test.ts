@@ -282,6 +282,17 @@ describe('labels in a topology with two stages', () => {
     })
   }
 
+  it('pass through a stage that has no feature for them', async () => {
+    const text = labelledText.replace('{ name: f3, kind: labelCount, window: 5d }', '{ name: f3, kind: timeSince }')
+    const driver = await TopologyTestDriver.open({ topology: parseTopology(text, file), models: store.root, startMs })
+    const first = cardRecord(card(1, 'c1', startMs))
+    await driver.pipe([first])
+    await driver.label([labelOf(first, startMs + hourMs, true)])
+    const { lineage } = await driver.pipe([cardRecord(card(2, 'c1', startMs + 2 * hourMs))])
+    assert.deepEqual(lineage.map(({ value }) => [value.task, value.counts.labels, value.counts.labels_unknown]), [['chain/customer/0', 0, 0], ['chain/terminal/0', 1, 0]])
+    await driver.close()
+  })
+
   it('leave no trace when their batch is rolled back', async () => {
     const records = orderedCards(22, 120)
     const labels = labelsOf(records)
