@@ -8,6 +8,7 @@ import type { Batch } from './batch.js'
 import type { TopologyNames } from './names.js'
 import type { Outputs } from './outputs.js'
 import { lastOfOtherGenerations, type LineageSource, type TaskRestorer } from './restore.js'
+import { takeLabels } from './label-reader.js'
 import type { Stage } from './stage.js'
 import type { Task } from './task.js'
 
@@ -41,6 +42,9 @@ export interface RebuiltPartition {
   readonly entities: number
 }
 
+/** Labels that are read in one go. */
+const labelsAtOnce = 10_000
+
 /**
  * Folds the state of a new generation from the input, beside the engine that scores with the old one: changelog and
  * lineage records, and nothing else. It never goes beyond what that engine has scored, so it can run at any time and as
@@ -49,6 +53,8 @@ export interface RebuiltPartition {
 export class Rebuild {
   readonly #options: RebuildOptions
   readonly #batch: Batch
+  /** Labels before this offset have come into effect in the other generation; -1: none. */
+  #labelsTo = -1
 
   constructor(options: RebuildOptions) {
     this.#options = options
@@ -66,6 +72,7 @@ export class Rebuild {
       if (task.position < 0) task.position = (await reader.watermarks(names.input, partition)).low
       const from = task.position
       const to = other.inputs[0]!.to
+      this.#labelsTo = other.inputs[1]?.to ?? -1
       const records = await this.#fold(task, from, to)
       await this.#writeAll(task)
       return { partition, from, to: Math.max(from, to), records: records + restored.records, entities: task.index.size }
@@ -82,7 +89,7 @@ export class Rebuild {
     batch.reset()
     const take = async (columns: RecordColumns): Promise<void> => {
       for (let row = 0; row < columns.count && !signal.aborted; row++) {
-        if (batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await this.#commit()
+        if (batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await this.#commit(task)
         batch.records.copyRow(columns, row)
         records++
       }
@@ -92,7 +99,7 @@ export class Rebuild {
       onProgress: ({ position }) => onProgress({ partition: task.partition, done: position - from, of: to - from, entities: task.index.size }),
     })
     signal.throwIfAborted()
-    if (batch.records.count > 0) await this.#commit()
+    if (batch.records.count > 0) await this.#commit(task)
     // Where the last offsets of the range hold no record (markers, compaction), the task stands behind them all the same.
     assert(task.position <= to, 'a rebuild ends where the other generation has scored to')
     return records
@@ -104,16 +111,17 @@ export class Rebuild {
       this.#options.signal.throwIfAborted()
       task.hurries = true
       this.#batch.reset()
-      await this.#commit()
+      await this.#commit(task)
     }
   }
 
   /** A transaction of changelog and lineage records: the batch cycle without scores. */
-  async #commit(): Promise<void> {
+  async #commit(task: Task): Promise<void> {
     const { stage, outputs, producer, names, clock, signal } = this.#options
     const batch = this.#batch
     const loading = stage.decoder.prepare(batch.records, 0, signal)
     if (loading) await loading
+    await this.#readLabels(task)
     stage.checkpointer.turn(batch, clock.monotonicMs())
     stage.fold(batch)
     await stage.score(batch, { stateOnly: true })
@@ -125,5 +133,23 @@ export class Rebuild {
     await producer.commit()
     stage.commit(batch)
     batch.reset()
+  }
+
+  /** Labels that are known by the end of the batch, of those that are in effect in the other generation. */
+  async #readLabels(task: Task): Promise<void> {
+    const { stage, reader, names, signal } = this.#options
+    const queue = task.labels
+    if (!queue) return
+    stage.decode(this.#batch)
+    const newestMs = stage.newestTimes(this.#batch).get(task)
+    while (newestMs !== undefined && queue.newestMs <= newestMs) {
+      const low = queue.readTo < 0 ? (await reader.watermarks(names.labels!, task.partition)).low : queue.readTo
+      if (low >= this.#labelsTo) return
+      const to = Math.min(low + labelsAtOnce, this.#labelsTo)
+      await reader.readRange({ topic: names.labels!, partition: task.partition, from: low, to }, (columns) => takeLabels(stage, queue, columns, signal), { signal })
+      signal.throwIfAborted()
+      // Where the range ended with no label, the way goes on behind it.
+      queue.readTo = to
+    }
   }
 }
