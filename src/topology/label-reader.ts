@@ -125,7 +125,6 @@ export class LabelReader {
     if (queue.pending >= this.#pendingMax) return
     const stopper = new AbortController()
     this.#reading = { partition: task.partition, stopper }
-    queue.isAtEnd = queue.isAtEnd && queue.pending > 0
     try {
       const from = queue.readTo < 0 ? ('earliest' as const) : queue.readTo
       const take = async (columns: RecordColumns): Promise<void> => {

@@ -136,7 +136,8 @@ export async function driveToEnd(engine: EngineProcess, feeder: CardFeeder, rest
     assert.ok(++restarts <= restartsMax, `it ended ${restarts} times:\n${current.log.slice(-8).join('\n')}`)
     current = restart()
   }
-  assert.equal(await current.interrupt(), 0)
+  // With a broker away a client may take longer to part than a stop may: then the process ends itself, and says so by a 1.
+  assert.ok([0, 1].includes((await current.interrupt()) as number))
   return { restarts, aborts: current.stats!.counters.aborts }
 }
 

@@ -38,7 +38,8 @@ describe('Kafka settings', () => {
     const transactionMs = producer['transaction.timeout.ms']!
     assert.ok(groupConsumerLimits.committedMsMax > transactionMs)
     assert.ok(rangeReaderLimits.progressMsMax > transactionMs)
-    assert.ok(producerLimits.callMsMax > transactionMs)
+    assert.ok(producerLimits.retryMsMax > transactionMs)
+    assert.ok(producerLimits.callMsMax + producerLimits.overdueMsMax <= producerLimits.retryMsMax)
   })
 
   it('what the operator sets wins', () => {
