@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { HarrierError, messageOf } from '../base/errors.js'
-import type { FieldSpec } from '../codec/field-spec.js'
+import { isTime, type FieldSpec } from '../codec/field-spec.js'
 
 type Value = string | number | bigint | boolean | null
 
@@ -36,6 +36,12 @@ export interface TableSourceOptions {
   readonly columns?: Readonly<Record<string, string>>
 }
 
+interface TableShape {
+  readonly relation: string
+  readonly columnOf: ReadonlyMap<string, string>
+  readonly types: ReadonlyMap<string, string>
+}
+
 /**
  * A CSV or Parquet table as a bounded source: each row becomes the JSON record that the topology's source describes,
  * so that a table passes the same decoder and the same checks as a topic.
@@ -47,19 +53,29 @@ export class TableSource {
   readonly #instance: DuckDBInstance
   readonly #relation: string
   readonly #columnOf: ReadonlyMap<string, string>
+  /** Types of the table's columns, in DuckDB's words. */
+  readonly #types: ReadonlyMap<string, string>
 
   static async open(options: TableSourceOptions): Promise<TableSource> {
     const { file } = options
     if (!existsSync(file)) throw new HarrierError('USAGE', `there is no file ${file}`, { remedy: 'give a .csv or .parquet file, or the name of a topic' })
     const instance = await DuckDBInstance.create(':memory:', { memory_limit: '1GB', threads: '1' })
     const quoted = `'${file.replaceAll("'", "''")}'`
-    const relation = file.endsWith('.parquet') ? `read_parquet(${quoted})` : `read_csv(${quoted}, header = true)`
+    const isParquet = /\.parquet$/i.test(file)
+    let relation = isParquet ? `read_parquet(${quoted})` : `read_csv(${quoted}, header = true)`
     const connection = await instance.connect()
     try {
       const described = await connection.runAndReadAll(`DESCRIBE SELECT * FROM ${relation}`)
-      const names = new Set(described.getRows().map((row) => String(row[0])))
+      const types = new Map(described.getRows().map((row) => [String(row[0]), String(row[1])]))
+      const columnOf = columnsOf(options, new Set(types.keys()))
+      if (!isParquet) {
+        // What is text to the topology stays as it is written: a guessed type would lose the zeros of 007 and the zone of a time.
+        const texts = options.fields.filter(isTextual).flatMap(({ name }) => columnOf.get(name) ?? []).filter((column) => column !== secondsColumn)
+        for (const column of texts) types.set(column, 'VARCHAR')
+        if (texts.length > 0) relation = `read_csv(${quoted}, header = true, types = {${texts.map((column) => `'${column.replaceAll("'", "''")}': 'VARCHAR'`).join(', ')}})`
+      }
       const counted = await connection.runAndReadAll(`SELECT count(*) FROM ${relation}`)
-      return new TableSource(options, instance, relation, columnsOf(options, names), Number(counted.getRows()[0]![0]), labelColumns.every((name) => names.has(name)))
+      return new TableSource(options, instance, { relation, columnOf, types }, Number(counted.getRows()[0]![0]), labelColumns.every((name) => types.has(name)))
     } catch (error) {
       if (error instanceof HarrierError) throw error
       throw new HarrierError('USAGE', `${file} cannot be read: ${messageOf(error)}`, { cause: error, remedy: 'give a .csv file with a header line, or a .parquet file' })
@@ -68,11 +84,12 @@ export class TableSource {
     }
   }
 
-  private constructor(options: TableSourceOptions, instance: DuckDBInstance, relation: string, columnOf: ReadonlyMap<string, string>, rows: number, labelled: boolean) {
+  private constructor(options: TableSourceOptions, instance: DuckDBInstance, { relation, columnOf, types }: TableShape, rows: number, labelled: boolean) {
     this.#options = options
     this.#instance = instance
     this.#relation = relation
     this.#columnOf = columnOf
+    this.#types = types
     this.rows = rows
     this.labelled = labelled
   }
@@ -80,10 +97,11 @@ export class TableSource {
   /** The table's rows in its own order, some thousand at a time. */
   async *chunks(): AsyncGenerator<TableRows> {
     const { fields, keyField, eventTimeField, epochMs } = this.#options
-    const selected = [...this.#columnOf.values(), ...(this.labelled ? labelColumns : [])]
+    const selected = [...this.#columnOf].map(([name, column]) => expressionOf(fields.find((field) => field.name === name)!, column, this.#types.get(column)!))
+    if (this.labelled) selected.push(...labelColumns.map(quotedName))
     const connection = await this.#instance.connect()
     try {
-      const result = await connection.stream(`SELECT ${selected.map((name) => `"${name.replaceAll('"', '""')}"`).join(', ')} FROM ${this.#relation}`)
+      const result = await connection.stream(`SELECT ${selected.join(', ')} FROM ${this.#relation}`)
       const template = documentTemplate(fields)
       const names = [...this.#columnOf.keys()]
       for (let chunk = await result.fetchChunk(); chunk && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
@@ -91,7 +109,7 @@ export class TableSource {
         const byField = fields.map((field) => {
           const values = columns[names.indexOf(field.name)]
           if (field.name !== eventTimeField || this.#columnOf.get(field.name) !== secondsColumn) return values
-          return values?.map((seconds) => epochMs + Number(seconds) * 1000)
+          return values?.map((seconds) => secondsToTime(field, epochMs + Number(seconds) * 1000))
         })
         const rows: TableRows = { documents: [], keys: [], isFraud: [], scenario: [] }
         const keyColumn = fields.findIndex((field) => field.name === keyField)
@@ -112,6 +130,34 @@ export class TableSource {
   close(): void {
     this.#instance.closeSync()
   }
+}
+
+function isTextual({ type }: FieldSpec): boolean {
+  return type === 'text' || type === 'iso8601'
+}
+
+function quotedName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+/**
+ * A column as the field's JSON value: what the table knows as a time is written in the unit that the field declares. A time
+ * without a zone is UTC, unless the field says which zone such times have.
+ */
+function expressionOf(field: FieldSpec, column: string, type: string): string {
+  const name = quotedName(column)
+  if (!isTime(field) || !/^(TIMESTAMP|DATE)/.test(type)) return name
+  const micros = `epoch_us(${name})`
+  if (field.type === 'timestamp-micros') return micros
+  if (field.type === 'timestamp-millis') return `epoch_ms(${name})`
+  if (field.type === 'timestamp-seconds') return `${micros} / 1000000`
+  const zone = field.zone === undefined || type.includes('TIME ZONE') ? 'Z' : ''
+  return `strftime(make_timestamp(${micros}), '%Y-%m-%dT%H:%M:%S.%f${zone}')`
+}
+
+function secondsToTime({ type }: FieldSpec, ms: number): number | string {
+  if (type === 'iso8601') return new Date(ms).toISOString()
+  return type === 'timestamp-seconds' ? ms / 1000 : type === 'timestamp-micros' ? ms * 1000 : ms
 }
 
 function columnsOf({ file, fields, columns = {}, eventTimeField }: TableSourceOptions, names: ReadonlySet<string>): Map<string, string> {
@@ -158,7 +204,7 @@ function documentTemplate(fields: readonly FieldSpec[]): (value: (field: number)
     pieces.push('}')
   }
   walk(root)
-  const isText = fields.map((field) => field.type === 'text' || field.type === 'iso8601')
+  const isText = fields.map(isTextual)
   return (value) => {
     let document = ''
     for (const piece of pieces) document += typeof piece === 'string' ? piece : toJson(value(piece), isText[piece]!)

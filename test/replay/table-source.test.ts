@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { systemClock } from '../../src/base/clock.js'
+import { silentLogger } from '../../src/base/logger.js'
+import type { FieldSpec } from '../../src/codec/field-spec.js'
+import { exportFeatures } from '../../src/topology/export-features.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
 import { TableSource, type TableRows } from '../../src/replay/table-source.js'
 import { ParquetTable } from '../../src/replay/parquet-table.js'
@@ -45,6 +50,53 @@ describe('tables', () => {
     const { documents } = await readAll(file, { event_id: 'id', event_time: 'at', customer: 'who', terminal: 'where', amount: 'cents' })
     const first = JSON.parse(documents[0]!) as Record<string, unknown>
     assert.deepEqual([first['event_time'], first['amount_minor'], first['customer_id']], [1_700_000_000_123, 99, 'a'])
+  })
+
+  async function documentsOf(file: string, fields: FieldSpec[]): Promise<Record<string, unknown>[]> {
+    const table = await TableSource.open({ file, fields, keyField: 'card', eventTimeField: 'event_time', epochMs })
+    const documents: Record<string, unknown>[] = []
+    for await (const rows of table.chunks()) documents.push(...rows.documents.map((text) => JSON.parse(text) as Record<string, unknown>))
+    table.close()
+    return documents
+  }
+  const card: FieldSpec = { name: 'card', path: 'card', type: 'text' }
+  const timed = (type: FieldSpec['type'], more: Partial<FieldSpec> = {}): FieldSpec => ({ name: 'event_time', path: 'at', type, ...more })
+
+  it('a CSV keeps what is text to the topology as it is written: zones of times, zeros before numbers', async () => {
+    const file = join(folder, 'texts.csv')
+    writeFileSync(file, 'card,at\n007,2024-05-02T09:14:03.120+02:00\n012,2024-05-02T09:14:04Z\n')
+    assert.deepEqual(await documentsOf(file, [card, timed('iso8601')]), [{ card: '007', at: '2024-05-02T09:14:03.120+02:00' }, { card: '012', at: '2024-05-02T09:14:04Z' }])
+  })
+
+  it('times of a CSV or Parquet table become what the field declares, whatever the table takes them for', async () => {
+    const csv = join(folder, 'times.csv')
+    writeFileSync(csv, 'card,at\na,2024-05-02T09:14:03.120+02:00\n')
+    const ms = Date.UTC(2024, 4, 2, 7, 14, 3, 120)
+    assert.deepEqual((await documentsOf(csv, [card, timed('timestamp-millis')]))[0]!['at'], ms)
+    assert.deepEqual((await documentsOf(csv, [card, timed('timestamp-micros')]))[0]!['at'], ms * 1000)
+    assert.deepEqual((await documentsOf(csv, [card, timed('timestamp-seconds')]))[0]!['at'], ms / 1000)
+
+    const parquet = join(folder, 'times.parquet')
+    const duck = await DuckDBInstance.create(':memory:')
+    const connection = await duck.connect()
+    await connection.run(`COPY (SELECT 'a' AS card, TIMESTAMP '2024-05-02 09:14:03.12' AS at) TO '${parquet}'`)
+    connection.closeSync()
+    duck.closeSync()
+    assert.deepEqual(await documentsOf(parquet, [card, timed('iso8601')]), [{ card: 'a', at: '2024-05-02T09:14:03.120000Z' }])
+    assert.deepEqual((await documentsOf(parquet, [card, timed('iso8601', { zone: '+02:00' })]))[0]!['at'], '2024-05-02T09:14:03.120000', 'the zone of the field is that of such times')
+    assert.deepEqual((await documentsOf(parquet, [card, timed('timestamp-millis')]))[0]!['at'], ms + 7_200_000)
+  })
+
+  it('feature rows of a CSV with ISO 8601 times are those of the stream: none is refused', async () => {
+    const topology = join(folder, 'iso.yaml')
+    writeFileSync(topology, readFileSync('docs/examples/models/authorisations.yaml', 'utf8').replace('{ path: time, type: timestamp-millis }', '{ path: time, type: iso8601 }'))
+    const file = join(folder, 'iso.csv')
+    writeFileSync(file, 'id,time,card,amount_cents,channel,merchant_code\n1,2024-05-02T09:14:03.120+02:00,007,1250,CHIP,5411\n2,2024-05-02T08:00:00Z,007,99,,5812\n')
+    const out = join(folder, 'iso.parquet')
+    const result = await exportFeatures({ topology: loadTopology(topology), from: file, out, columns: {}, epochMs, clock: systemClock, logger: silentLogger, onProgress: () => undefined })
+    assert.deepEqual(result, { rows: 2, refused: 0, late: 0, firstRefusal: undefined })
+    const rows = await documentsOf(out, [{ name: 'card', path: 'entity', type: 'text' }, { name: 'event_time', path: 'event_time', type: 'timestamp-millis' }])
+    assert.deepEqual(rows, [{ entity: '007', event_time: Date.UTC(2024, 4, 2, 7, 14, 3, 120) }, { entity: '007', event_time: Date.UTC(2024, 4, 2, 8) }])
   })
 
   it('a table without a field of the source, or that is no table, is refused with what to do', async () => {
