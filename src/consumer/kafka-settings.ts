@@ -63,6 +63,7 @@ export const producerSettings: readonly KafkaSetting[] = [
   { name: 'enable.idempotence', value: true, why: 'a retry must not double a record' },
   { name: 'max.in.flight', value: 5, why: 'the most that keeps order with idempotence' },
   { name: 'transaction.timeout.ms', value: 10_000, why: 'an open transaction of a dead process blocks readers at most this long' },
+  { name: 'connections.max.idle.ms', value: 15_000, why: 'a wait for a coordinator that has moved goes on only when some connection changes; on a quiet producer this one does' },
   { name: 'retry.backoff.ms', value: 5, why: 'after CONCURRENT_TRANSACTIONS the next try comes in 5 ms: commits of 6-10 ms, not 107' },
   { name: 'retry.backoff.max.ms', value: 200, why: 'with a broker away the tries thin out' },
   { name: 'linger.ms', value: 2, why: 'a batch is handed over at once and the commit flushes: waiting longer only delays' },

@@ -20,6 +20,13 @@ import { soakRecords, type SoakRecord } from './soak-input.js'
 import { writeSoakTopology } from './soak-topology.js'
 import { referenceOf, verifyRun, type Findings, type Reference } from './verify.js'
 
+/** What one group lives through. */
+export interface GroupPlan {
+  readonly instances: number
+  readonly kills: number
+  readonly steps: readonly Step[]
+}
+
 export interface SoakOptions {
   readonly connections: Connections
   /** SIGKILLs in all groups together. */
@@ -35,6 +42,8 @@ export interface SoakOptions {
   readonly keep: boolean
   /** Only for a broker that is the soak's own. */
   readonly restartBroker: (() => Promise<void>) | undefined
+  /** Instead of the seeded ones: a plan for each group. */
+  readonly plans?: readonly GroupPlan[]
   readonly signal: AbortSignal
   readonly onProgress: (text: string) => void
 }
@@ -101,22 +110,16 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     const inputs = byPartition(records, options.partitions)
     let troubleMs = -Infinity
     const trouble = { troubleMs: () => troubleMs, onTrouble: () => void (troubleMs = clock.monotonicMs()) }
-    const soakRun = (name: string, index: number, kills: number, steps: readonly Step[], instances: number): Promise<GroupOutcome> =>
-      liveThrough({ ...options, name, kills, steps, instances, records, names: names[index]!, namespace: namespaces[index]!, file, admin, ends, ...trouble })
+    const soakRun = (name: string, index: number, plan: GroupPlan): Promise<GroupOutcome> =>
+      liveThrough({ ...options, ...plan, name, records, names: names[index]!, namespace: namespaces[index]!, file, admin, ends, ...trouble })
 
     onProgress(`reference: ${records.length} records, 1 process, uninterrupted`)
-    const uninterrupted = await soakRun('reference', 0, 0, [], 1)
+    const uninterrupted = await soakRun('reference', 0, { instances: 1, kills: 0, steps: [] })
     const left = await readRun(options.connections, names[0]!)
     const reference = referenceOf(inputs, left)
     const referenceResult = judge('reference', uninterrupted, inputs, left, reference)
-    const outcomes = await Promise.all(
-      Array.from({ length: groups }, (_, group) => {
-        const kills = Math.floor(((group + 1) * options.kills) / groups) - Math.floor((group * options.kills) / groups)
-        // One group breaks the broker, for all.
-        const broker = options.restartBroker !== undefined && group === 0
-        return soakRun(`group ${group}`, group + 1, kills, makeSchedule({ kills, seed: seed + group, instances: options.instances, broker }), options.instances)
-      }),
-    )
+    const plans = options.plans ?? seededPlans(options)
+    const outcomes = await Promise.all(plans.map((plan, group) => soakRun(`group ${group}`, group + 1, plan)))
     const results = [referenceResult]
     for (const [group, outcome] of outcomes.entries()) {
       if (signal.aborted) break
@@ -131,6 +134,15 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     await admin.close()
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+function seededPlans({ kills, groups, seed, instances, restartBroker }: SoakOptions): GroupPlan[] {
+  return Array.from({ length: groups }, (_, group) => {
+    const share = Math.floor(((group + 1) * kills) / groups) - Math.floor((group * kills) / groups)
+    // One group breaks the broker, for all.
+    const broker = restartBroker !== undefined && group === 0
+    return { instances, kills: share, steps: makeSchedule({ kills: share, seed: seed + group, instances, broker }) }
+  })
 }
 
 interface GroupRun extends SoakOptions {

@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/base/clock.js'
 import { RegistryClient } from '../../src/codec/registry-client.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
+import type { Step, StepKind } from '../../src/soak/schedule.js'
+import { soak, type SoakGroupResult } from '../../src/soak/soak.js'
 import { startTestStack, type TestStack } from '../broker/test-stack.js'
 
 const program = fileURLToPath(new URL('../../../bin/harrier.js', import.meta.url))
@@ -27,6 +29,32 @@ describe('harrier soak', () => {
     assert.deepEqual({ kills, events, lost, doubled, changed, unproved, disorder, deaths, seed }, { kills: 6, events: 3000, lost: 0, doubled: 0, changed: 0, unproved: 0, disorder: 0, deaths: 0, seed: 5 })
     assert.ok(restores! > 6, `${restores} tasks restored`)
     assert.match(stderr, /broker restarts are left out/)
+  })
+
+  it('one process uninterrupted, one that is restarted, and three between which partitions move score the same events, bit for bit', { timeout: 400_000 }, async (t) => {
+    const step = (kind: StepKind, index: number): Step => ({ kind, target: 0.4, moment: 0.3, after: 0.1 + index * 0.1, pauseMs: 700 })
+    const { groups } = await soak({
+      connections: { brokers: stack.brokers, registryUrl: stack.registryUrl, source: 'local' },
+      ...{ kills: 4, seed: 17, events: 4000, groups: 2, instances: 3, partitions: 6, workers: 1, keep: false, restartBroker: undefined },
+      plans: [
+        { instances: 1, kills: 2, steps: (['working', 'leaving', 'working', 'leaving'] as const).map(step) },
+        { instances: 3, kills: 2, steps: (['joining', 'leaving', 'takeover', 'leaving'] as const).map(step) },
+      ],
+      signal: new AbortController().signal,
+      onProgress: () => undefined,
+    })
+    const [uninterrupted, restarted, three] = groups as [SoakGroupResult, SoakGroupResult, SoakGroupResult]
+    for (const { name, outcome, examples, lost, doubled, changed, unproved, disorder } of groups) {
+      assert.deepEqual({ lost, doubled, changed, unproved, disorder, deaths: outcome.deaths.length }, { lost: 0, doubled: 0, changed: 0, unproved: 0, disorder: 0, deaths: 0 }, `${name}: ${examples.join('\n')}`)
+      assert.equal(outcome.stalled, undefined)
+    }
+    assert.equal(uninterrupted.outcome.restores, 6, 'each of the six partitions was taken once')
+    assert.deepEqual(restarted.outcome.steps, { working: 2, leaving: 2 })
+    // It may be ended again before it has taken all.
+    assert.ok(restarted.outcome.restores > 6, `${restarted.outcome.restores} restores`)
+    assert.deepEqual(three.outcome.steps, { joining: 1, leaving: 2, takeover: 1 })
+    assert.ok(three.outcome.added >= 1 && three.outcome.restores > 6, `${three.outcome.added} added, ${three.outcome.restores} restores`)
+    t.diagnostic(groups.map(({ name, outcome }) => `${name}: ${outcome.restores} restores, ${outcome.restoredRecords} records folded again`).join('; '))
   })
 
   // Found by a soak.
