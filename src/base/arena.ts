@@ -29,6 +29,12 @@ export class Arena {
     this.view = new DataView(grown.buffer)
   }
 
+  /** Moves on to a multiple of eight bytes, so that words can be written and read in place. */
+  align(): void {
+    this.reserve(7)
+    this.used = (this.used + 7) & ~7
+  }
+
   /** Copies bytes in and returns where they start. */
   append(source: Uint8Array): number {
     this.reserve(source.length)

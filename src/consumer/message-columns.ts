@@ -11,6 +11,9 @@ export interface RdkafkaMessage {
   readonly headers?: readonly Record<string, Buffer>[]
 }
 
+/** Values begin at a multiple of this, so that state is read from them in words. */
+const valueAlignment = 8
+
 /**
  * Copies a record into a new row: one memcpy of the key and one of the value.
  * node-rdkafka gives a null header value as an empty one; it cannot be told apart.
@@ -20,7 +23,7 @@ export function appendMessage(into: RecordColumns, topicIndex: number, message: 
   const { arena } = into
   const keyBytes = key === null ? -1 : key.length
   const valueBytes = value === null ? -1 : value.length
-  if (keyBytes + valueBytes > 0) arena.reserve(keyBytes + valueBytes + 2)
+  if (keyBytes + valueBytes > 0) arena.reserve(keyBytes + valueBytes + 2 + valueAlignment)
   const row = into.begin(topicIndex, message.partition, message.offset, message.timestamp)
   if (keyBytes >= 0) {
     arena.bytes.set(key!, arena.used)
@@ -28,6 +31,7 @@ export function appendMessage(into: RecordColumns, topicIndex: number, message: 
     arena.used += keyBytes
   }
   if (valueBytes >= 0) {
+    arena.align()
     arena.bytes.set(value!, arena.used)
     into.setValue(row, arena.used, valueBytes)
     arena.used += valueBytes

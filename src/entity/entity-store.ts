@@ -187,34 +187,39 @@ export class EntityStore {
 
   /** Everything of the entity as words, in an order that does not depend on where it lies: for digests and the changelog. */
   exportWords(slot: number): Float64Array {
-    const core = this.slots.coreOf(slot)
-    const word = this.slots.wordOf(slot)
-    const length = core[word + lengthWord]!
     const words = new Float64Array(this.exportLength(slot))
-    words[0] = core[word + lastTimeWord]!
-    words[1] = core[word + eventsWord]!
-    words[2] = length
-    words.set(core.subarray(word + windowsWord, word + this.slots.coreWords), exportHeadWords)
-    const entries = words.length - length * this.log.strideWords
-    for (let i = 0; i < length; i++) this.log.copyEntry(core, word, i, words, entries + i * this.log.strideWords)
+    this.writeWords(slot, words, 0)
     return words
   }
 
-  /** Fills a slot with exported words. `asOf` is the sequence of the batch that they reflect. False when they do not fit the layout. */
-  importWords(slot: number, words: Float64Array, asOf: number): boolean {
+  /** As `exportWords`, straight to where they are wanted. */
+  writeWords(slot: number, words: Float64Array, at: number): void {
+    const core = this.slots.coreOf(slot)
+    const word = this.slots.wordOf(slot)
+    words[at] = core[word + lastTimeWord]!
+    words[at + 1] = core[word + eventsWord]!
+    words[at + 2] = core[word + lengthWord]!
+    let to = at + exportHeadWords
+    for (let from = word + windowsWord; from < word + this.slots.coreWords; from++) words[to++] = core[from]!
+    this.log.copyEntries(core, word, words, to)
+  }
+
+  /** Fills a slot with `count` exported words that begin at `at`. `asOf` is the sequence of the batch that they reflect. False when they do not fit the layout. */
+  importWords(slot: number, words: Float64Array, asOf: number, at = 0, count = words.length): boolean {
     const core = this.slots.coreOf(slot)
     const word = this.slots.wordOf(slot)
     this.#clear(core, word, null)
     core[word + asOfWord] = asOf + 1
-    if (words.length === 0) return true
+    if (count === 0) return true
     const entries = exportHeadWords + this.slots.coreWords - windowsWord
-    const length = words[2]!
-    if (words.length !== entries + length * this.log.strideWords) return false
-    core[word + lastTimeWord] = words[0]!
-    core[word + eventsWord] = words[1]!
-    core.set(words.subarray(exportHeadWords, entries), word + windowsWord)
+    const length = words[at + 2]!
+    if (count !== entries + length * this.log.strideWords) return false
+    core[word + lastTimeWord] = words[at]!
+    core[word + eventsWord] = words[at + 1]!
+    let from = at + exportHeadWords
+    for (let to = word + windowsWord; to < word + this.slots.coreWords; to++) core[to] = words[from++]!
     this.log.prepare(core, word, length)
-    for (let i = 0; i < length; i++) this.log.writeEntry(core, word, i, words, entries + i * this.log.strideWords)
+    this.log.writeEntries(core, word, length, words, from)
     return true
   }
 

@@ -103,7 +103,7 @@ export class WindowLog {
     undo.words.takeInto(this.#pool.chunkOf(sizeClass, handle), this.#pool.wordOf(sizeClass, handle) + position * this.#stride, this.#stride)
   }
 
-  /** Gives an empty log room for `entries` entries, to be filled by `writeEntry`. */
+  /** Gives an empty log room for `entries` entries, to be filled by `writeEntries`. */
   prepare(core: Float64Array, word: number, entries: number): void {
     assert(core[word + blockWord] === 0, 'only an empty log is prepared')
     if (entries === 0) return
@@ -115,11 +115,13 @@ export class WindowLog {
     core[word + lengthWord] = entries
   }
 
-  writeEntry(core: Float64Array, word: number, entry: number, source: Float64Array, at: number): void {
+  writeEntries(core: Float64Array, word: number, entries: number, source: Float64Array, at: number): void {
+    if (entries === 0) return
     const sizeClass = core[word + classWord]!
     const handle = core[word + blockWord]! - 1
-    const to = this.#pool.wordOf(sizeClass, handle) + entry * this.#stride
-    this.#pool.chunkOf(sizeClass, handle).set(source.subarray(at, at + this.#stride), to)
+    const chunk = this.#pool.chunkOf(sizeClass, handle)
+    const to = this.#pool.wordOf(sizeClass, handle)
+    for (let i = 0; i < entries * this.#stride; i++) chunk[to + i] = source[at + i]!
   }
 
   append(core: Float64Array, word: number, timeMs: number, values: Float64Array, streamTimeMs: number, undo: UndoLog | null): void {
@@ -409,6 +411,21 @@ export class WindowLog {
     const handle = core[word + blockWord]! - 1
     const position = (core[word + startWord]! + entry) & (this.#pool.entriesOf(sizeClass) - 1)
     return this.#pool.chunkOf(sizeClass, handle)[this.#pool.wordOf(sizeClass, handle) + position * this.#stride]!
+  }
+
+  /** All entries, oldest first: at most two runs of the ring. */
+  copyEntries(core: Float64Array, word: number, target: Float64Array, at: number): void {
+    const length = core[word + lengthWord]!
+    if (length === 0) return
+    const sizeClass = core[word + classWord]!
+    const handle = core[word + blockWord]! - 1
+    const chunk = this.#pool.chunkOf(sizeClass, handle)
+    const base = this.#pool.wordOf(sizeClass, handle)
+    const start = core[word + startWord]!
+    const first = Math.min(length, this.#pool.entriesOf(sizeClass) - start)
+    let to = at
+    for (let from = base + start * this.#stride; from < base + (start + first) * this.#stride; from++) target[to++] = chunk[from]!
+    for (let from = base; from < base + (length - first) * this.#stride; from++) target[to++] = chunk[from]!
   }
 
   copyEntry(core: Float64Array, word: number, entry: number, target: Float64Array, at: number): void {

@@ -1,6 +1,8 @@
 import { endianness } from 'node:os'
 import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
+import { wordViews } from '../base/word-views.js'
+import { copyWords } from './ring.js'
 import { HIDDEN_HEAD, HIDDEN_MARKED, type SequenceMemory } from './sequence-memory.js'
 
 // A slot's sequence memory as bytes, for the changelog. Little-endian:
@@ -102,7 +104,7 @@ export function importSlot(memory: SequenceMemory, slot: number, from: Uint8Arra
 }
 
 // A million entities are read in a restore and thousands a second are written: words are copied in runs, which is a tenth of
-// the cost of a DataView for each. The runs go over an aligned buffer, since records lie anywhere.
+// the cost of a DataView for each. Where a record is not aligned the runs go over a buffer that is.
 assert(endianness() === 'LE', 'words are copied as they lie in memory, and records are little-endian')
 let scratch = new Int32Array(4096)
 let scratchBytes = new Uint8Array(scratch.buffer)
@@ -116,6 +118,11 @@ function reserveScratch(count: number): void {
 /** Copies words into bytes at `to`; returns the position after them. */
 function copyOut(words: Int32Array, at: number, count: number, into: Uint8Array, to: number): number {
   if (count === 0) return to
+  const wordAt = (into.byteOffset + to) / 4
+  if (Number.isInteger(wordAt)) {
+    copyWords(wordViews(into.buffer).words, wordAt, words, at, count)
+    return to + count * 4
+  }
   reserveScratch(count)
   scratch.set(words.subarray(at, at + count))
   into.set(scratchBytes.subarray(0, count * 4), to)
@@ -125,6 +132,11 @@ function copyOut(words: Int32Array, at: number, count: number, into: Uint8Array,
 /** Copies bytes at `at` into words; returns the position after them. */
 function copyIn(from: Uint8Array, at: number, words: Int32Array, to: number, count: number): number {
   if (count === 0) return at
+  const wordAt = (from.byteOffset + at) / 4
+  if (Number.isInteger(wordAt)) {
+    copyWords(words, to, wordViews(from.buffer).words, wordAt, count)
+    return at + count * 4
+  }
   reserveScratch(count)
   scratchBytes.set(new Uint8Array(from.buffer, from.byteOffset + at, count * 4))
   words.set(scratch.subarray(0, count), to)

@@ -7,8 +7,10 @@ import { appendDeletion, appendSlotRecord } from './slot-record.js'
 
 /** Slots looked at for expiry in one turn. */
 const sweptPerTurn = 256
-/** Between two turns at least this part of the interval passes, so that a turn is worth its wait for the scorer. */
-const turnsPerInterval = 100
+/** Turns that wait for the scorer come so often in an interval: entities that are in flight all the time are written then. */
+const restsPerInterval = 10
+/** A task writes at least at this pace while anything of it is dirty, so that the last few do not wait for ever. */
+const slotsPerIntervalMin = 8
 /** Deleted entities whose null is still to follow; past it their small deletion records simply stay. */
 const deletedMax = 100_000
 
@@ -17,15 +19,16 @@ const deletedMax = 100_000
  * that none stays dirty longer than `checkpointIntervalMs`, unless `checkpointBytesMax` a transaction forbids it. A hot
  * entity is written once an interval, not once an event. No pause, no second producer.
  *
- * A turn comes before its batch is folded and while no frame is in flight, so a slot's words and its sequence memory
- * are of one moment: `asOf` is the sequence of the batch before. A task without records in the batch takes part when it
+ * A turn comes before its batch is folded and passes over slots that a frame in flight may change, so a slot's words and
+ * its sequence memory are of one moment: `asOf` is the sequence of the batch before. What is passed over stays at the
+ * head of the queue. A task without records in the batch takes part when it
  * has had no turn for an interval: a partition that falls silent leaves nothing dirty.
  */
 export class Checkpointer {
   readonly #stage: Stage
   readonly #intervalMs: number
   readonly #bytesMax: number
-  #lastTurnMs = -Infinity
+  #lastRestMs = -Infinity
   #sweepAt = 1
   /** Deletions that have committed or are about to, oldest first. */
   readonly #deleted: DeletedEntity[] = []
@@ -40,9 +43,9 @@ export class Checkpointer {
     this.#bytesMax = checkpointBytesMax
   }
 
-  /** Whether a turn is worth a wait for the scorer. */
+  /** Whether a turn should wait for the scorer. */
   isDue(nowMs: number): boolean {
-    return nowMs - this.#lastTurnMs >= this.#intervalMs / turnsPerInterval
+    return nowMs - this.#lastRestMs >= this.#intervalMs / restsPerInterval
   }
 
   /** Whether a task has had no turn for an interval and has something to write: worth a batch without records. */
@@ -52,20 +55,20 @@ export class Checkpointer {
 
   /** Appends changelog records to the outputs of a batch that has been polled and not folded. */
   turn(batch: Batch, nowMs: number): void {
-    this.#lastTurnMs = nowMs
+    if (this.#stage.isAtRest) this.#lastRestMs = nowMs
     const waiting = this.#prepareParts(batch, nowMs)
     const tasks = [...batch.partitions].flatMap((partition) => this.#stage.tasks[partition] ?? [])
     const startBytes = batch.outputs.arena.used
     for (const [index, task] of tasks.entries()) {
       const elapsedMs = task.hurries ? this.#intervalMs : Math.min(this.#intervalMs, nowMs - task.lastTurnMs)
-      batch.turns.push({ task, lastTurnMs: task.lastTurnMs, hurried: task.hurries })
-      task.lastTurnMs = nowMs
+      const turn = { task, lastTurnMs: task.lastTurnMs, hurried: task.hurries, passed: 0 }
+      batch.turns.push(turn)
+      const pace = Math.max(task.dirty.length, slotsPerIntervalMin) / this.#intervalMs
+      const wanted = Math.floor(elapsedMs * pace)
+      // The part of a slot that was not written counts on.
+      task.lastTurnMs = nowMs - (elapsedMs - wanted / pace)
       task.hurries = false
-      const wanted = Math.ceil((task.dirty.length * elapsedMs) / this.#intervalMs)
-      const bytesMax = startBytes + this.#bytesMax * ((index + 1) / tasks.length)
-      for (let i = 0; i < wanted && task.dirty.length > 0 && batch.outputs.arena.used < bytesMax && hasRoom(batch); i++) {
-        this.#write(batch, task, task.dirty.shift())
-      }
+      turn.passed = this.#writeOldest(batch, task, wanted, startBytes + this.#bytesMax * ((index + 1) / tasks.length))
     }
     this.#sweep(batch)
     this.#bury(batch)
@@ -74,15 +77,40 @@ export class Checkpointer {
     this.bytes += batch.outputs.arena.used - startBytes
   }
 
+  /** Writes slots that no frame in flight may change. Returns how many were passed over; they are the head of the queue. */
+  #writeOldest(batch: Batch, task: Task, wanted: number, bytesMax: number): number {
+    const { store } = this.#stage
+    const unscored = this.#stage.unscored(task)
+    const passed: number[] = []
+    for (let written = 0; written < wanted && task.dirty.length > 0 && batch.outputs.arena.used < bytesMax && hasRoom(batch); ) {
+      const slot = task.dirty.shift()
+      if (store.asOf(slot) >= unscored) passed.push(slot)
+      else {
+        this.#write(batch, task, slot)
+        written++
+      }
+    }
+    for (let i = passed.length - 1; i >= 0; i--) task.dirty.unshift(passed[i]!)
+    return passed.length
+  }
+
   /** The batch was rolled back: its slots are dirty again, as long as they were. Comes after the fold's own undo. */
   rollback(batch: Batch): void {
     const { checkpointed, checkpointedSince } = batch
+    const { store, tasks } = this.#stage
+    const passed = new Map(batch.turns.map(({ task, passed: count }) => [task, Array.from({ length: count }, () => task.dirty.shift())]))
     while (checkpointed.length > 0) {
       const slot = checkpointed.pop()
-      const task = this.#stage.tasks[this.#stage.store.owner(slot)]
-      this.#stage.store.markDirty(slot, checkpointedSince.pop()!)
-      task?.dirty.unshift(slot)
+      const since = checkpointedSince.pop()!
+      const task = tasks[store.owner(slot)]
+      store.markDirty(slot, since)
+      if (!task) continue
+      // Those that were passed over go back to their places by age: the head of the queue is the oldest.
+      const older = passed.get(task) ?? []
+      while (older.length > 0 && store.dirtySince(older.at(-1)!) > since) task.dirty.unshift(older.pop()!)
+      task.dirty.unshift(slot)
     }
+    for (const [task, older] of passed) while (older.length > 0) task.dirty.unshift(older.pop()!)
     for (const { task, lastTurnMs, hurried } of batch.turns) {
       task.lastTurnMs = lastTurnMs
       task.hurries ||= hurried
@@ -118,6 +146,7 @@ export class Checkpointer {
     batch.checkpointedSince.push(store.dirtySince(slot))
     store.markClean(slot)
     const row = this.#begin(batch, task, slot)
+    batch.outputs.arena.align()
     const at = batch.outputs.arena.used
     if (store.isEmpty(slot)) return this.#delete(batch, task, slot, row)
     const size = appendSlotRecord(batch.outputs.arena, { store, memory: this.#stage.scorer.memory }, slot, task.nextSequence - 1)

@@ -196,7 +196,8 @@ export class Engine {
   /** Some changelog records into the batch's transaction, before its own changes. */
   async #checkpoint(batch: Batch): Promise<void> {
     const { stage, clock } = this.#parts
-    if (!stage.isAtRest && !stage.checkpointer.isDue(clock.monotonicMs())) return
+    const nowMs = clock.monotonicMs()
+    if (!stage.isAtRest && !stage.checkpointer.isDue(nowMs)) return stage.checkpointer.turn(batch, nowMs)
     // Frozen, not only at rest: a restore that scores frame after frame would never leave it a moment.
     await stage.frozen(() => stage.checkpointer.turn(batch, clock.monotonicMs()))
   }

@@ -1,6 +1,8 @@
 import { crc32 } from 'node:zlib'
-import { HarrierError } from '../base/errors.js'
 import type { Arena } from '../base/arena.js'
+import { assert } from '../base/assert.js'
+import { HarrierError } from '../base/errors.js'
+import { wordViews } from '../base/word-views.js'
 import type { EntityStore } from '../entity/entity-store.js'
 import type { SequenceMemory } from '../inference/sequence-memory.js'
 import { exportBytesMax, exportSlot, importSlot } from '../inference/slot-sections.js'
@@ -19,14 +21,15 @@ export interface SlotState {
   readonly memory: SequenceMemory
 }
 
-/** Appends the record's value to the arena and returns its length. The slot is in no frame in flight. */
+/** Appends the record's value to the arena, which has been aligned, and returns its length. The slot is in no frame in flight. */
 export function appendSlotRecord(arena: Arena, { store, memory }: SlotState, slot: number, asOf: number): number {
-  const words = store.exportWords(slot)
-  arena.reserve(bodyAt + words.length * 8 + exportBytesMax(memory))
+  const words = store.exportLength(slot)
+  arena.reserve(bodyAt + words * 8 + exportBytesMax(memory))
   const at = arena.used
-  writeHead(arena, 0, asOf, words.length)
-  for (let i = 0; i < words.length; i++) arena.view.setFloat64(at + bodyAt + i * 8, words[i]!, true)
-  arena.used = exportSlot(memory, slot, arena.bytes, at + bodyAt + words.length * 8)
+  assert(at % 8 === 0, 'a record of words is aligned')
+  writeHead(arena, 0, asOf, words)
+  store.writeWords(slot, wordViews(arena.bytes.buffer).doubles, (at + bodyAt) / 8)
+  arena.used = exportSlot(memory, slot, arena.bytes, at + bodyAt + words * 8)
   return seal(arena, at)
 }
 
@@ -57,9 +60,13 @@ export function readSlotRecord(value: Uint8Array, { store, memory }: SlotState, 
   const head = { asOf: view.getFloat64(headBytes, true), deleted: (value[1]! & deletedFlag) !== 0 }
   const count = view.getUint32(headBytes + 8, true)
   if (bodyAt + count * 8 > value.length) throw new HarrierError('RESTORE_IMPOSSIBLE', `the changelog record at ${where()} ends too early`)
-  const words = new Float64Array(count)
-  for (let i = 0; i < count; i++) words[i] = view.getFloat64(bodyAt + i * 8, true)
-  if (!store.importWords(slot, words, head.asOf)) throw new HarrierError('LAYOUT_CHANGED', `the changelog record at ${where()} has other windows than the topology`)
+  let wordsAt = (value.byteOffset + bodyAt) / 8
+  let words = wordViews(value.buffer).doubles
+  if (!Number.isInteger(wordsAt)) {
+    words = new Float64Array(Uint8Array.from(value.subarray(bodyAt, bodyAt + count * 8)).buffer)
+    wordsAt = 0
+  }
+  if (!store.importWords(slot, words, head.asOf, wordsAt, count)) throw new HarrierError('LAYOUT_CHANGED', `the changelog record at ${where()} has other windows than the topology`)
   memory.ensureSlots(store.slots.made)
   if (head.deleted) memory.resetSlot(slot)
   else importSlot(memory, slot, value, bodyAt + count * 8)

@@ -42,6 +42,8 @@ export class Stage {
   readonly #program: FeatureProgram
   readonly #atRest = new Condition()
   #scoring = 0
+  /** Batches that are folded and whose frames have not been scored. */
+  readonly #unscored = new Set<Batch>()
   /** Frames that wait to be scored. */
   #entering = 0
   #frozen = false
@@ -289,6 +291,15 @@ export class Stage {
    * rest, and a restore of another task may be scoring.
    */
   async score(batch: Batch, options: ScoreOptions = {}): Promise<void> {
+    this.#unscored.add(batch)
+    try {
+      await this.#score(batch, options)
+    } finally {
+      this.#unscored.delete(batch)
+    }
+  }
+
+  async #score(batch: Batch, options: ScoreOptions): Promise<void> {
     // Frames of a task take effect in the order of their folds: nobody passes those that wait.
     if (this.#frozen || this.#entering > 0) {
       this.#entering++
@@ -304,6 +315,13 @@ export class Stage {
       this.#scoring--
       this.#atRest.notify()
     }
+  }
+
+  /** Sequence of the first batch of a task that is folded and not scored; Infinity when all are. */
+  unscored(task: Task): number {
+    let first = Infinity
+    for (const { parts } of this.#unscored) for (const part of parts) if (part.task === task) first = Math.min(first, part.sequence)
+    return first
   }
 
   /** True while no frame is being scored: entities hold still but for `fold`. */
