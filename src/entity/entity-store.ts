@@ -99,7 +99,7 @@ export class EntityStore {
     const inOrder = fresh || timeMs >= core[word + lastTimeWord]!
     log.previousTimeMs = core[word + eventsWord] === 0 ? -1 : core[word + lastTimeWord]!
     if (!log.isKept) {
-      log.noEntry(undo)
+      undo?.noEntry()
       if (!inOrder) log.previousTimeMs = -1
     } else if (inOrder) log.append(core, word, timeMs, values, streamTimeMs, undo)
     else log.insert(core, word, timeMs, values, undo)
@@ -128,7 +128,7 @@ export class EntityStore {
     undo?.steps.push(slot)
     undo?.words.append(core, word, this.slots.coreWords)
     this.#clear(core, word, undo)
-    this.log.noEntry(undo)
+    undo?.noEntry()
   }
 
   /** True when the slot holds nothing: never used, cleared or forgotten. */

@@ -15,6 +15,21 @@ export class UndoLog {
   /** (class, handle) of blocks that the batch stopped using: released on commit, since a rollback needs them. */
   readonly retired = new IntStack()
 
+  /** Saves a log entry that is about to be overwritten. */
+  entry(chunk: Float64Array, at: number, words: number, sizeClass: number, handle: number, position: number): void {
+    this.words.append(chunk, at, words)
+    this.steps.push(sizeClass)
+    this.steps.push(handle)
+    this.steps.push(position)
+  }
+
+  /** Nothing of a log was overwritten in this step. */
+  noEntry(): void {
+    this.steps.push(-1)
+    this.steps.push(-1)
+    this.steps.push(-1)
+  }
+
   clear(): void {
     this.steps.clear()
     this.words.clear()

@@ -134,13 +134,8 @@ export class WindowLog {
     const chunk = this.#pool.chunkOf(sizeClass, handle)
     const position = (core[word + startWord]! + length) & (this.#pool.entriesOf(sizeClass) - 1)
     const at = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
-    if (moved) this.noEntry(undo)
-    else if (undo) {
-      undo.words.append(chunk, at, this.#stride)
-      undo.steps.push(sizeClass)
-      undo.steps.push(handle)
-      undo.steps.push(position)
-    }
+    if (moved) undo?.noEntry()
+    else undo?.entry(chunk, at, this.#stride, sizeClass, handle, position)
     this.#write(chunk, at, timeMs, values)
     core[word + lengthWord] = length + 1
     this.#look(core, word, length + 1)
@@ -191,20 +186,15 @@ export class WindowLog {
       // An entry of several events does not say which of them is meant.
       const outcome = chunk[at + 1]! > 1 ? 'unknown' : chunk[known] === 0 ? 'applied' : chunk[known + 1] === fraud ? 'repeated' : 'conflict'
       if (outcome === 'unknown' || outcome === 'repeated') {
-        this.noEntry(undo)
+        undo?.noEntry()
         return outcome
       }
-      if (undo) {
-        undo.words.append(chunk, at, this.#stride)
-        undo.steps.push(sizeClass)
-        undo.steps.push(handle)
-        undo.steps.push(position)
-      }
+      undo?.entry(chunk, at, this.#stride, sizeClass, handle, position)
       chunk[known] = 1
       chunk[known + 1] = fraud
       return outcome
     }
-    this.noEntry(undo)
+    undo?.noEntry()
     return 'unknown'
   }
 
@@ -336,7 +326,7 @@ export class WindowLog {
 
   /** An out-of-order event: results by a scan, then into its place in a new block, since an undo may need the old one. */
   insert(core: Float64Array, word: number, timeMs: number, values: Float64Array, undo: UndoLog | null): void {
-    this.noEntry(undo)
+    undo?.noEntry()
     let position = this.positionAfter(core, word, timeMs)
     this.scan(core, word, position, timeMs, values)
     let sizeClass = core[word + classWord]!
@@ -435,13 +425,6 @@ export class WindowLog {
     const chunk = this.#pool.chunkOf(sizeClass, handle)
     const from = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
     for (let w = 0; w < this.#stride; w++) target[at + w] = chunk[from + w]!
-  }
-
-  /** Nothing of a log was overwritten in this step. */
-  noEntry(undo: UndoLog | null): void {
-    undo?.steps.push(-1)
-    undo?.steps.push(-1)
-    undo?.steps.push(-1)
   }
 
   #allocate(sizeClass: number, undo: UndoLog | null): number {

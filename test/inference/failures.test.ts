@@ -11,7 +11,7 @@ import { F, features, gruStep, rowModel, TestStore, windowDense } from './test-m
 
 const entities = 12
 const rowsMax = 30
-const timeoutMs = 600
+const timeoutMs = 450
 
 describe('a model that fails', () => {
   const store = new TestStore()
@@ -97,7 +97,7 @@ describe('a model that fails', () => {
     assert.equal(await kindOf(hanging), 'timed-out')
     assert.equal(await kindOf(hanging), 'set-aside')
     assert.equal(await kindOf(sound), 'set-aside')
-    assert.match(frame.failures[0]!.message, /set aside for 3600000 ms after 2 failures in a minute; the last: gru@1 took more than 600 ms/)
+    assert.match(frame.failures[0]!.message, /set aside for 3600000 ms after 2 failures in a minute; the last: gru@1 took more than 450 ms/)
     assert.equal(scorer.metrics().workerRestarts, 2)
     aheadMs = limits.modelRetryAfterMs
     assert.equal(await kindOf(sound), undefined)

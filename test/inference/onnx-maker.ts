@@ -140,7 +140,7 @@ export function addTraps(graph: GraphBuilder, x: string, value: string): string 
     graph.op('And', [graph.op('Greater', [highest, number(at - 100)]), graph.op('Less', [highest, number(at + 100)])])
   const asInt = (flag: string): string => graph.op('Cast', [flag], { to: BigInt(INT64) })
   const zero = graph.op('Gather', [graph.floats([1], [0]), asInt(about(THROW_AT))], { axis: 0n })
-  const trips = graph.op('Mul', [asInt(about(HANG_AT)), graph.ints([600_000], [])])
+  const trips = graph.op('Mul', [asInt(about(HANG_AT)), graph.ints([280_000], [])])
   const body = new GraphBuilder(3, 'body_')
   body.input('trip', [], INT64)
   body.input('going_in', [], BOOL)

@@ -93,7 +93,7 @@ describe('tables', () => {
     const file = join(folder, 'iso.csv')
     writeFileSync(file, 'id,time,card,amount_cents,channel,merchant_code\n1,2024-05-02T09:14:03.120+02:00,007,1250,CHIP,5411\n2,2024-05-02T08:00:00Z,007,99,,5812\n')
     const out = join(folder, 'iso.parquet')
-    const result = await exportFeatures({ topology: loadTopology(topology), from: file, out, columns: {}, epochMs, clock: systemClock, logger: silentLogger, onProgress: () => undefined })
+    const result = await exportFeatures({ topology: loadTopology(topology), from: file, out, columns: {}, epochMs, labelDelayMs: 0, clock: systemClock, logger: silentLogger, onProgress: () => undefined })
     assert.deepEqual(result, { rows: 2, refused: 0, late: 0, firstRefusal: undefined })
     const rows = await documentsOf(out, [{ name: 'card', path: 'entity', type: 'text' }, { name: 'event_time', path: 'event_time', type: 'timestamp-millis' }])
     assert.deepEqual(rows, [{ entity: '007', event_time: Date.UTC(2024, 4, 2, 7, 14, 3, 120) }, { entity: '007', event_time: Date.UTC(2024, 4, 2, 8) }])
