@@ -286,7 +286,9 @@ export class TaskRestorer {
       stage.fold(batch)
       folded += batch.records.count
       onFolded(batch.parts[0]!)
-      const done = stage.score(batch, { stateOnly: true, skip }).then(() => failedAnew(task, batch, skip))
+      // The two change places before it is scored.
+      const folding = batch
+      const done = stage.score(folding, { stateOnly: true, skip }).then(() => failedAnew(task, folding, skip))
       done.catch(() => undefined)
       await otherScored
       stage.finishRestored(other)
