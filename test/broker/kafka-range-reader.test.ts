@@ -91,9 +91,12 @@ describe('range reader on a real broker', () => {
 
   it('reads committed records to the stable end over markers and aborted records', async () => {
     const name = await holes()
+    // The broker writes the marker of a transaction some time after it has said that it is ended.
+    const before = (await reader.watermarks(name, 0)).stableEnd
     const { values, position } = await read({ topic: name, partition: 0, from: 'earliest', to: 'stable-end' })
     assert.deepEqual(values, numbers(0, 10))
-    assert.equal(position, (await reader.watermarks(name, 0)).stableEnd)
+    const after = (await reader.watermarks(name, 0)).stableEnd
+    assert.ok(position >= before && position <= after, `${position} lies between ${before} and ${after}`)
   })
 
   it('ends at any offset, be it a record, a marker or an aborted record', async () => {
