@@ -95,6 +95,15 @@ export class RecordColumns {
     this.keyBytes[row] = bytes
   }
 
+  /** Copies bytes [from, from + length) into the arena as the key of a row. */
+  copyKey(row: number, bytes: Uint8Array, from: number, length: number): void {
+    const { arena } = this
+    arena.reserve(length)
+    for (let i = 0; i < length; i++) arena.bytes[arena.used + i] = bytes[from + i]!
+    this.setKey(row, arena.used, length)
+    arena.used += length
+  }
+
   setValue(row: number, at: number, bytes: number): void {
     this.valueAt[row] = at
     this.valueBytes[row] = bytes

@@ -92,8 +92,7 @@ export class EntityStore {
     const { log } = this
     const core = this.slots.coreOf(slot)
     const word = this.slots.wordOf(slot)
-    undo?.steps.push(slot)
-    undo?.words.append(core, word, this.slots.coreWords)
+    undo?.slot(slot, core, word, this.slots.coreWords)
     const fresh = this.isFresh(slot, streamTimeMs)
     if (fresh) this.#clear(core, word, undo)
     const inOrder = fresh || timeMs >= core[word + lastTimeWord]!
@@ -116,8 +115,7 @@ export class EntityStore {
   label(slot: number, idHash: number, isFraud: boolean, undo: UndoLog | null): LabelOutcome {
     const core = this.slots.coreOf(slot)
     const word = this.slots.wordOf(slot)
-    undo?.steps.push(slot)
-    undo?.words.append(core, word, this.slots.coreWords)
+    undo?.slot(slot, core, word, this.slots.coreWords)
     return this.log.label(core, word, idHash, isFraud, undo)
   }
 
@@ -125,8 +123,7 @@ export class EntityStore {
   forget(slot: number, undo: UndoLog | null): void {
     const core = this.slots.coreOf(slot)
     const word = this.slots.wordOf(slot)
-    undo?.steps.push(slot)
-    undo?.words.append(core, word, this.slots.coreWords)
+    undo?.slot(slot, core, word, this.slots.coreWords)
     this.#clear(core, word, undo)
     undo?.noEntry()
   }
@@ -146,8 +143,9 @@ export class EntityStore {
       this.log.lookAtNothing()
       return
     }
-    this.log.lookFrom(core, word, timeMs)
-    this.log.scan(core, word, this.log.positionAfter(core, word, timeMs), timeMs, values)
+    const position = this.log.positionAfter(core, word, timeMs)
+    this.log.lookFrom(core, word, position)
+    this.log.scan(core, word, position, timeMs, values)
   }
 
   /** Forgets the images: the transaction has committed. */

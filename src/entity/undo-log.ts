@@ -15,6 +15,12 @@ export class UndoLog {
   /** (class, handle) of blocks that the batch stopped using: released on commit, since a rollback needs them. */
   readonly retired = new IntStack()
 
+  /** Begins a step: saves the core words of a slot. `entry` or `noEntry` ends it. */
+  slot(slot: number, core: Float64Array, word: number, words: number): void {
+    this.steps.push(slot)
+    this.words.append(core, word, words)
+  }
+
   /** Saves a log entry that is about to be overwritten. */
   entry(chunk: Float64Array, at: number, words: number, sizeClass: number, handle: number, position: number): void {
     this.words.append(chunk, at, words)

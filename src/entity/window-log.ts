@@ -38,6 +38,8 @@ export class WindowLog {
   readonly #given: number
   /** Place of the hash of the event's id in an entry; -1: the log has no labels. Behind it: labels known, frauds among them. */
   readonly #idWord: number
+  /** Features look back over the entries themselves, not only at running counts and sums. */
+  readonly #looksBack: boolean
   /** The event that was taken last: where its entity's log lies, and how many entries are no younger, itself included. */
   readonly history: History
 
@@ -58,6 +60,7 @@ export class WindowLog {
     this.#given = valueCount + keptCount
     this.#stride = 2 + this.#given + (labels ? 2 : 0)
     this.#idWord = labels ? 1 + this.#given : -1
+    this.#looksBack = historyMs > 0
     this.strideWords = this.#stride
     this.#windowWords = 2 + valueCount
     this.#windowMaxMs = Math.max(historyMs, ...windowsMs)
@@ -139,7 +142,6 @@ export class WindowLog {
     this.#write(chunk, at, timeMs, values)
     core[word + lengthWord] = length + 1
     this.#look(core, word, length + 1)
-    this.history.isOfOthers = false
     this.#addToWindows(core, word, values, 0, this.counts.length)
     this.#readWindows(core, word)
   }
@@ -153,15 +155,16 @@ export class WindowLog {
 
   /** `entries`: how many of the log are no younger than the event. */
   #look(core: Float64Array, word: number, entries: number): void {
+    this.history.isOfOthers = false
+    if (!this.#looksBack) return
     const sizeClass = core[word + classWord]!
     const handle = core[word + blockWord]! - 1
     this.history.set(this.#pool.chunkOf(sizeClass, handle), this.#pool.wordOf(sizeClass, handle), core[word + startWord]!, this.#pool.entriesOf(sizeClass) - 1, entries)
   }
 
-  /** A late event looks back over the entries that are no younger; it is none of them itself. */
-  lookFrom(core: Float64Array, word: number, timeMs: number): void {
-    if (core[word + blockWord] === 0) return this.lookAtNothing()
-    this.#look(core, word, this.positionAfter(core, word, timeMs))
+  /** A late event looks back over the `entries` that are no younger; it is none of them itself. */
+  lookFrom(core: Float64Array, word: number, entries: number): void {
+    this.#look(core, word, entries)
     this.history.isOfOthers = true
   }
 
@@ -340,7 +343,6 @@ export class WindowLog {
     this.#write(chunk, at, timeMs, values)
     core[word + lengthWord]!++
     this.#look(core, word, position + 1)
-    this.history.isOfOthers = false
     for (let i = 0; i < this.counts.length; i++) {
       if (timeMs > core[word + lastTimeWord]! - this.#options.windowsMs[i]!) this.#addToWindows(core, word, values, i, i + 1)
       else core[word + windowsWord + i * this.#windowWords]!++

@@ -21,7 +21,7 @@ interface Inputs {
 type Feature = (inputs: Inputs) => number
 
 interface Wiring {
-  /** Index of a field in `values`. */
+  /** Index of a field in `values`, and of one that is summed or kept among the values of a log entry. */
   value(field: string): number
   /** Index of a window in `counts`. */
   window(lengthMs: number): number
@@ -29,8 +29,6 @@ interface Wiring {
   sum(field: string, lengthMs: number): number
   /** A look back over a window, shared by all that look over the same one. */
   scan(windowMs: number, delayMs: number): WindowScan
-  /** Place of a field among the values of a log entry. */
-  entryValue(field: string): number
   condition(where: Where): Condition | undefined
   runs(memoryMs: number, where: Where): LabelRunScan
   /** Index into `codes` of a category of a text field; undefined when the field is a number. */
@@ -71,14 +69,17 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   night: () => (inputs) => (hourOf(inputs.timeMs) <= 6 ? 1 : 0),
   /** |W| */
   count: (spec, wiring) => {
-    if (spec.delay !== undefined) return events(wiring.scan(spec.window, spec.delay))
+    if (spec.delay !== undefined) {
+      const scan = wiring.scan(spec.window, spec.delay)
+      return () => scan.count
+    }
     const w = wiring.window(spec.window)
     return (inputs) => inputs.log.counts[w]!
   },
   /** sum of field over W, * scale */
   sum: (spec, wiring) => {
     if (spec.delay !== undefined) {
-      const total = wiring.scan(spec.window, spec.delay ?? 0).sum(wiring.entryValue(spec.field))
+      const total = wiring.scan(spec.window, spec.delay ?? 0).sum(wiring.value(spec.field))
       return () => total.value * spec.scale
     }
     const s = wiring.sum(spec.field, spec.window)
@@ -88,7 +89,7 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   mean: (spec, wiring) => {
     if (spec.delay !== undefined) {
       const scan = wiring.scan(spec.window, spec.delay ?? 0)
-      const total = scan.sum(wiring.entryValue(spec.field))
+      const total = scan.sum(wiring.value(spec.field))
       return () => (scan.count === 0 ? 0 : (total.value / scan.count) * spec.scale)
     }
     const w = wiring.window(spec.window)
@@ -100,7 +101,7 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
     const v = wiring.value(spec.field)
     if (spec.delay !== undefined) {
       const scan = wiring.scan(spec.window, spec.delay ?? 0)
-      const total = scan.sum(wiring.entryValue(spec.field))
+      const total = scan.sum(wiring.value(spec.field))
       return (inputs) => (total.value === 0 ? 1 : (inputs.values[v]! * scan.count) / total.value)
     }
     const w = wiring.window(spec.window)
@@ -113,24 +114,24 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   /** sqrt(sum (x - mean)^2 / |W|) of field over W, in the order of event times, * scale; 0 where W is empty */
   std: (spec, wiring) => {
     const scan = wiring.scan(spec.window, spec.delay ?? 0)
-    const squares = scan.squares(wiring.entryValue(spec.field))
+    const squares = scan.squares(wiring.value(spec.field))
     return () => (scan.count === 0 ? 0 : Math.sqrt(squares.value / scan.count) * spec.scale)
   },
   /** smallest field over W, * scale; 0 where W is empty */
   min: (spec, wiring) => {
     const scan = wiring.scan(spec.window, spec.delay ?? 0)
-    const least = scan.least(wiring.entryValue(spec.field))
+    const least = scan.least(wiring.value(spec.field))
     return () => (scan.count === 0 ? 0 : least.value * spec.scale)
   },
   /** largest field over W, * scale; 0 where W is empty */
   max: (spec, wiring) => {
     const scan = wiring.scan(spec.window, spec.delay ?? 0)
-    const most = scan.most(wiring.entryValue(spec.field))
+    const most = scan.most(wiring.value(spec.field))
     return () => (scan.count === 0 ? 0 : most.value * spec.scale)
   },
   /** |{ field(e) : e in W }|; texts by their 53-bit hash */
   distinctCount: (spec, wiring) => {
-    const distinct = wiring.scan(spec.window, spec.delay ?? 0).distinct(wiring.entryValue(spec.field))
+    const distinct = wiring.scan(spec.window, spec.delay ?? 0).distinct(wiring.value(spec.field))
     return () => distinct.value
   },
   /** |{ e in W : known to be fraud }| */
@@ -178,9 +179,7 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   },
 }
 
-const events = (scan: WindowScan): Feature => () => scan.count
-
-/** A time before `-Infinity` is none. */
+/** An age as a feature says it; an infinite one, of what is not there, is the cap. */
 function capped(spec: { unit: number; cap: number; log1p: boolean }, ageMs: (inputs: Inputs) => number): Feature {
   const value = (inputs: Inputs): number => Math.min(spec.cap, ageMs(inputs) / spec.unit)
   return spec.log1p ? (inputs) => Math.log1p(value(inputs)) : value
@@ -298,7 +297,6 @@ export class FeatureProgram {
         if (!scan) this.#scans.push((scan = new WindowScan(history, windowMs, delayMs)))
         return scan
       },
-      entryValue: (name) => found(fields.indexOf(name)),
       condition,
       runs: (memoryMs, where) => {
         const key = JSON.stringify([memoryMs, where])
@@ -310,7 +308,7 @@ export class FeatureProgram {
     this.names = specs.map((spec) => spec.name)
     this.values = new Float64Array(fields.length)
     const taken = summedFields.length + keptFields.length
-    // Where labels come the hash of the event's id follows what is taken; `values` has room for it behind its fields.
+    // The hash of the event's id stands behind the values that are taken; without labels there is none, and nothing is copied.
     this.entry = labels ? new Float64Array(taken + 1) : this.values.subarray(0, taken)
     this.#isCopied = labels
     this.hashedFields = specs.flatMap((spec) => (spec.kind === 'distinctCount' && texts.has(spec.field) ? [{ name: spec.field, at: fields.indexOf(spec.field) }] : []))

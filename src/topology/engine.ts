@@ -414,18 +414,9 @@ export class Engine {
   }
 
   async #park(until: () => boolean): Promise<void> {
-    const { clock } = this.#parts
     this.#folderParked = true
     this.#changed.notify()
-    const waiting = new AbortController()
-    let long = false
-    void clock.sleep(parkedMsMax, waiting.signal).then(() => {
-      long = true
-      this.#changed.notify()
-    })
-    await this.#changed.until(() => until() || long)
-    waiting.abort()
-    if (!until()) await this.#holdBack(until)
+    if (!(await this.#changed.within(until, parkedMsMax, this.#parts.clock))) await this.#holdBack(until)
     this.#folderParked = false
   }
 

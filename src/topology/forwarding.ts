@@ -48,12 +48,8 @@ export class Forwarding {
 
   event(batch: Batch, partition: number, row: number): void {
     const { records, events, frame, outputs } = batch
-    const { head } = this.#encoder
-    head.kind = ForwardKind.event
-    head.upstream = partition
-    head.streamTimeMs = batch.streamTimeMs[row]!
-    head.late = batch.late[row] === 1
-    head.isFraud = false
+    this.#head(ForwardKind.event, partition, batch.streamTimeMs[row]!)
+    this.#encoder.head.late = batch.late[row] === 1
     const outRow = this.#begin(outputs, records, events, this.#keyColumn, row)
     passHeaders(outputs, records, row)
     this.#encoder.encodeEvent(outputs, outRow, records, events, row, frame!, batch.frameRow[row]!, this.#features)
@@ -63,24 +59,27 @@ export class Forwarding {
   label({ outputs }: Batch, partition: number, { chunk, row, streamTimeMs }: AppliedLabel): void {
     const { records, labels } = chunk
     if (labels.textBytes[this.#labelKeyColumn]![row]! <= 0) return
-    this.#labelHead(partition, streamTimeMs, labels.numbers[this.#labelIsFraud]![row] === 1)
+    this.#head(ForwardKind.label, partition, streamTimeMs)
+    this.#encoder.head.isFraud = labels.numbers[this.#labelIsFraud]![row] === 1
     this.#encoder.encodeLabel(outputs, this.#begin(outputs, records, labels, this.#labelKeyColumn, row), records, labels, row, this.#labelColumns)
   }
 
   /** A label that came from the stage before. */
   forwardedLabel({ records, events, outputs, streamTimeMs }: Batch, partition: number, row: number): void {
     if (events.textBytes[this.#keyColumn]![row]! <= 0) return
-    this.#labelHead(partition, streamTimeMs[row]!, events.numbers[this.#isFraud]![row] === 1)
+    this.#head(ForwardKind.label, partition, streamTimeMs[row]!)
+    this.#encoder.head.isFraud = events.numbers[this.#isFraud]![row] === 1
     this.#encoder.encodeLabel(outputs, this.#begin(outputs, records, events, this.#keyColumn, row), records, events, row, this.#ownColumns)
   }
 
-  #labelHead(partition: number, streamTimeMs: number, isFraud: boolean): void {
+  /** Of an event that is not late, or of a label that says genuine. */
+  #head(kind: number, partition: number, streamTimeMs: number): void {
     const { head } = this.#encoder
-    head.kind = ForwardKind.label
+    head.kind = kind
     head.upstream = partition
     head.streamTimeMs = streamTimeMs
     head.late = false
-    head.isFraud = isFraud
+    head.isFraud = false
   }
 
   /** A row under the key of the next stage. */
@@ -89,11 +88,7 @@ export class Forwarding {
     const from = events.textAt[keyColumn]![row]!
     const length = events.textBytes[keyColumn]![row]!
     const outRow = outputs.begin(Sink.forward, partitionOf(bytes, from, length, this.#partitions), 0, records.timestamp[row]!)
-    const { arena } = outputs
-    arena.reserve(length)
-    for (let i = 0; i < length; i++) arena.bytes[arena.used + i] = bytes[from + i]!
-    outputs.setKey(outRow, arena.used, length)
-    arena.used += length
+    outputs.copyKey(outRow, bytes, from, length)
     return outRow
   }
 }

@@ -67,11 +67,7 @@ export class LabelFold {
     else {
       if (outcome === 'conflict') counts.conflicting++
       counts.applied++
-      if (!batch.sequences) store.touch(slot, sequence)
-      if (store.markDirty(slot, sequence)) {
-        task.dirty.push(slot)
-        part.dirtied++
-      }
+      task.markChanged(part, slot, sequence, batch.sequences !== null)
     }
   }
 }

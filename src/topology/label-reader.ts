@@ -75,18 +75,11 @@ export class LabelReader {
    */
   async covers(task: Task, timeMs: number, signal: AbortSignal): Promise<void> {
     const queue = task.labels!
+    const { clock, logger } = this.#options
     const isCovered = (): boolean => queue.isAtEnd || queue.newestMs > timeMs || queue.pending >= this.#pendingMax || signal.aborted || this.#stopper.signal.aborted
     if (isCovered()) return
-    const timer = new AbortController()
-    let isLate = false
-    void this.#options.clock.sleep(this.#waitMsMax, timer.signal).then(() => {
-      isLate = true
-      this.#changed.notify()
-    })
     this.#wake()
-    await this.#changed.until(() => isCovered() || isLate)
-    timer.abort()
-    if (!isCovered()) this.#options.logger.log('warn', 'events go on without labels that have not been read', { task: task.name, waitedMs: this.#waitMsMax })
+    if (!(await this.#changed.within(isCovered, this.#waitMsMax, clock))) logger.log('warn', 'events go on without labels that have not been read', { task: task.name, waitedMs: this.#waitMsMax })
   }
 
   #wake(): void {
@@ -107,15 +100,7 @@ export class LabelReader {
         logger.log('warn', 'labels cannot be read; trying again', { cause: messageOf(error) })
         await clock.sleep(retryPauseMs, signal)
       }
-      if (this.#isWanted) continue
-      const pause = new AbortController()
-      let isOver = false
-      void clock.sleep(pollMs, pause.signal).then(() => {
-        isOver = true
-        this.#changed.notify()
-      })
-      await this.#changed.until(() => isOver || this.#isWanted || signal.aborted)
-      pause.abort()
+      await this.#changed.within(() => this.#isWanted || signal.aborted, pollMs, clock)
     }
   }
 

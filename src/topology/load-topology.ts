@@ -125,9 +125,10 @@ function stageViews(declared: TopologySpec, file: string, lineOf: Topology['line
   const fieldsOf = fieldsOfStages(declared.source.fields, declared.stages)
   const labels = declared.labels && loadLabels(declared.labels, file, lineOf)
   if (labels) check(labels.fields, ['labels', 'fields'])
-  for (const [place, [stageName, stage]] of stages.entries()) {
+  for (const [place, [stageName, declaredStage]] of stages.entries()) {
     const fields = fieldsOf[place]!
     check(fields, place === 0 ? ['source', 'fields'] : ['stages', stageName])
+    const stage = asItRuns(declaredStage)
     const before = chain.at(-1)?.forward
     const spec: TopologySpec = before ? { ...declared, source: { topic: repartitionTopic(declared.name, stageName), format: 'avro', subjects: declared.schemas?.subjects, fields: Object.fromEntries(fields.map(({ name, ...field }) => [name, field])) } } : declared
     const next = stages[place + 1]
@@ -136,15 +137,15 @@ function stageViews(declared: TopologySpec, file: string, lineOf: Topology['line
       file,
       spec,
       stageName,
-      stage: asItRuns(stage),
+      stage,
       place,
       chain,
-      forward: next && forwardTo(declared.name, fields, [stageName, stage], next),
+      forward: next && forwardTo(declared.name, fields, [stageName, declaredStage], next),
       labels: place === 0 ? labels : undefined,
       fields,
       readerSchema: before ? before.schema : loadReaderSchema(spec.source, fields, file, lineOf, 'source'),
       lineOf,
-      digests: digestsOf(declared, spec, asItRuns(stage), fields, place),
+      digests: digestsOf(declared, spec, stage, fields, place),
     })
   }
   return chain

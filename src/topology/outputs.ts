@@ -175,13 +175,7 @@ export class Outputs {
   #begin(batch: Batch, sink: number, row: number): number {
     const { records, outputs } = batch
     const outRow = outputs.begin(sink, records.partition[row]!, 0, records.timestamp[row]!)
-    const bytes = records.keyBytes[row]!
-    const { arena } = outputs
-    arena.reserve(bytes)
-    const from = records.keyAt[row]!
-    for (let i = 0; i < bytes; i++) arena.bytes[arena.used + i] = records.arena.bytes[from + i]!
-    outputs.setKey(outRow, arena.used, bytes)
-    arena.used += bytes
+    outputs.copyKey(outRow, records.arena.bytes, records.keyAt[row]!, records.keyBytes[row]!)
     passHeaders(outputs, records, row)
     return outRow
   }

@@ -7,7 +7,7 @@ import type { TransactionalProducer } from '../producer/transactional-producer.j
 import type { Batch } from './batch.js'
 import type { TopologyNames } from './names.js'
 import type { Outputs } from './outputs.js'
-import { lastOfOtherGenerations, type LineageSource, type TaskRestorer } from './restore.js'
+import { labelsToOf, lastOfOtherGenerations, type LineageSource, type TaskRestorer } from './restore.js'
 import { takeLabels } from './label-reader.js'
 import type { Stage } from './stage.js'
 import type { Task } from './task.js'
@@ -72,7 +72,7 @@ export class Rebuild {
       if (task.position < 0) task.position = (await reader.watermarks(names.input, partition)).low
       const from = task.position
       const to = other.inputs[0]!.to
-      this.#labelsTo = other.inputs[1]?.to ?? -1
+      this.#labelsTo = labelsToOf(other)
       const records = await this.#fold(task, from, to)
       await this.#writeAll(task)
       return { partition, from, to: Math.max(from, to), records: records + restored.records, entities: task.index.size }

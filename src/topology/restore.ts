@@ -243,7 +243,7 @@ export class TaskRestorer {
       sequence,
       from: inputs[0]!.from,
       to: inputs[0]!.to,
-      labelsTo: inputs[1]?.to ?? -1,
+      labelsTo: labelsToOf({ inputs }),
       skip: models.filter((model) => model.failure !== null).map((model) => references.indexOf(model.model)).filter((index) => index >= 0),
       unknownIds: unknown_schema_ids.length === 0 ? noIds : new Set(unknown_schema_ids),
     }))
@@ -412,12 +412,12 @@ function endOf(last: LineageRecord): End {
   return { last, position: last.inputs[0]!.to, labelsTo: labelsToOf(last) }
 }
 
-/** The second range of a batch is that of its labels. */
-function labelsFromOf({ inputs }: LineageRecord): number {
+/** The second range of a batch is that of its labels; -1: it has none, or none yet. */
+function labelsFromOf({ inputs }: Pick<LineageRecord, 'inputs'>): number {
   return inputs[1]?.from ?? -1
 }
 
-function labelsToOf({ inputs }: LineageRecord): number {
+export function labelsToOf({ inputs }: Pick<LineageRecord, 'inputs'>): number {
   return inputs[1]?.to ?? -1
 }
 

@@ -230,11 +230,7 @@ export class Stage {
           batch.createdIn.push(task!.partition)
         }
         frame.flags[count] = this.store.fold(slot, timeMs, entry, streamTimeMs, undo) ? RESET : 0
-        if (!sequences) this.store.touch(slot, sequence)
-        if (this.store.markDirty(slot, sequence)) {
-          task!.dirty.push(slot)
-          part!.dirtied++
-        }
+        task!.markChanged(part!, slot, sequence, sequences !== null)
       }
       this.#program.writeRow(timeMs, frame.rows, count * features)
       frame.slot[count] = slot
@@ -396,11 +392,7 @@ export class Stage {
     const sequence = sequences ? sequences[row]! : part.sequence
     if (slot < 0 || (sequences && sequence <= this.store.asOf(slot))) return
     this.store.forget(slot, sequences ? null : batch.undo)
-    if (!sequences) this.store.touch(slot, sequence)
-    if (this.store.markDirty(slot, sequence)) {
-      task.dirty.push(slot)
-      part.dirtied++
-    }
+    task.markChanged(part, slot, sequence, sequences !== null)
   }
 
   #releaseFrame(batch: Batch): void {

@@ -39,6 +39,14 @@ export class Task {
   /** Null in the first stage. */
   readonly upstream: UpstreamTimes | null
 
+  /** The batch `sequence` has changed a slot, which is dirty from then on. While a restore folds its record's `asOf` stays. */
+  markChanged(part: TaskPart, slot: number, sequence: number, restoring: boolean): void {
+    if (!restoring) this.#store.touch(slot, sequence)
+    if (!this.#store.markDirty(slot, sequence)) return
+    this.dirty.push(slot)
+    part.dirtied++
+  }
+
   /** Sequence of the oldest change that is on no changelog; `clean` when all are. */
   oldestDirty(clean: number): number {
     return this.dirty.length > 0 ? this.#store.dirtySince(this.dirty.at(0)) : clean

@@ -152,7 +152,7 @@ export const topologySchema = z
       if (isLast && !stage.models) refuse(at('models'), 'the last stage needs a champion: it decides')
       if (isLast && !stage.policy) refuse(at('policy'), 'the last stage needs a policy: decline and review')
       if (!isLast && stage.policy) refuse(at('policy'), 'only the last stage decides; leave the policy to it')
-      if (place === 0 && 'upstreamSkew' in stage && stage.upstreamSkew !== upstreamSkewDefault) refuse(at('upstreamSkew'), 'the first stage has no stage before it')
+      if (place === 0 && stage.upstreamSkew !== upstreamSkewDefault) refuse(at('upstreamSkew'), 'the first stage has no stage before it')
       const key = fields.get(stage.key)
       if (key?.type !== 'text') refuse(at('key'), `"${stage.key}" is not a text field of the source`)
       else if (place > 0 && key.optional) refuse(at('key'), `"${stage.key}" is optional: an event without it would have no way through this stage`)
