@@ -14,7 +14,7 @@ interface Scored {
 const types = new Map<OwnSchema, avro.Type>()
 
 /** Decodes by the schema itself: another decoder than the engine's. */
-export function decodeOwn<T>(schema: OwnSchema, { value }: VerifiedRecord, writers: ReadonlyMap<number, object> = new Map()): T {
+export function decodeOwn<T>(schema: OwnSchema, { value }: Pick<VerifiedRecord, 'value'>, writers: ReadonlyMap<number, object> = new Map()): T {
   let type = types.get(schema)
   if (!type) types.set(schema, (type = avro.Type.forSchema(loadOwnSchema(schema) as avro.Schema)))
   const writer = writers.get(value!.readUInt32BE(1))
