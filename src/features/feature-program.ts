@@ -79,7 +79,7 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   /** sum of field over W, * scale */
   sum: (spec, wiring) => {
     if (spec.delay !== undefined) {
-      const total = wiring.scan(spec.window, spec.delay ?? 0).sum(wiring.value(spec.field))
+      const total = wiring.scan(spec.window, spec.delay).sum(wiring.value(spec.field))
       return () => total.value * spec.scale
     }
     const s = wiring.sum(spec.field, spec.window)
@@ -88,7 +88,7 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   /** sum of field over W / |W|, * scale; 0 where W is empty */
   mean: (spec, wiring) => {
     if (spec.delay !== undefined) {
-      const scan = wiring.scan(spec.window, spec.delay ?? 0)
+      const scan = wiring.scan(spec.window, spec.delay)
       const total = scan.sum(wiring.value(spec.field))
       return () => (scan.count === 0 ? 0 : (total.value / scan.count) * spec.scale)
     }
@@ -100,7 +100,7 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   ratio: (spec, wiring) => {
     const v = wiring.value(spec.field)
     if (spec.delay !== undefined) {
-      const scan = wiring.scan(spec.window, spec.delay ?? 0)
+      const scan = wiring.scan(spec.window, spec.delay)
       const total = scan.sum(wiring.value(spec.field))
       return (inputs) => (total.value === 0 ? 1 : (inputs.values[v]! * scan.count) / total.value)
     }

@@ -146,12 +146,15 @@ describe(`a topology with two stages and labels on a broker (SEED=${seed})`, () 
    */
   async function lineageOf(namespace: string): Promise<LineageRecord[]> {
     const reader = new RangeReader({ brokers: stack.brokers, clock: systemClock, logger: silentLogger })
-    await reader.start()
     const records: LineageRecord[] = []
-    await reader.readRange({ topic: `${namespace}.chain.lineage`, partition: 0, from: 'earliest', to: 'settled-end' }, (columns) => {
-      for (let row = 0; row < columns.count; row++) records.push(decodeOwn<LineageRecord>('lineage', { value: Buffer.from(columns.value(row)!) }))
-    })
-    await reader.close()
+    try {
+      await reader.start()
+      await reader.readRange({ topic: `${namespace}.chain.lineage`, partition: 0, from: 'earliest', to: 'settled-end' }, (columns) => {
+        for (let row = 0; row < columns.count; row++) records.push(decodeOwn<LineageRecord>('lineage', { value: Buffer.from(columns.value(row)!) }))
+      })
+    } finally {
+      await reader.close()
+    }
     return records
   }
 
