@@ -1,8 +1,13 @@
 import Kafka from 'node-rdkafka'
 import { systemClock } from '../src/base/clock.js'
+import { silentLogger } from '../src/base/logger.js'
 import { Prng } from '../src/base/prng.js'
+import { connectMsMaxDefault } from '../src/connection/connection-schema.js'
+import type { ClusterConnection } from '../src/connection/security.js'
+import { librdkafkaSecurity } from '../src/consumer/kafka-security.js'
 import { producerSettings, toConfiguration } from '../src/consumer/kafka-settings.js'
 import { toKafkaError } from '../src/consumer/kafka-errors.js'
+import { connectClient, disconnectClient } from '../src/consumer/rdkafka-client.js'
 import { loadTopology } from '../src/topology/load-topology.js'
 import { TopologyTestDriver, type TestRecord } from '../src/topology/test-driver.js'
 
@@ -13,7 +18,7 @@ const eventsMore = 16
 const dayMs = 86_400_000
 const stepMs = 2.25 * dayMs
 const flushesMax = 20
-const connectMsMax = 30_000
+const closeMsMax = 10_000
 const flushMsMax = 120_000
 const pollEvery = 1000
 
@@ -63,14 +68,14 @@ export function historyOf(card: number, states: CardStates): Uint8Array {
 }
 
 /** Writes the state of cards [0, cards) to a changelog topic, by the partitioner that their payments go by. Returns the bytes of keys and values. */
-export async function writeCardStates(brokers: string, topic: string, cards: number, states: CardStates, onProgress: (written: number) => void): Promise<number> {
+export async function writeCardStates({ brokers, security, connectMsMax = connectMsMaxDefault }: ClusterConnection, topic: string, cards: number, states: CardStates, onProgress: (written: number) => void): Promise<number> {
   // No transaction: these records are committed as they come.
   const settings = producerSettings.filter(({ name }) => name !== 'transaction.timeout.ms')
-  const configuration = toConfiguration(settings, { 'metadata.broker.list': brokers, 'dr_cb': true })
+  const configuration = toConfiguration(settings, { 'metadata.broker.list': brokers, ...librdkafkaSecurity(security), 'dr_cb': true })
   const client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, { partitioner: 'murmur2_random' } as Kafka.ProducerTopicConfig)
   let failed: unknown
   client.on('delivery-report', (error) => (failed ??= error ?? undefined))
-  await new Promise<void>((resolve, reject) => client.connect({ timeout: connectMsMax }, (error) => (error ? reject(toKafkaError(error)) : resolve())))
+  await connectClient(client, { brokers, security, limitMs: connectMsMax, clock: systemClock, logger: silentLogger })
   let bytes = 0
   for (let card = 0; card < cards; ) {
     const key = Buffer.from(String(card))
@@ -92,6 +97,6 @@ export async function writeCardStates(brokers: string, topic: string, cards: num
     if (failed) throw failed instanceof Error ? failed : new Error('a changelog record was not acknowledged')
   }
   await new Promise<void>((resolve, reject) => client.flush(flushMsMax, (error) => (error ? reject(toKafkaError(error)) : resolve())))
-  await new Promise<void>((resolve) => client.disconnect(() => resolve()))
+  await disconnectClient(client, closeMsMax, systemClock, silentLogger)
   return bytes
 }

@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/clock.js'
 import { uniqueSuffix } from '../src/base/prng.js'
+import { connectLimits } from '../src/connection/security.js'
 import { KafkaAdmin } from '../src/consumer/admin.js'
 import { KafkaSink } from '../src/simulator/kafka-sink.js'
 import { LiveSimulator } from '../src/simulator/live-simulator.js'
 import { secondsPerDay } from '../src/simulator/parameters.js'
+import { connectionArguments, type Connections } from '../src/stack/connections.js'
 import { loadTopology } from '../src/topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../src/topology/names.js'
 import { BenchEngine } from './bench-engine.js'
@@ -27,8 +29,7 @@ const startMsMax = 300_000
 const labelDelayMs = 0
 
 export interface CardWorldOptions {
-  readonly brokers: string
-  readonly registryUrl: string
+  readonly connections: Connections
   readonly cards: number
   /** Payments per second of the load, also in event time. */
   readonly perSecond: number
@@ -56,7 +57,7 @@ export class CardWorld {
 
   constructor(options: CardWorldOptions) {
     this.#options = options
-    this.admin = new KafkaAdmin({ brokers: options.brokers, clock: systemClock })
+    this.admin = new KafkaAdmin({ brokers: options.connections.brokers, security: options.connections.security, clock: systemClock, ...connectLimits(options.connections) })
   }
 
   /** A topology with card-gru alone. */
@@ -68,13 +69,12 @@ export class CardWorld {
   }
 
   engine({ file }: CardTopology, nodeArgs: readonly string[] = []): BenchEngine {
-    const { brokers, registryUrl } = this.#options
-    return new BenchEngine(['--topology', file, '--namespace', this.namespace, '--instance-id', 'bench', '--create-topics', '--partitions', String(partitions), '--brokers', brokers, '--registry', registryUrl], nodeArgs)
+    return new BenchEngine(['--topology', file, '--namespace', this.namespace, '--instance-id', 'bench', '--create-topics', '--partitions', String(partitions), ...connectionArguments(this.#options.connections)], nodeArgs)
   }
 
   /** Gives every card its past. Returns the bytes of all their changelog records. */
   async populate(topology: CardTopology): Promise<number> {
-    const { brokers, cards, onStep } = this.#options
+    const { connections, cards, onStep } = this.#options
     onStep(`${topology.names.group}: making histories, and a journal for them`)
     this.#states ??= await makeCardStates(topology.file, epochMs + pastSeconds * 1000)
     const { batches } = this.#states
@@ -85,7 +85,7 @@ export class CardWorld {
     await load.stop()
     await engine.stop()
     let shown = systemClock.monotonicMs()
-    return writeCardStates(brokers, topology.names.state, cards, this.#states, (written) => {
+    return writeCardStates(connections, topology.names.state, cards, this.#states, (written) => {
       if (systemClock.monotonicMs() - shown < 5000) return
       shown = systemClock.monotonicMs()
       onStep(`${topology.names.group}: ${written.toLocaleString('en')} of ${cards.toLocaleString('en')} cards on the changelog`)
@@ -99,10 +99,10 @@ export class CardWorld {
   }
 
   async #load({ customers, firstCustomer, perSecond, events }: { customers: number; firstCustomer: number; perSecond: number; events?: number }): Promise<LiveSimulator> {
-    const { brokers, registryUrl, exponent } = this.#options
+    const { connections, exponent } = this.#options
     const { names } = this.topology('load')
     const source = new ZipfSource({ customers, firstCustomer, exponent, seed: this.#sent + 1, firstSecond: this.#second, perSecond, firstId: this.#sent })
-    const sink = await KafkaSink.open({ brokers, registryUrl, format: 'avro', transactionsTopic: names.input, labelsTopic: `${this.namespace}.labels`, clock: systemClock, epochMs, labelDelayMs })
+    const sink = await KafkaSink.open({ ...connections, format: 'avro', transactionsTopic: names.input, labelsTopic: `${this.namespace}.labels`, clock: systemClock, epochMs, labelDelayMs })
     const pace = events === undefined ? ({ kind: 'rate', perSecond } as const) : ({ kind: 'full' } as const)
     const live = new LiveSimulator({ source, sink, clock: systemClock, epochMs, pace, labels: 'none', labelDelayMs, ...(events === undefined ? {} : { eventsMax: events }) })
     const count = (): void => {

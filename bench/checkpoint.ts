@@ -1,5 +1,6 @@
 import { systemClock } from '../src/base/clock.js'
 import { silentLogger } from '../src/base/logger.js'
+import { connectLimits } from '../src/connection/security.js'
 import { RangeReader } from '../src/consumer/range-reader.js'
 import { LatencyHistogram } from '../src/monitor/latency-histogram.js'
 import type { BenchEngine } from './bench-engine.js'
@@ -159,8 +160,8 @@ async function drain(world: CardWorld, topology: CardTopology, engine: BenchEngi
 }
 
 /** Bytes of a record for each payment: of each card the size of its newest changelog record, weighed by how often the card pays. */
-async function recordPerEvent(world: CardWorld, { names }: CardTopology, { brokers, cards, exponent }: CheckpointBenchOptions): Promise<number> {
-  const reader = new RangeReader({ brokers, clock: systemClock, logger: silentLogger })
+async function recordPerEvent(world: CardWorld, { names }: CardTopology, { connections, cards, exponent }: CheckpointBenchOptions): Promise<number> {
+  const reader = new RangeReader({ brokers: connections.brokers, security: connections.security, clock: systemClock, logger: silentLogger, ...connectLimits(connections) })
   const bytes = new Float64Array(cards)
   await reader.start()
   for (const partition of (await world.admin.ends(names.state)).keys()) {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { systemClock } from '../src/base/clock.js'
 import { uniqueSuffix } from '../src/base/prng.js'
+import { connectLimits } from '../src/connection/security.js'
 import { KafkaAdmin } from '../src/consumer/admin.js'
 import { LatencyHistogram } from '../src/monitor/latency-histogram.js'
 import { connectionArguments, type Connections } from '../src/stack/connections.js'
@@ -57,7 +58,7 @@ export async function benchPipeline(options: PipelineBenchOptions): Promise<Pipe
   const { connections, events, repeats, onStep } = options
   const namespace = `bench-${uniqueSuffix()}`
   const folder = mkdtempSync(join(tmpdir(), 'harrier-bench-'))
-  const admin = new KafkaAdmin({ brokers: connections.brokers, security: connections.security, clock: systemClock })
+  const admin = new KafkaAdmin({ brokers: connections.brokers, security: connections.security, clock: systemClock, ...connectLimits(connections) })
   await admin.start()
   const connection = connectionArguments(connections)
   const input = `${namespace}.transactions`

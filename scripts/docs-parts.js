@@ -27,6 +27,7 @@ import { restoreLimits } from '../dist/src/topology/restore.js'
 import { topologySchema } from '../dist/src/topology/topology-schema.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
 import { featureTable, settingTable } from './docs-schema.js'
+import { agreementTable, bookTable, costTable, streamOnBookSets, streamOnEveryPayment, visibilityTable } from './docs-results.js'
 import { eventTimeExample, featureExample, mistakeExamples } from './docs-examples.js'
 import { globSync } from './glob.js'
 
@@ -174,4 +175,10 @@ export const parts = {
   limits: limitTable,
   models: modelTable,
   thresholds: thresholdTable,
+  'book-protocol': () => bookTable(table),
+  'stream-book-sets': () => streamOnBookSets(table),
+  'stream-every-payment': () => streamOnEveryPayment(table),
+  visibility: () => visibilityTable(table),
+  'training-cost': () => costTable(table),
+  agreement: () => agreementTable(table),
 }

@@ -2,7 +2,7 @@
 # Puts SwiftShader, a Vulkan driver in software, into a folder, so that models run on WebGPU without a GPU. Slow, for tests.
 #   . scripts/swiftshader.sh          sets VK_ICD_FILENAMES and LD_LIBRARY_PATH of this shell, or says why it cannot
 #   bash scripts/swiftshader.sh       prints the folder
-# Debian: the files are taken out of a package of chromium, which is downloaded (30 MB) and not installed.
+# Debian: the files are taken out of the package chromium-common, which is downloaded (30 MB) and not installed.
 
 swiftshader_files='libvk_swiftshader.so libvulkan.so.1 vk_swiftshader_icd.json'
 

@@ -11,14 +11,15 @@ import onnx
 import onnxruntime as ort
 import torch
 
-from models import HIDDEN, Scorer
-from rows import WINDOW
+from models import Scorer
+from rows import WINDOW, Sequences
 
 OPSET = 17
 FILE_BYTES_MAX = 300_000
+CHECK_ROWS = 1000
 BATCH_SIZES = (1, 2, 3, 7, 8, 16, 31, 64, 256, 1000)
 OPERATORS = {  # all of them run on onnxruntime's CPU and WebGPU providers
-    'Abs', 'Add', 'Cast', 'Clip', 'Concat', 'Constant', 'Gather', 'Gemm', 'Greater', 'MatMul', 'Mul', 'ReduceMax', 'Relu',
+    'Abs', 'Add', 'Cast', 'Clip', 'Concat', 'Constant', 'Gather', 'Gemm', 'Greater', 'Identity', 'MatMul', 'Mul', 'ReduceMax', 'Relu',
     'Reshape', 'Sigmoid', 'Softmax', 'Split', 'Squeeze', 'Sub', 'Tanh', 'Transpose',
 }
 
@@ -27,8 +28,8 @@ def tensor_names(kind: str) -> tuple[list[str], list[str]]:
     return (['x', 'h'], ['score', 'h_next']) if kind == 'recurrent' else (['x'], ['score'])
 
 
-def example(kind: str, features: int, batch: int) -> tuple[torch.Tensor, ...]:
-    shapes = {'row': [(batch, features)], 'window': [(batch, WINDOW, features)], 'recurrent': [(batch, features), (batch, HIDDEN)]}
+def example(kind: str, features: int, hidden: int, batch: int) -> tuple[torch.Tensor, ...]:
+    shapes = {'row': [(batch, features)], 'window': [(batch, WINDOW, features)], 'recurrent': [(batch, features), (batch, hidden)]}
     return tuple(torch.zeros(shape) for shape in shapes[kind])
 
 
@@ -39,7 +40,7 @@ def export(model: torch.nn.Module, features: int, file: Path) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the exporter warns that a newer one exists; it needs another package and adds shape arithmetic
         torch.onnx.export(
-            Scorer(model).eval(), example(model.kind, features, 2), file, dynamo=False, opset_version=OPSET,
+            Scorer(model).eval(), example(model.kind, features, getattr(model, 'hidden', 0), 2), file, dynamo=False, opset_version=OPSET,
             input_names=inputs, output_names=outputs, dynamic_axes={name: {0: 'batch'} for name in (*inputs, *outputs)},
         )
     graph = onnx.load(file)
@@ -60,6 +61,16 @@ def session(file: Path) -> ort.InferenceSession:
 
 def feeds(kind: str, x: np.ndarray, h: np.ndarray | None) -> dict[str, np.ndarray]:
     return {'x': x, 'h': h} if kind == 'recurrent' else {'x': x}
+
+
+def check_inputs(rows: Sequences, kind: str, hidden: int, early: np.ndarray, late: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Real rows of the positions `early` where their sequences begin, and of `late` (windows, padded and full); for a recurrent model also hidden states in its range."""
+    generator = np.random.default_rng(seed)
+    starts = early[early - rows.first[early] < WINDOW - 1]
+    pools = (starts, late) if len(starts) else (late,)
+    at = np.concatenate([generator.choice(pool, CHECK_ROWS // len(pools)) for pool in pools])
+    x = rows.windows(at) if kind == 'window' else rows.x[at]
+    return x, np.tanh(generator.standard_normal((len(at), hidden))).astype(np.float32) if kind == 'recurrent' else None
 
 
 def check_batch_equality(file: Path, kind: str, x: np.ndarray, h: np.ndarray | None) -> int:

@@ -1,11 +1,11 @@
 """model.yaml: what the engine needs to know about a model, and what a person wants to know."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
 
-from models import HIDDEN
 from rows import WINDOW
 
 DESCRIPTIONS = {
@@ -13,11 +13,16 @@ DESCRIPTIONS = {
     'card-attention': 'Self-attention over the last 32 payments of a card, four heads, the newest payment asks.',
     'card-cnn': 'Three causal convolutions over the last 32 payments of a card.',
     'card-row': 'Small perceptron on the newest payment\'s features alone: the baseline and the fall-back.',
+    'card-terminal': 'GRU that carries 32 floats for each terminal; each step sees the card\'s features and score and what is known of the terminal.',
+    'terminal-attention': 'Self-attention over the last 32 payments on a terminal, four heads, the newest payment asks.',
+    'terminal-cnn': 'Three causal convolutions over the last 32 payments on a terminal.',
+    'terminal-row': 'Small perceptron on the newest payment\'s features of card and terminal: the baseline and the fall-back.',
+    'terminal-boost': 'Gradient boosted trees on the newest payment\'s features of card and terminal.',
 }
 BATCH_ROWS_MAX = {'row': 2048, 'recurrent': 2048, 'window': 512}
 
 
-def manifest(name: str, kind: str, features: list[str], sha256: str, training: dict, metrics: dict) -> dict:
+def manifest(name: str, kind: str, hidden: int, features: list[str], sha256: str, training: dict, metrics: dict) -> dict:
     inputs, outputs = [{'name': 'x', 'what': 'features'}], [{'name': 'score', 'what': 'score'}]
     body: dict = {'name': name, 'version': 1, 'kind': kind, 'description': DESCRIPTIONS[name], 'file': 'model.onnx', 'sha256': sha256, 'features': features}
     if kind == 'window':
@@ -27,7 +32,7 @@ def manifest(name: str, kind: str, features: list[str], sha256: str, training: d
         outputs.append({'name': 'h_next', 'what': 'next-state:0'})
     body |= {'inputs': inputs, 'outputs': outputs}
     if kind == 'recurrent':
-        body['states'] = [{'shape': [HIDDEN]}]
+        body['states'] = [{'shape': [hidden]}]
     return body | {
         'score': {'meaning': 'probability'}, 'normalisation': 'in-graph', 'limits': {'batchRowsMax': BATCH_ROWS_MAX[kind]},
         'training': training, 'metrics': metrics,
@@ -37,4 +42,8 @@ def manifest(name: str, kind: str, features: list[str], sha256: str, training: d
 def write_manifest(folder: Path, body: dict) -> None:
     text = '# Written by training/train.py together with model.onnx. Edit limits if you must; a new model is a new version.\n'
     text += yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=140, default_flow_style=None)
-    (folder / 'model.yaml').write_text(text)
+    file = folder / 'model.yaml'
+    reasons = re.search(r'^reasons:\n(?:[ -].*\n)+', file.read_text(), re.MULTILINE) if file.exists() else None
+    if reasons:  # written by hand: they stay
+        text = text.replace('\ntraining:\n', f'\n{reasons.group(0)}training:\n', 1)
+    file.write_text(text)

@@ -41,6 +41,34 @@ def real_rows(x: Tensor) -> Tensor:
     return (x.abs().amax(dim=2, keepdim=True) > 0).to(x.dtype)
 
 
+def gru_step(gru: nn.GRU, z: Tensor, h: Tensor) -> Tensor:
+    """z [B, E], h [B, H] -> the next h [B, H]: one step of `gru`, of the operators that every provider runs."""
+    hidden = gru.hidden_size
+    from_x = F.linear(z, gru.weight_ih_l0, gru.bias_ih_l0)
+    from_h = F.linear(h, gru.weight_hh_l0, gru.bias_hh_l0)
+    x_gates, x_new = from_x.split([2 * hidden, hidden], dim=1)
+    h_gates, h_new = from_h.split([2 * hidden, hidden], dim=1)
+    reset, update = torch.sigmoid(x_gates + h_gates).split([hidden, hidden], dim=1)
+    new = torch.tanh(x_new + reset * h_new)
+    return new + update * (h - new)
+
+
+def attend(query: Tensor, rows: Tensor, real: Tensor, value: nn.Linear) -> Tensor:
+    """query [B, H * D], rows [B, W, D], real [B, W, 1] -> [B, D]: what the heads of the newest row see in the window."""
+    width = value.out_features
+    heads = value.in_features // width
+    logits = query.reshape(-1, heads, width) @ rows.transpose(1, 2) * width ** -0.5  # [B, H, W]
+    weights = torch.softmax(logits + (1 - real).transpose(1, 2) * MASKED, dim=2)
+    return torch.relu(value((weights @ rows).reshape(-1, heads * width)))
+
+
+def convolve(z: Tensor, conv1: nn.Linear, conv2: nn.Linear, conv3: nn.Linear) -> Tensor:
+    """z [B, 32, F] -> [B, D]: kernels of 4, 2 and 4 rows, each with a stride of its own length."""
+    y = torch.relu(conv1(z.reshape(-1, 8, conv1.in_features)))
+    y = torch.relu(conv2(y.reshape(-1, 4, conv2.in_features)))
+    return torch.relu(conv3(y.reshape(-1, conv3.in_features)))
+
+
 class RowModel(nn.Module):
     """x [B, F] -> logit [B]: a small perceptron on the newest row alone, the baseline."""
 
@@ -59,6 +87,7 @@ class GruModel(nn.Module):
     """One step: x [B, F], h [B, 64] -> logit [B], h_next [B, 64]. The head also sees the row itself."""
 
     kind = 'recurrent'
+    hidden = HIDDEN
 
     def __init__(self, normalise: Normalise, features: int):
         super().__init__()
@@ -74,13 +103,7 @@ class GruModel(nn.Module):
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         z = self.normalise(x)
-        from_x = F.linear(z, self.gru.weight_ih_l0, self.gru.bias_ih_l0)
-        from_h = F.linear(h, self.gru.weight_hh_l0, self.gru.bias_hh_l0)
-        x_gates, x_new = from_x.split([2 * HIDDEN, HIDDEN], dim=1)
-        h_gates, h_new = from_h.split([2 * HIDDEN, HIDDEN], dim=1)
-        reset, update = torch.sigmoid(x_gates + h_gates).split([HIDDEN, HIDDEN], dim=1)
-        new = torch.tanh(x_new + reset * h_new)
-        h_next = new + update * (h - new)
+        h_next = gru_step(self.gru, z, h)
         return self.head(torch.cat([h_next, z], dim=1)).squeeze(1), h_next
 
 
@@ -96,7 +119,6 @@ class AttentionModel(nn.Module):
 
     def __init__(self, normalise: Normalise, features: int, width: int = 32, heads: int = 4):
         super().__init__()
-        self.width, self.heads = width, heads
         self.normalise = normalise
         self.embed = nn.Linear(features, width)
         self.position = nn.Parameter(torch.randn(WINDOW, width) * 0.02)
@@ -107,12 +129,9 @@ class AttentionModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         real = real_rows(x)
         z = self.normalise(x)
-        rows = torch.relu(self.embed(z) + self.position)                                         # [B, W, D]
+        rows = torch.relu(self.embed(z) + self.position)  # [B, W, D]
         newest = rows[:, -1]
-        query = self.query(newest).reshape(-1, self.heads, self.width)                           # [B, H, D]
-        logits = query @ rows.transpose(1, 2) * self.width ** -0.5                               # [B, H, W]
-        weights = torch.softmax(logits + (1 - real).transpose(1, 2) * MASKED, dim=2)
-        context = torch.relu(self.value((weights @ rows).reshape(-1, self.heads * self.width)))  # [B, D]
+        context = attend(self.query(newest), rows, real, self.value)
         return self.head(torch.cat([context, newest, z[:, -1]], dim=1)).squeeze(1)
 
 
@@ -135,9 +154,7 @@ class CnnModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.normalise(x) * real_rows(x)
-        y = torch.relu(self.conv1(z.reshape(-1, 8, self.conv1.in_features)))
-        y = torch.relu(self.conv2(y.reshape(-1, 4, self.conv2.in_features)))
-        y = torch.relu(self.conv3(y.reshape(-1, self.conv3.in_features)))
+        y = convolve(z, self.conv1, self.conv2, self.conv3)
         return self.head(torch.cat([y, z[:, -1]], dim=1)).squeeze(1)
 
 

@@ -35,8 +35,33 @@ class Split:
         return {name: f'{first.isoformat()}..{last.isoformat()}' for name, (first, last) in vars(self).items()}
 
 
+class Sequences:
+    """What rows sorted by entity and time have in common: `x` [N, F], `day`, `fraud`, and `first`, the place where each row's sequence begins."""
+
+    x: np.ndarray
+    day: np.ndarray
+    fraud: np.ndarray
+    first: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def sequences(self) -> np.ndarray:
+        """[S, 2]: begin and end position of every sequence."""
+        begin = np.flatnonzero(self.first == np.arange(len(self)))
+        return np.stack([begin, np.append(begin[1:], len(self))], axis=1)
+
+    def windows(self, at: np.ndarray) -> np.ndarray:
+        """[len(at), WINDOW, F]: the last rows up to and including each position, oldest first, left padded with zeros."""
+        index = at[:, None] + np.arange(1 - WINDOW, 1)[None, :]
+        real = index >= self.first[at][:, None]
+        out = self.x[np.where(real, index, 0)]
+        out[~real] = 0
+        return out
+
+
 @dataclass
-class Rows:
+class Rows(Sequences):
     """Columns of N rows, sorted by entity and, within an entity, in the order of the file (which is time order)."""
 
     names: list[str]        # features, in the order of the topology
@@ -51,26 +76,10 @@ class Rows:
     first: np.ndarray       # [N] int64, position of the first row of this row's sequence
     digest: str             # sha256 of the columns used, in file order
 
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def sequences(self) -> np.ndarray:
-        """[S, 2]: begin and end position of every sequence."""
-        begin = np.flatnonzero(self.first == np.arange(len(self)))
-        return np.stack([begin, np.append(begin[1:], len(self))], axis=1)
-
     def within(self, days: tuple[date, date]) -> np.ndarray:
         """Positions of the rows of these days, both included."""
         low, high = (epoch_day(d) for d in days)
         return np.flatnonzero((self.day >= low) & (self.day <= high))
-
-    def windows(self, at: np.ndarray) -> np.ndarray:
-        """[len(at), WINDOW, F]: the last rows up to and including each position, oldest first, left padded with zeros."""
-        index = at[:, None] + np.arange(1 - WINDOW, 1)[None, :]
-        real = index >= self.first[at][:, None]
-        out = self.x[np.where(real, index, 0)]
-        out[~real] = 0
-        return out
 
 
 def epoch_day(day: date) -> int:
@@ -89,15 +98,8 @@ def load_rows(path: Path) -> Rows:
     if missing or not names:
         raise SystemExit(f'{path}: not feature rows with labels (missing {sorted(missing) or "float32 columns"}); see training/README.md')
 
-    x = np.stack([table[name].to_numpy() for name in names], axis=1)
-    if not np.isfinite(x).all():
-        raise SystemExit(f'{path}: a feature is not finite; see column {names[int(np.argmin(np.isfinite(x).all(axis=0)))]}')
-    time_ms = as_ms(table['event_time'])
-    if (np.diff(time_ms) < 0).any():
-        raise SystemExit(f'{path}: rows are not in time order')
-    entity_names, entity = np.unique(table['entity'].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-    fraud = table['is_fraud'].cast(pa.int8()).to_numpy().astype(np.float32)
-    scenario = table['scenario'].cast(pa.int64()).to_numpy()
+    x, time_ms, fraud, scenario = event_columns(table, names, path)
+    entity_names, entity = np.unique(text(table, 'entity'), return_inverse=True)
     digest = hashlib.sha256()
     for part in (json.dumps(names).encode(), x, time_ms, fraud, scenario):
         digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part))
@@ -106,14 +108,34 @@ def load_rows(path: Path) -> Rows:
 
     order = np.lexsort((np.arange(len(x)), entity))
     time_ms, entity = time_ms[order], entity[order]
-    starts = np.ones(len(x), dtype=bool)
-    starts[1:] = (entity[1:] != entity[:-1]) | (np.diff(time_ms) > ENTITY_TTL_DAYS * DAY_MS)
     return Rows(
         names=names, x=np.ascontiguousarray(x[order]), entity=entity, entity_names=entity_names,
-        event_id=table['event_id'].to_numpy(zero_copy_only=False).astype(str)[order],
+        event_id=text(table, 'event_id')[order],
         time_ms=time_ms, day=time_ms // DAY_MS, fraud=fraud[order], scenario=scenario[order],
-        first=np.maximum.accumulate(np.where(starts, np.arange(len(x)), 0)), digest=digest.hexdigest(),
+        first=sequence_begins(entity, time_ms, ENTITY_TTL_DAYS), digest=digest.hexdigest(),
     )
+
+
+def event_columns(table: pa.Table, names: list[str], path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(x [N, F] float32, event time in ms, fraud as 0 or 1 in float32, scenario) in file order, which must be time order."""
+    x = np.stack([table[name].to_numpy() for name in names], axis=1)
+    if not np.isfinite(x).all():
+        raise SystemExit(f'{path}: a feature is not finite; see column {names[int(np.argmin(np.isfinite(x).all(axis=0)))]}')
+    time_ms = as_ms(table['event_time'])
+    if (np.diff(time_ms) < 0).any():
+        raise SystemExit(f'{path}: rows are not in time order')
+    return x, time_ms, table['is_fraud'].cast(pa.int8()).to_numpy().astype(np.float32), table['scenario'].cast(pa.int64()).to_numpy()
+
+
+def sequence_begins(entity: np.ndarray, time_ms: np.ndarray, ttl_days: int) -> np.ndarray:
+    """Of rows sorted by entity and time, the place where each row's sequence begins: a new entity, or one that was silent for longer than its time to live."""
+    starts = np.ones(len(entity), dtype=bool)
+    starts[1:] = (entity[1:] != entity[:-1]) | (np.diff(time_ms) > ttl_days * DAY_MS)
+    return np.maximum.accumulate(np.where(starts, np.arange(len(entity)), 0))
+
+
+def text(table: pa.Table, name: str) -> np.ndarray:
+    return table[name].to_numpy(zero_copy_only=False).astype(str)
 
 
 def as_ms(column: pa.ChunkedArray) -> np.ndarray:

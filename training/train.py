@@ -1,6 +1,9 @@
-"""Trains the card-fraud models from feature rows that the engine exported, checks them and writes them as ONNX.
+"""Trains the models of card-fraud and card-terminal from feature rows that the engine exported, checks them and writes them as ONNX.
 
     python training/train.py --rows rows.parquet --out models/ [--model card-gru] [--seed 7]
+    python training/train.py --rows rows.parquet --terminal-rows terminal-rows.parquet --out models/ [--book]
+
+Without --terminal-rows the four models of card-fraud; with them those of card-terminal, and the figures of both protocols.
 
 Writes <out>/<name>/1/{model.onnx,model.yaml,golden.json} and, with --golden, the golden scores for the engine's tests.
 The same rows, seed and package versions on the same machine give the same bytes of model.onnx.
@@ -26,30 +29,45 @@ from fit import SETTINGS, fit, score  # noqa: E402
 from manifest import manifest, write_manifest  # noqa: E402
 from models import HIDDEN, MODELS, Normalise, parameter_count  # noqa: E402
 from rows import Rows, Split, load_rows  # noqa: E402
-
-CHECK_ROWS = 1000
+from cost import spent  # noqa: E402
+from train_terminal import BOOK_BOOST, BOOK_NETWORKS, MODELS as TERMINAL_MODELS, train_terminal  # noqa: E402
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rows', type=Path, required=True, help='Parquet file of `harrier features`')
     parser.add_argument('--out', type=Path, default=Path('models'), help='folder of models (default: models)')
-    parser.add_argument('--model', action='append', choices=list(MODELS), help='train only this one; may be repeated (default: all)')
+    parser.add_argument('--model', action='append', help='train only this one; may be repeated (default: all)')
     parser.add_argument('--seed', type=int, default=7)
     parser.add_argument('--epochs', type=int, help='instead of the model\'s own number: for a quick look')
     parser.add_argument('--golden', type=Path, help='folder for golden rows and scores, for example test/golden/models')
+    parser.add_argument('--terminal-rows', type=Path, help='Parquet file of `harrier features` of card-terminal\'s last stage')
+    parser.add_argument('--seeds', type=int, default=1, help='so many seeds, from --seed on; the first one is shipped (with --terminal-rows)')
+    parser.add_argument('--book', action='store_true', help='the book protocol too (with --terminal-rows)')
+    parser.add_argument('--figures', type=Path, default=Path('training/figures.json'), help='where figures go (with --terminal-rows)')
     options = parser.parse_args()
+    known = (*TERMINAL_MODELS, BOOK_BOOST, *BOOK_NETWORKS) if options.terminal_rows else MODELS
+    for name in options.model or []:
+        if name not in known:
+            parser.error(f'no model is called {name}; there are {", ".join(known)}')
+    torch.use_deterministic_algorithms(True)
+    if options.terminal_rows:
+        train_terminal(options)
+    else:
+        train_cards(options)
+
+
+def train_cards(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(THREADS)
-    torch.use_deterministic_algorithms(True)
     split = Split()
     print(f'reading {options.rows}', flush=True)
     rows = load_rows(options.rows)
     print(f'{len(rows):,} rows of {len(rows.entity_names):,} entities, {len(rows.names)} features; train {len(rows.within(split.train)):,}, '
           f'validation {len(rows.within(split.validation)):,}, test {len(rows.within(split.test)):,}')
-    golden_at = golden.choose(rows, split, options.seed)
+    golden_at = golden.choose(rows, rows.within(split.test), (1, 3), options.seed)
     if options.golden:
-        golden.write_rows(rows, golden_at, options.golden)
+        golden.write_rows(rows, golden_at, options.golden / 'rows.json')
     results = [train_one(name, rows, split, golden_at, options) for name in options.model or MODELS]
     print_table(results)
 
@@ -62,12 +80,12 @@ def train_one(name: str, rows: Rows, split: Split, golden_at: np.ndarray, option
     train_at = rows.within(split.train)
     model = MODELS[name](Normalise(rows.x[train_at]), len(rows.names))
     print(f'{name}: {parameter_count(model):,} parameters', flush=True)
-    fitted = fit(model, rows, split, settings, options.seed, lambda line: print(line, flush=True))
+    fitted = fit(model, rows, train_at, rows.within(split.validation), settings, options.seed, lambda line: print(line, flush=True))
 
     folder = options.out / name / '1'
     file = folder / 'model.onnx'
     sha256 = export.export(model, len(rows.names), file)
-    x, h = check_inputs(model, rows, split, options.seed)
+    x, h = export.check_inputs(rows, model.kind, HIDDEN, train_at, rows.within(split.test), options.seed)
     compared = export.check_batch_equality(file, model.kind, x, h)
     difference = golden.check(model, rows, golden_at, file)
     golden.write_beside(model, rows, golden_at[:golden.BESIDE], file)
@@ -81,23 +99,11 @@ def train_one(name: str, rows: Rows, split: Split, golden_at: np.ndarray, option
     command = f'python training/train.py --rows rows.parquet --out models/ --seed {options.seed}' + (f' --epochs {options.epochs}' if options.epochs else '')
     training = {
         'data': f'transaction simulator with the published seeds, {len(rows):,} rows, sha256 {rows.digest}', 'command': command, 'seed': options.seed,
-        'rows': int(len(train_at)), 'seconds': round(fitted['seconds'], 1), 'parameters': parameter_count(model), 'split': split.describe(),
+        'rows': int(len(train_at)), **spent([fitted]), 'parameters': parameter_count(model), 'split': split.describe(),
         'epochs': fitted['epochs'], 'bestEpoch': fitted['bestEpoch'], 'torch': torch.__version__.split('+')[0],
     }
-    write_manifest(folder, manifest(name, model.kind, rows.names, sha256, training, figures))
+    write_manifest(folder, manifest(name, model.kind, HIDDEN, rows.names, sha256, training, figures))
     return {'name': name, 'parameters': parameter_count(model), 'bytes': file.stat().st_size, 'micros': micros[256], **figures}
-
-
-def check_inputs(model, rows: Rows, split: Split, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Real rows (windows, full and padded) and, for a recurrent model, hidden states in its range."""
-    generator = np.random.default_rng(seed)
-    early, late = rows.within(split.train), rows.within(split.test)
-    starts = early[early - rows.first[early] < 31]
-    pools = (starts, late) if len(starts) else (late,)
-    at = np.concatenate([generator.choice(pool, CHECK_ROWS // len(pools)) for pool in pools])
-    x = rows.windows(at) if model.kind == 'window' else rows.x[at]
-    h = np.tanh(generator.standard_normal((len(at), HIDDEN))).astype(np.float32) if model.kind == 'recurrent' else None
-    return x, h
 
 
 def evaluate(model, rows: Rows, split: Split) -> dict:

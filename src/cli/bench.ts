@@ -6,6 +6,7 @@ import { addConnectionOptions, resolveConnections, type ConnectionOptions } from
 import { loadTopology } from '../topology/load-topology.js'
 import type { CheckpointBenchResult, CheckpointRun } from '../../bench/checkpoint.js'
 import type { PipelineBenchResult } from '../../bench/pipeline.js'
+import type { ReasonsBenchResult } from '../../bench/reasons.js'
 import type { RestoreBenchResult } from '../../bench/restore.js'
 import { parseCount } from './parse-options.js'
 
@@ -47,6 +48,33 @@ export function register(program: Command): void {
     .option('--out <folder>', 'where device.json and device.md go', 'device-results')
     .option('--json', 'the result as one line of JSON at the end')
     .action(runDeviceBench)
+  bench
+    .command('reasons')
+    .description('what the reasons of alerts cost: each model of a topology as champion, with and without, in turns; needs no broker')
+    .option('--topology <name>', 'whose models: a .yaml file, or the name of one in topologies/', 'card-fraud')
+    .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
+    .option('--events <n>', 'simulated payments', parseCount, 100_000)
+    .option('--repeats <n>', 'runs of each; the medians count', parseCount, 3)
+    .option('--json', 'the result as one line of JSON at the end')
+    .action(runReasonsBench)
+}
+
+async function runReasonsBench({ topology, json, ...options }: { topology: string; models?: string; events: number; repeats: number; json?: boolean }): Promise<void> {
+  const { benchReasons } = await import('../../bench/reasons.js')
+  const result = await benchReasons({ topology: loadTopology(topology), ...options, onStep: tell })
+  process.stdout.write(json ? `${JSON.stringify(result)}\n` : reasonsTable(result))
+  process.exit(0)
+}
+
+function reasonsTable({ models, events, repeats }: ReasonsBenchResult): string {
+  const whole = (value: number): string => Math.round(value).toLocaleString('en')
+  const head = ['champion', 'alerts', 'events/s without', 'with reasons', 'us an explained event', 'extra rows', 'first reason as with 16 pairs', 'difference']
+  const cells = models.map((each) => [
+    each.model, `${(each.alertShare * 100).toFixed(2)} %`, whole(each.perSecondOff), whole(each.perSecondOn), whole(each.microsPerExplained), whole(each.extraRowsPerExplained),
+    `${(each.firstReasonAgrees * 100).toFixed(0)} %`, `${(each.contributionError * 100).toFixed(0)} %`,
+  ])
+  const line = (row: readonly string[]): string => row.map((cell, column) => (column === 0 ? cell.padEnd(20) : cell.padStart(Math.max(head[column]!.length, 8) + 2))).join('')
+  return `\n${[head, ...cells].map(line).join('\n')}\nmedians of ${repeats} runs in turns over ${whole(events)} simulated payments, one scoring thread\n`
 }
 
 interface DeviceOptions {
@@ -87,10 +115,10 @@ function cardOptions(command: Command, cards: number): Command {
 }
 
 async function runRestoreBench(options: CardOptions & { repeats: number; loadSeconds: number; cpuProf?: string }): Promise<void> {
-  const { brokers, registryUrl } = await resolveConnections(options)
+  const connections = await resolveConnections(options)
   const module = await import('../../bench/restore.js')
   const nodeArgs = options.cpuProf === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', options.cpuProf]
-  const result = await module.benchRestore({ ...options, perSecond: options.rate, nodeArgs, brokers, registryUrl, onStep: tell })
+  const result = await module.benchRestore({ ...options, perSecond: options.rate, nodeArgs, connections, onStep: tell })
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : restoreTable(result))
   process.exit(0)
 }
@@ -100,9 +128,9 @@ function tell(text: string): void {
 }
 
 async function runCheckpointBench(options: CardOptions & { repeats: number; events: number; rateSeconds: number }): Promise<void> {
-  const { brokers, registryUrl } = await resolveConnections(options)
+  const connections = await resolveConnections(options)
   const module = await import('../../bench/checkpoint.js')
-  const result = await module.benchCheckpoint({ ...options, perSecond: options.rate, brokers, registryUrl, onStep: tell })
+  const result = await module.benchCheckpoint({ ...options, perSecond: options.rate, connections, onStep: tell })
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : checkpointTable(result))
   process.exit(0)
 }

@@ -7,6 +7,7 @@ import { deviceFallbacks, type EngineStats } from '../topology/engine-stats.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { openEngine } from '../topology/open-engine.js'
 import type { DevicePolicy } from '../inference/device.js'
+import { sizeText } from './model-text.js'
 import { parseCount, parseDevice } from './parse-options.js'
 import { childArguments, runProcesses } from './run-processes.js'
 import { readableLogLine } from './view/log-line.js'
@@ -137,6 +138,7 @@ function statsLine(stats: EngineStats, perSecond: number): string {
     `alerts ${counters.alerts.toLocaleString('en')}`,
     `dead letters ${counters.deadLetters.toLocaleString('en')}`,
   ]
+  if (stats.models.length > 0) cells.push(`model memory ${sizeText(stats.models.reduce((sum, { openedBytes }) => sum + openedBytes, 0))}`)
   if (counters.fallbacks > 0) cells.push(`fall-backs ${counters.fallbacks.toLocaleString('en')}`)
   return cells.join('  ')
 }

@@ -4,6 +4,7 @@ import { HarrierError } from '../base/errors.js'
 import { createLogger } from '../base/logger.js'
 import { GenericDecoder } from '../codec/generic-decoder.js'
 import { RegistryClient } from '../codec/registry-client.js'
+import { connectLimits } from '../connection/security.js'
 import type { RdkafkaMessage } from '../consumer/message-columns.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
@@ -53,7 +54,7 @@ async function tail(name: string, options: TailOptions): Promise<void> {
   const decoder = new GenericDecoder(new RegistryClient(registryUrl, { clock: systemClock, logger, security: registrySecurity }))
   const printer = new RecordPrinter(options)
   const follower = new TopicFollower(connections, systemClock)
-  const reader = new RangeReader({ brokers, security, clock: systemClock, logger })
+  const reader = new RangeReader({ brokers, security, clock: systemClock, logger, ...connectLimits(connections) })
   const show = async (message: RdkafkaMessage): Promise<void> => {
     if (stop.signal.aborted) return
     await printer.print(toTailRecord(message, await decoder.decode(message.value, stop.signal)))

@@ -20,13 +20,14 @@ export class AlertEncoder {
   encode(out: RecordColumns, outRow: number, records: RecordColumns, events: EventColumns, outcome: OutcomeColumns, row: number): void {
     const parts = this.#parts
     const { arena } = out
-    arena.reserve(parts.sizeMax(events, row))
+    arena.reserve(parts.sizeMax(events, outcome, row))
     const at = arena.used
     parts.writeHead(arena, records.arena, events, row)
     parts.writeDecision(arena, outcome, row)
     parts.writeReasons(arena, outcome.reasons[row]!)
     parts.writeAttributes(arena, records.arena, events, row)
     parts.writeLineage(arena)
+    parts.writeExplanation(arena, outcome, row)
     out.setValue(outRow, at, arena.used - at)
   }
 }

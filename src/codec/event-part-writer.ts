@@ -13,6 +13,7 @@ import {
   writeFloat,
   writeLong,
   writePart,
+  writeRaw,
 } from './avro-writer.js'
 import type { EventColumns } from './event-columns.js'
 import { isText, type FieldSpec } from './field-spec.js'
@@ -93,8 +94,8 @@ export class EventPartWriter {
   }
 
   /** An upper bound of a row's size without what the encoder itself adds. */
-  sizeMax(events: EventColumns, row: number): number {
-    let bytes = this.#staticBytes + this.#lineage.length + events.textBytes[this.#eventId]![row]! + events.textBytes[this.#entity]![row]!
+  sizeMax(events: EventColumns, outcome: OutcomeColumns, row: number): number {
+    let bytes = (outcome.explanations.get(row)?.length ?? 1) + this.#staticBytes + this.#lineage.length + events.textBytes[this.#eventId]![row]! + events.textBytes[this.#entity]![row]!
     for (const { field, union } of this.#attributes) if (union === unionString) bytes += Math.max(0, events.textBytes[field]![row]!)
     return bytes
   }
@@ -142,6 +143,13 @@ export class EventPartWriter {
       }
     }
     writeByte(out, 0)
+  }
+
+  /** The last field: null but for the few rows that have one. */
+  writeExplanation(out: Arena, outcome: OutcomeColumns, row: number): void {
+    const explanation = outcome.explanations.size > 0 ? outcome.explanations.get(row) : undefined
+    if (explanation) writeRaw(out, explanation)
+    else writeByte(out, 0)
   }
 
   writeLineage(out: Arena): void {

@@ -25,6 +25,8 @@ export class OutcomeColumns {
   readonly late: Uint8Array
   /** Bit r is set when reason r of the encoder's `reasons` applies. */
   readonly reasons: Int32Array
+  /** By row: its explanation as `encodeExplanation` wrote it. Few rows have one. */
+  readonly explanations = new Map<number, Uint8Array>()
 
   constructor(rowsMax: number, models: number) {
     this.rowsMax = rowsMax
@@ -38,7 +40,7 @@ export class OutcomeColumns {
     this.reasons = new Int32Array(rowsMax)
   }
 
-  /** Clears the first rows: no scores, approve, decider 0, no flags, no reasons. */
+  /** Clears the first rows: no scores, approve, decider 0, no flags, no reasons, no explanations. */
   reset(rows: number): void {
     this.score.fill(-1, 0, rows)
     this.scores.fill(NaN, 0, rows * this.models)
@@ -47,5 +49,6 @@ export class OutcomeColumns {
     this.fallback.fill(0, 0, rows)
     this.late.fill(0, 0, rows)
     this.reasons.fill(0, 0, rows)
+    this.explanations.clear()
   }
 }

@@ -32,7 +32,7 @@ export class ScoredEventEncoder {
     const models = this.#models
     const { arena } = out
     assert(outcome.models === models.length, 'outcome columns have a score for each model of the encoder')
-    arena.reserve(parts.sizeMax(events, row) + this.#modelsBytesMax)
+    arena.reserve(parts.sizeMax(events, outcome, row) + this.#modelsBytesMax)
     const at = arena.used
     parts.writeHead(arena, records.arena, events, row)
     parts.writeDecision(arena, outcome, row)
@@ -54,6 +54,7 @@ export class ScoredEventEncoder {
     parts.writeReasons(arena, outcome.reasons[row]!)
     parts.writeAttributes(arena, records.arena, events, row)
     parts.writeLineage(arena)
+    parts.writeExplanation(arena, outcome, row)
     out.setValue(outRow, at, arena.used - at)
   }
 }

@@ -111,7 +111,7 @@ export class TokenFile implements TokenSource {
     const nowMs = this.#clock.nowMs()
     const expiresMs = expiryOf(value)
     if (expiresMs !== undefined && expiresMs <= nowMs) {
-      throw failed(`the token in ${this.#path} expired at ${new Date(expiresMs).toISOString()}`, 'see why what writes the file does not refresh it')
+      throw failed(`the token in ${this.#path} expired at ${new Date(expiresMs).toISOString()}`, 'whatever keeps that file fresh has stopped: start it again')
     }
     const lifeMs = expiresMs === undefined ? Infinity : (expiresMs - nowMs) * tokenLimits.lifeShare
     return { value: new Secret(value), refreshAtMs: nowMs + Math.min(lifeMs, tokenLimits.unknownLifeMs) }

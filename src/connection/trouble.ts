@@ -82,13 +82,22 @@ export function lastingTrouble(whom: string, said: string, cause?: unknown): Har
   return new HarrierError(sign.code, `${whom} cannot be used: ${sign.what} (${withoutNoise(said)})`, { remedy: sign.remedy, ...(cause === undefined ? {} : { cause }) })
 }
 
+/**
+ * What to do where a listener may want TLS and we speak without: it closes the connection and says nothing, and not every client
+ * tells even that.
+ */
+export function tlsRemedy(said: string, encrypted: boolean): { remedy?: string } {
+  if (encrypted || !/^$|^Closed connection$|\bDisconnected\b|transport failure/.test(said)) return {}
+  return { remedy: 'start the broker or correct its address; if it is there, this listener may want TLS: give a connection file with tls (docs/connections.md)' }
+}
+
 /** Without thread names, file names of OpenSSL and line ends. */
 export function withoutNoise(said: string): string {
   return said
     .replace(/\s+/g, ' ')
     .replace(/^\[thrd:[^\]]*\]: /, '')
     .replace(/^\w+:\/\/\S+\/(bootstrap|\d+): /, '')
-    .replace(/ \(after \d+ms in state [^)]*\)/g, '')
+    .replace(/ \(after \d+ms in state (?:[^()]|\([^)]*\))*\)/g, '')
     .replace(/[0-9A-F]{8,}:(error:[0-9A-F]+:[^:]*:[^:]*:[^:]*):\S+\.c:\d+:/g, '$1: ')
     .trim()
 }

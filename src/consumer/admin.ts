@@ -2,7 +2,7 @@ import { AssignerProtocol, Kafka, logLevel, type Admin } from 'kafkajs'
 import { withTimeout, type Clock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import type { KafkaSecurity } from '../connection/security.js'
-import { lastingTrouble, withoutNoise } from '../connection/trouble.js'
+import { lastingTrouble, tlsRemedy, withoutNoise } from '../connection/trouble.js'
 import { kafkaJsSecurity } from './kafka-security.js'
 import { recordBytesMax } from './kafka-settings.js'
 
@@ -116,9 +116,7 @@ export class KafkaAdmin {
   async #unreachable(limitMs: number, last: unknown): Promise<HarrierError> {
     const error = await withTimeout(this.#impatient.connect(), reasonMsMax, () => new Error('no answer')).then(() => last, (thrown: unknown) => thrown)
     void this.#impatient.disconnect().catch(() => undefined)
-    // A listener with TLS closes the connection of who speaks without, and says nothing.
-    const hint = messageOf(error) === 'Closed connection' && !this.#encrypted ? { remedy: 'this listener may want TLS: give a connection file with tls (docs/connections.md)' } : {}
-    return new HarrierError('BROKER_UNAVAILABLE', `no broker answers at ${this.#brokers} within ${limitMs} ms: ${withoutNoise(messageOf(error))}`, { cause: error, ...hint })
+    return new HarrierError('BROKER_UNAVAILABLE', `no broker answers at ${this.#brokers} within ${limitMs} ms: ${withoutNoise(messageOf(error))}`, { cause: error, ...tlsRemedy(messageOf(error), this.#encrypted) })
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { KafkaSecurity } from '../connection/security.js'
-import { lastingTrouble, withoutNoise } from '../connection/trouble.js'
+import { lastingTrouble, tlsRemedy, withoutNoise } from '../connection/trouble.js'
 import { asHarrierError, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
 import type { RdkafkaMessage } from './message-columns.js'
 import { keepToken } from './oauth-bearer.js'
@@ -95,7 +95,8 @@ export async function connectClient(client: AnyClient, options: ConnectOptions):
         if (!error) return resolve()
         if (refusal) return reject(refusal)
         const failed = asHarrierError('BROKER_UNAVAILABLE', `no broker answered at ${brokers} within ${limitMs} ms`, error)
-        reject(said === '' ? failed : new HarrierError(failed.code, `no broker answered at ${brokers} within ${limitMs} ms: ${said}`, { cause: error }))
+        const what = said === '' ? failed.message : `no broker answered at ${brokers} within ${limitMs} ms: ${said}`
+        reject(new HarrierError(failed.code, what, { cause: error, ...(failed.code === 'BROKER_UNAVAILABLE' ? tlsRemedy(said, security?.tls !== undefined) : { remedy: failed.remedy }) }))
       })
     })
   } catch (error) {

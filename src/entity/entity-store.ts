@@ -27,6 +27,8 @@ export class EntityStore {
   readonly slots: SlotTable
   readonly log: WindowLog
   readonly #ttlMs: number
+  /** Slots of tasks that are gone and that have not been given back yet. */
+  readonly #abandoned: Iterator<number>[] = []
 
   constructor(options: EntityStoreOptions) {
     this.#ttlMs = options.ttlMs
@@ -167,6 +169,22 @@ export class EntityStore {
     }
     this.log.rolledBack(undo)
     undo.clear()
+  }
+
+  /** A slot for a new entity; in exchange one that was abandoned is given back. */
+  allocate(): number {
+    const next = this.#abandoned[0]?.next()
+    if (next?.done === true) this.#abandoned.shift()
+    else if (next) this.release(next.value)
+    return this.slots.allocate()
+  }
+
+  /**
+   * Slots that nobody will look into any more. They are given back one by one as new ones are wanted: a quarter of a million
+   * at once would be a pause of more than 100 ms. Until then they keep their owner.
+   */
+  abandon(slots: Iterable<number>): void {
+    this.#abandoned.push(slots[Symbol.iterator]())
   }
 
   /** Gives a slot and its log back; it must be in no undo log. */

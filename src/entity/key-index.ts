@@ -56,9 +56,10 @@ export class KeyIndex {
     this.size--
   }
 
-  forEach(visit: (slot: number) => void): void {
+  /** Its slots, in no order that means anything. The index must not change meanwhile. */
+  *[Symbol.iterator](): IterableIterator<number> {
     for (const table of this.#old ? [this.#table, this.#old] : [this.#table]) {
-      for (const bucket of table) if (bucket > 0) visit(bucket - 1)
+      for (const bucket of table) if (bucket > 0) yield bucket - 1
     }
   }
 

@@ -2,10 +2,10 @@ import type { Clock } from '../base/clock.js'
 import { assert } from '../base/assert.js'
 import { messageOf } from '../base/errors.js'
 import { DenseRunner } from './dense-runner.js'
+import { Explainer, type ExplainOptions, type Explanation } from './explainer.js'
 import type { Frame } from './frame.js'
 import { FrameWalk, type HiddenGather, type WindowGather } from './frame-walk.js'
 import { hiddenFloatsOf, modelDigest } from './manifest.js'
-import type { ModelRunner } from './model-runner.js'
 import { featureIndexes, type LoadedModel } from './model-store.js'
 import type { OpenModel } from './open-model.js'
 import { recodesOf, sameRecodes, type Categories } from './recodes.js'
@@ -31,11 +31,26 @@ export interface FrameOutcome {
   readonly rows: number
   readonly warmedRows: number
   readonly computeMs: number
+  readonly explained: Explained
 }
+
+/** Reasons of a worker's rows of a frame. */
+export interface Explained {
+  readonly explanations: readonly Explanation[]
+  /** Extra rows of the champion, and the time that they took. */
+  readonly rows: number
+  readonly computeMs: number
+}
+
+const nothingExplained: Explained = { explanations: [], rows: 0, computeMs: 0 }
+/** The model whose scores are explained: it decides. */
+const champion = 0
 
 export interface ProcessOptions {
   readonly stateOnly: boolean
   readonly skip: readonly number[]
+  /** Which of the champion's scores are explained; absent: none. */
+  readonly explain?: ExplainOptions | undefined
 }
 
 /** How a processor runs sessions, and whom it tells before a model's first run of a frame. */
@@ -54,7 +69,9 @@ export function sequenceLayout(models: readonly { model: LoadedModel }[], featur
 /** Takes the rows of one worker through the ring and through every model. The same code runs inline and in worker threads. */
 export class FrameProcessor {
   readonly #walk: FrameWalk
-  readonly #runners: { readonly index: number; readonly hidden: number; readonly runner: ModelRunner }[]
+  readonly #runners: { readonly index: number; readonly hidden: number; readonly runner: DenseRunner | RecurrentRunner }[]
+  /** Null where the stage has no model. */
+  readonly #explainer: Explainer | null
   readonly #memory: SequenceMemory
   readonly #clock: Clock
 
@@ -87,6 +104,10 @@ export class FrameProcessor {
       hidden.push(gather)
       return { index, hidden: hidden.length - 1, runner: new RecurrentRunner(open, gather, memory, hidden.length - 1) }
     })
+    const first = models[champion]
+    this.#explainer = first
+      ? new Explainer(first.model.manifest, runners[champion]!.runner, memory, featureMap(featureIndexes(first.model, features)), recodesOf(first.model, categories), categories)
+      : null
     // what state needs comes first
     this.#runners = [...runners.filter((each) => each.hidden >= 0), ...runners.filter((each) => each.hidden < 0)]
     this.#walk = new FrameWalk(memory, { windows, hidden }, rowsMax)
@@ -118,7 +139,25 @@ export class FrameProcessor {
       }
       outcomes.push({ model: index, ...counts, computeMs: this.#clock.monotonicMs() - modelStartMs, error })
     }
-    return { models: outcomes, rows: walk.count, warmedRows: walk.warmedRows, computeMs: this.#clock.monotonicMs() - startMs }
+    const failed = options.skip.includes(champion) || outcomes.some(({ model, error }) => model === champion && error !== null)
+    const explained = options.explain && !options.stateOnly && !failed ? await this.#explain(frame, options.explain, hooks) : nothingExplained
+    return { models: outcomes, rows: walk.count, warmedRows: walk.warmedRows, computeMs: this.#clock.monotonicMs() - startMs, explained }
+  }
+
+  /** After the scores are known, and only for those that need it. Each run has the model's time for itself. */
+  async #explain(frame: Frame, { from, top, eventsMax }: ExplainOptions, hooks: ProcessHooks): Promise<Explained> {
+    const walk = this.#walk
+    const scores = frame.scores[champion]
+    const rows: number[] = []
+    for (let own = 0; own < walk.count && scores && rows.length < eventsMax; own++) if (scores[walk.rows[own]!]! >= from) rows.push(walk.rows[own]!)
+    if (rows.length === 0 || !this.#explainer) return nothingExplained
+    const startMs = this.#clock.monotonicMs()
+    const run: RunSession = (session, feeds, fetches) => {
+      hooks.beginModel(champion)
+      return hooks.run(session, feeds, fetches)
+    }
+    const { explanations, extraRows } = await this.#explainer.explain(frame, rows, scores!, top, run)
+    return { explanations, rows: extraRows, computeMs: this.#clock.monotonicMs() - startMs }
   }
 }
 

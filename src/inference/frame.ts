@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js'
+import type { Explanation } from './explainer.js'
 
 /** The entity is new or has expired: its ring and hidden states are empty before this row. */
 export const RESET = 1
@@ -78,6 +79,8 @@ export class Frame {
   readonly undo: UndoColumns
   /** Why models failed in this frame. Kept on the main thread only. */
   failures: ModelFailure[] = []
+  /** By row: why the champion gave it its score, where that was asked for. Kept on the main thread only. */
+  readonly explanations = new Map<number, Explanation>()
   readonly #count: Int32Array
 
   constructor(shape: FrameShape, index = 0, memory?: SharedArrayBuffer) {

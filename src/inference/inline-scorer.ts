@@ -64,7 +64,7 @@ export class InlineScorer extends ScorerBase {
       this.counters.queueMs += clock.monotonicMs() - calledMs
       this.begin(frame)
       const skip = skippedModels(options.skip ?? [])
-      const processOptions = { stateOnly: options.stateOnly ?? false, skip: [...skip.keys()] }
+      const processOptions = { stateOnly: options.stateOnly ?? false, skip: [...skip.keys()], explain: options.explain }
       const outcome = await this.#processor.process(frame, 0, 1, processOptions, { run: runSession, beginModel: () => undefined })
       this.finish(frame, [outcome], processOptions.stateOnly, skip, thrownBy([outcome]))
     })

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { parse } from 'yaml'
 import { HarrierError, messageOf } from '../base/errors.js'
+import { checkReasons, reasonsSchema } from './reasons-spec.js'
 
 export const modelKinds = ['row', 'window', 'recurrent'] as const
 export type ModelKind = (typeof modelKinds)[number]
@@ -101,6 +102,7 @@ export const manifestSchema = z
       .default({ meaning: 'probability', column: 0 }),
     normalisation: z.literal('in-graph').default('in-graph').describe('Scaling belongs into the graph: the model is fed plain features.'),
     limits: limits.default({ batchRowsMax: 512, timeoutMs: 5_000 }),
+    reasons: reasonsSchema.optional().describe('How its scores are explained; see "Reasons".'),
     training: training.optional().describe('Data, command, seed, seconds and whatever else says where it comes from.'),
     metrics: z.record(z.string(), z.unknown()).optional().describe('What it was found to be worth.'),
   })
@@ -145,6 +147,7 @@ export const manifestSchema = z
       if (!features.includes(feature)) problem(['categories', feature], `is not in features; write one of ${features.join(', ')}`)
       duplicates(values.map(String)).forEach((each) => problem(['categories', feature, 'values'], `"${each}" stands twice`))
     }
+    if (manifest.reasons) checkReasons(manifest.reasons, manifest, (path, message) => problem(['reasons', ...path], message))
     const files = [manifest.file, ...manifest.externalData.map((each) => each.file)]
     duplicates(files).forEach((each) => problem(['externalData'], `the file "${each}" stands twice`))
   })

@@ -20,6 +20,7 @@ interface Pending {
   readonly frame: Frame
   readonly stateOnly: boolean
   readonly skip: readonly number[]
+  readonly explain: ProcessOptions['explain']
   readonly calledMs: number
   readonly resolve: () => void
   readonly reject: (error: Error) => void
@@ -90,7 +91,7 @@ export class PooledScorer extends ScorerBase {
     this.begin(frame)
     return new Promise((resolve, reject) => {
       const pending: Pending = {
-        frame, stateOnly: options.stateOnly ?? false, skip: options.skip ?? [], calledMs: this.options.clock.monotonicMs(), resolve, reject,
+        frame, stateOnly: options.stateOnly ?? false, skip: options.skip ?? [], explain: options.explain, calledMs: this.options.clock.monotonicMs(), resolve, reject,
         id: 0, announced: new Map(), lost: new Map(), outcomes: [],
       }
       this.#queue.push(pending)
@@ -169,7 +170,7 @@ export class PooledScorer extends ScorerBase {
   /** To one worker; to a worker that is being started again it is sent when that is ready. */
   #send(pending: Pending, worker: number): void {
     const skip = [...new Set([...pending.announced.keys(), ...pending.lost.keys()])]
-    const options: ProcessOptions = { stateOnly: pending.stateOnly, skip }
+    const options: ProcessOptions = { stateOnly: pending.stateOnly, skip, explain: pending.explain }
     const thread = this.#threads[worker]
     if (!thread) return
     const chunks = this.memory.chunks.slice(thread.chunks)

@@ -169,7 +169,7 @@ function meaningOf(score: TensorValue | undefined, { producers }: OnnxFile): { m
   const isClassifier = [...producers.values()].some((each) => /Classifier$/.test(each.operator))
   if (isClassifier || /prob/i.test(score?.name ?? '')) return { meaning: 'probability', column, note: `The classifier gives probabilities.${which}` }
   const meaning = classes > 1 ? 'logits' : 'logit'
-  const note = `The score comes out of ${operator || 'an input'} and no sigmoid or softmax follows, so it is taken for a logit; if it is a probability, write so.${which}`
+  const note = `The score comes out of ${operator || 'an input'} and no sigmoid or softmax follows, so it is taken for ${classes > 1 ? 'logits, of which the softmax is taken' : 'a logit'}; if it is a probability, write so.${which}`
   return { meaning, column, note }
 }
 

@@ -33,9 +33,11 @@ export abstract class ScorerBase implements Scorer {
   /** By model: which hidden slab is its own; -1 = none. */
   readonly #hiddenIndex: number[]
   readonly #models: ModelCounters[]
-  protected readonly counters: Mutable<Omit<ScorerMetrics, 'models' | 'deviceFallbacks'>> = {
+  protected readonly counters: Mutable<Omit<ScorerMetrics, 'models' | 'deviceFallbacks' | 'explained'>> = {
     frames: 0, rows: 0, queueMs: 0, computeMs: 0, warmedRows: 0, workerRestarts: 0,
   }
+
+  readonly #explained = { events: 0, rows: 0, computeMs: 0 }
 
   constructor(options: ScorerOptions) {
     this.options = options
@@ -61,6 +63,7 @@ export abstract class ScorerBase implements Scorer {
     if (!frame) return null
     frame.count = 0
     frame.failures = []
+    frame.explanations.clear()
     return frame
   }
 
@@ -108,13 +111,14 @@ export abstract class ScorerBase implements Scorer {
 
   metrics(): ScorerMetrics {
     const models = this.models.map(({ reference }, index) => ({ reference, ...this.#models[index]!, failures: { ...this.#models[index]!.failures } }))
-    return { ...this.counters, deviceFallbacks: this.models.filter(fellBack).length, models }
+    return { ...this.counters, deviceFallbacks: this.models.filter(fellBack).length, models, explained: { ...this.#explained } }
   }
 
   /** Makes a frame ready to be processed, and room for its slots. */
   protected begin(frame: Frame): void {
     this.#settled.delete(frame)
     frame.failures = []
+    frame.explanations.clear()
     frame.status.fill(ModelStatus.pending)
     frame.undo.taken.fill(0)
     for (const scores of frame.scores) scores.fill(NaN, 0, frame.count)
@@ -142,6 +146,12 @@ export abstract class ScorerBase implements Scorer {
     for (const outcome of outcomes) {
       this.counters.computeMs += outcome.computeMs
       this.counters.warmedRows += outcome.warmedRows
+      const { explanations, rows: extraRows, computeMs: explainMs } = outcome.explained
+      this.#explained.events += explanations.length
+      this.#explained.rows += extraRows
+      this.#explained.computeMs += explainMs
+      // a champion that failed in another worker has no scores
+      if (frame.status[0] === ModelStatus.scored) for (const each of explanations) frame.explanations.set(each.row, each)
       for (const { model, rows, runs, computeMs, notFinite } of outcome.models) {
         const counters = this.#models[model]!
         counters.rows += rows

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import type { DevicePolicy, DeviceInUse } from './device.js'
+import type { ExplainOptions } from './explainer.js'
 import type { Frame } from './frame.js'
 import type { LoadedModel } from './model-store.js'
 import type { ModelKind } from './manifest.js'
@@ -34,6 +35,8 @@ export interface ScoreOptions {
   readonly stateOnly?: boolean
   /** Models that the lineage record says had failed: left out again, with the same effect on state. */
   readonly skip?: readonly number[]
+  /** Which of the champion's scores are explained, in `frame.explanations`; absent: none. */
+  readonly explain?: ExplainOptions | undefined
 }
 
 export interface ModelMetrics {
@@ -58,6 +61,8 @@ export interface ScorerMetrics {
   /** Models that `device: auto` runs on the CPU, since no GPU could run them: see `deviceNote`. */
   readonly deviceFallbacks: number
   readonly models: readonly ModelMetrics[]
+  /** Scores that were explained, the extra rows of the champion, and the time that both took, of all workers together. */
+  readonly explained: { readonly events: number; readonly rows: number; readonly computeMs: number }
 }
 
 /**

@@ -12,8 +12,7 @@ export function touchesMemory(flags: number): boolean {
  * only the rows of its slots. A second call changes nothing.
  */
 export function undoFrame(memory: SequenceMemory, frame: Frame, worker = 0, workers = 1): void {
-  const { taken, ringCount, ringHead, place, overwrittenTime, overwrittenBits, hidden } = frame.undo
-  const { features } = memory.layout
+  const { taken, hidden } = frame.undo
   for (let row = frame.count - 1; row >= 0; row--) {
     const slot = frame.slot[row]!
     if (taken[row] === 0 || slot % workers !== worker) continue
@@ -21,17 +20,7 @@ export function undoFrame(memory: SequenceMemory, frame: Frame, worker = 0, work
     if (!touchesMemory(frame.flags[row]!)) continue
     const chunk = slot >>> memory.shift
     const local = slot & memory.mask
-    const words = memory.ringWords[chunk]!
-    const at = local * memory.ringStride
-    const reset = (frame.flags[row]! & RESET) !== 0
-    if (place[row]! >= 0) {
-      // a reset emptied the ring before this row was put
-      const count = reset ? 0 : ringCount[row]!
-      const head = reset ? 0 : ringHead[row]!
-      ringRemove(memory, slot, count, head, place[row]!, overwrittenTime[row]!, overwrittenBits, row * features)
-    }
-    words[at] = ringCount[row]!
-    words[at + 1] = ringHead[row]!
+    undoRing(memory, slot, frame, row)
     for (let index = 0; index < hidden.length; index++) {
       const columns = hidden[index]!
       if (columns.saved[row] === 0) continue
@@ -43,6 +32,23 @@ export function undoFrame(memory: SequenceMemory, frame: Frame, worker = 0, work
       copyWords(hiddenWords, hiddenAt + HIDDEN_HEAD, columns.bits, row * columns.floats, columns.floats)
     }
   }
+}
+
+/** Takes one row back out of the ring of a slot, which is as the row left it: the slot's own, or a copy of it. */
+export function undoRing(memory: SequenceMemory, slot: number, frame: Frame, row: number): void {
+  const { ringCount, ringHead, place, overwrittenTime, overwrittenBits } = frame.undo
+  const { features } = memory.layout
+  if (place[row]! >= 0) {
+    // a reset emptied the ring before this row was put
+    const reset = (frame.flags[row]! & RESET) !== 0
+    const count = reset ? 0 : ringCount[row]!
+    const head = reset ? 0 : ringHead[row]!
+    ringRemove(memory, slot, count, head, place[row]!, overwrittenTime[row]!, overwrittenBits, row * features)
+  }
+  const words = memory.ringWords[slot >>> memory.shift]!
+  const at = (slot & memory.mask) * memory.ringStride
+  words[at] = ringCount[row]!
+  words[at + 1] = ringHead[row]!
 }
 
 /**

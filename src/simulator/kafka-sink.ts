@@ -5,6 +5,7 @@ import type { HarrierError } from '../base/errors.js'
 import { silentLogger, type Logger } from '../base/logger.js'
 import { loadOwnSchema } from '../codec/schema-files.js'
 import { RegistryClient } from '../codec/registry-client.js'
+import { connectMsMaxDefault } from '../connection/connection-schema.js'
 import type { KafkaSecurity, RegistrySecurity } from '../connection/security.js'
 import { asHarrierError, isPassing, kafkaCode, toKafkaError } from '../consumer/kafka-errors.js'
 import { librdkafkaSecurity } from '../consumer/kafka-security.js'
@@ -22,6 +23,8 @@ export interface KafkaSinkOptions extends EventTimes {
   readonly transactionsTopic: string
   readonly labelsTopic: string
   readonly security?: KafkaSecurity | undefined
+  /** How long the first answer of a broker is waited for. */
+  readonly connectMsMax?: number | undefined
   readonly registrySecurity?: RegistrySecurity | undefined
   readonly settings?: ExtraSettings
   readonly clock: Clock
@@ -29,7 +32,6 @@ export interface KafkaSinkOptions extends EventTimes {
 }
 
 export const kafkaSinkLimits = {
-  connectMsMax: 30_000,
   /** The client flushes before it ends, 5 s by default: after our own flush there is nothing left to wait for. */
   lastFlushMs: 1,
   closeMsMax: 1500,
@@ -77,8 +79,8 @@ export class KafkaSink implements SimulatorSink {
     const encoder = isJson ? new JsonRecordEncoder(options) : new AvroRecordEncoder(options, await registerSchemas(options, signal))
     const configuration = toConfiguration(simulatorProducerSettings, { 'metadata.broker.list': options.brokers, ...librdkafkaSecurity(options.security), ...options.settings, dr_cb: true })
     const client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, { partitioner: 'murmur2_random' } as Kafka.ProducerTopicConfig)
-    const { brokers, security, clock, logger = silentLogger } = options
-    await connectClient(client, { brokers, security, limitMs: kafkaSinkLimits.connectMsMax, clock, logger })
+    const { brokers, security, connectMsMax = connectMsMaxDefault, clock, logger = silentLogger } = options
+    await connectClient(client, { brokers, security, limitMs: connectMsMax, clock, logger })
     return new KafkaSink(options, client, encoder)
   }
 

@@ -1,5 +1,6 @@
 import { HarrierError } from '../base/errors.js'
 import type { Clock } from '../base/clock.js'
+import { connectLimits } from '../connection/security.js'
 import { KafkaAdmin } from '../consumer/admin.js'
 import type { RangeReader } from '../consumer/range-reader.js'
 import type { Connections } from '../stack/connections.js'
@@ -97,7 +98,7 @@ export class SoakGroup {
 
   constructor(options: SoakGroupOptions) {
     this.#options = options
-    this.#admin = new KafkaAdmin({ brokers: options.connections.brokers, security: options.connections.security, clock: options.clock })
+    this.#admin = new KafkaAdmin({ brokers: options.connections.brokers, security: options.connections.security, clock: options.clock, ...connectLimits(options.connections) })
   }
 
   get kills(): number {

@@ -6,6 +6,7 @@ import { silentLogger } from '../base/logger.js'
 import { uniqueSuffix } from '../base/prng.js'
 import { loadOwnSchema } from '../codec/schema-files.js'
 import { RegistryClient } from '../codec/registry-client.js'
+import { connectLimits } from '../connection/security.js'
 import { KafkaAdmin } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { loadTopology } from '../topology/load-topology.js'
@@ -98,12 +99,14 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const run = uniqueSuffix()
   const namespaces = ['reference', ...Array.from({ length: groups }, (_, group) => `group${group}`)].map((name) => `soak-${run}.${name}`)
   const names = namespaces.map((namespace) => topologyNames(topology, namespace))
-  const admin = new KafkaAdmin({ brokers, security, clock })
-  const reading = { brokers, security, clock, logger: silentLogger }
+  const admin = new KafkaAdmin({ brokers, security, clock, ...connectLimits(options.connections) })
+  const reading = { brokers, security, clock, logger: silentLogger, ...connectLimits(options.connections) }
   const ends = { committed: new RangeReader(reading), all: new RangeReader({ ...reading, settings: { 'isolation.level': 'read_uncommitted' } }) }
+  let connected = false
   try {
     await admin.start()
     await Promise.all([ends.committed.start(), ends.all.start()])
+    connected = true
     const registry = new RegistryClient(registryUrl, { clock, logger: silentLogger, security: registrySecurity })
     const schemaId = await registry.register(`${names[0]!.input}-value`, loadOwnSchema('transaction'), signal)
     const records = soakRecords({ events: options.events, partitions: options.partitions, cards, seed, schemaId })
@@ -129,9 +132,11 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     return summary(results, options, records.length, (clock.monotonicMs() - startedMs) / 1000)
   } finally {
     await Promise.all([ends.committed.close(), ends.all.close()])
-    if (options.keep) onProgress(`kept: topics soak-${run}.*`)
+    // Without a broker nothing was made, and a second error would hide the first.
+    if (!connected) await admin.close()
+    else if (options.keep) onProgress(`kept: topics soak-${run}.*`)
     else for (const each of names) await removeTopics(admin, each)
-    await admin.close()
+    if (connected) await admin.close()
     rmSync(folder, { recursive: true, force: true })
   }
 }

@@ -3,7 +3,7 @@ import type { TopologyNames } from './names.js'
 
 /** A right on the cluster, in Kafka's words. Read and Write bring Describe, AlterConfigs brings DescribeConfigs. */
 export interface Acl {
-  readonly for: 'run' | 'apply'
+  readonly for: 'run' | 'apply' | 'apply --partitions'
   readonly resource: 'topic' | 'group' | 'transactional-id'
   readonly names: readonly string[]
   readonly pattern: 'literal' | 'prefixed'
@@ -26,7 +26,8 @@ export function neededAcls(stages: readonly TopologyNames[]): Acl[] {
     { for: 'run', resource: 'group', names: stages.map(({ group }) => group), pattern: 'literal', operations: ['Read'], why: 'membership, and offsets in the transaction' },
     ...stages.map((names): Acl => ({ for: 'run', resource: 'transactional-id', names: [names.instance('')], pattern: 'prefixed', operations: ['Write'], why: 'transactions of every instance, also of one that died' })),
     { for: 'apply', resource: 'topic', names: [...ends, ...own], pattern: 'literal', operations: ['Create', 'Alter', 'AlterConfigs'], why: 'makes and changes them' },
-    { for: 'apply', resource: 'topic', names: inputs, pattern: 'literal', operations: ['Describe', 'DescribeConfigs'], why: 'their partitions; with --partitions also Create' },
+    { for: 'apply', resource: 'topic', names: inputs, pattern: 'literal', operations: ['Describe', 'DescribeConfigs'], why: 'their partitions' },
+    { for: 'apply --partitions', resource: 'topic', names: inputs, pattern: 'literal', operations: ['Create'], why: 'makes those that are missing' },
   ]
 }
 
@@ -34,8 +35,12 @@ export function neededAcls(stages: readonly TopologyNames[]): Acl[] {
 export function aclCommands(stages: readonly TopologyNames[], subjects: readonly string[], principal: string): string {
   if (!/^[A-Za-z]+:[^'\\\n]+$/.test(principal)) throw new HarrierError('USAGE', `"${principal}" is not a principal`, { remedy: 'write for example User:harrier, or User:CN=harrier,O=Bank' })
   const lines: string[] = []
-  const commands = { run: 'harrier run', apply: 'harrier topology apply' } as const
-  for (const command of ['run', 'apply'] as const) {
+  const commands: Record<Acl['for'], string> = {
+    run: 'harrier run',
+    apply: 'harrier topology apply',
+    'apply --partitions': 'harrier topology apply --partitions, where the input is missing: these too',
+  }
+  for (const command of ['run', 'apply', 'apply --partitions'] as const) {
     lines.push(`# ${commands[command]}`)
     for (const acl of neededAcls(stages).filter((each) => each.for === command)) lines.push(commandOf(acl, principal))
     lines.push('')

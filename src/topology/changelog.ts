@@ -65,7 +65,7 @@ export class Changelog {
         continue
       }
       if (slot < 0) {
-        slot = slots.allocate()
+        slot = store.allocate()
         slots.setKey(slot, bytes, keyAt, keyBytes, hash)
         store.setOwner(slot, task.partition)
         task.index.add(slot)

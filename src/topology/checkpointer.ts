@@ -1,3 +1,4 @@
+import type { EntityStore } from '../entity/entity-store.js'
 import { hashKey } from '../entity/key-index.js'
 import { checkpointRowsMax, type Batch, type DeletedEntity } from './batch.js'
 import type { Stage } from './stage.js'
@@ -195,7 +196,7 @@ export class Checkpointer {
       const slot = this.#sweepAt
       const task = tasks[store.owner(slot)]
       if (!task || !batch.partitions.has(task.partition) || store.dirtySince(slot) !== Infinity) continue
-      if (!store.isFresh(slot, task.streamTimeMs)) continue
+      if (!store.isFresh(slot, task.streamTimeMs) || !isOf(task, store, slot)) continue
       batch.swept.push(slot)
       batch.sweptIn.push(task.partition)
       this.#delete(batch, task, slot, this.#begin(batch, task, slot))
@@ -230,6 +231,12 @@ export class Checkpointer {
 /** Outputs carry the time of their input; a batch without records that of the newest event. */
 function timestampOf({ records }: Batch, task: Task): number {
   return records.count > 0 ? records.timestamp[0]! : task.streamTimeMs
+}
+
+/** False for a slot that an earlier task of the partition has abandoned. */
+function isOf({ index }: Task, { slots }: EntityStore, slot: number): boolean {
+  const key = slots.keyOf(slot)
+  return index.find(key, 0, key.length, slots.hashOf(slot)) === slot
 }
 
 function hasRoom(batch: Batch): boolean {

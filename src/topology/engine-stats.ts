@@ -1,4 +1,5 @@
 import { fellBack } from '../inference/device.js'
+import type { ScorerModel } from '../inference/scorer.js'
 import { LatencyHistogram } from '../monitor/latency-histogram.js'
 import type { Stage } from './stage.js'
 import type { Standby } from './standby.js'
@@ -11,6 +12,8 @@ export class EngineCounters {
   deadLetters = 0
   late = 0
   fallbacks = 0
+  /** Alerts with reasons. */
+  explained = 0
   /** Labels that came into effect. */
   labels = 0
   labelsRepeated = 0
@@ -42,7 +45,8 @@ export interface EngineStats {
   /** Warm copies of what other processes own. */
   readonly standby: { readonly partitions: number; readonly entities: number }
   readonly stateBytes: number
-  readonly models: readonly { readonly model: string; readonly role: string; readonly device: string; readonly deviceNote: string | null }[]
+  /** Memory: see `ScorerModel.openedBytes`. */
+  readonly models: readonly ({ readonly model: string; readonly role: string; readonly device: string; readonly deviceNote: string | null } & Pick<ScorerModel, 'fileBytes' | 'openedBytes'>)[]
   /** `tailRecords`: input records that a restore would fold again. */
   readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number; readonly tailRecords: number }[]
 }
@@ -60,10 +64,10 @@ export function engineStats({ state, lag, counters: all, stage, standby }: { sta
     delayHistogram: delay.toJSON(),
     commitMs: { p50: commit.quantile(0.5), p99: commit.quantile(0.99) },
     lag,
-    entities: store.slots.used - entities,
+    entities: stage.tasks.reduce((sum, task) => sum + (task?.index.size ?? 0), 0),
     standby: { partitions, entities },
     stateBytes: store.bytes + scorer.memory.bytes,
-    models: scorer.models.map((model) => ({ model: model.reference, role: model.role, device: model.device, deviceNote: model.deviceNote })),
+    models: scorer.models.map(({ reference, role, device, deviceNote, fileBytes, openedBytes }) => ({ model: reference, role, device, deviceNote, fileBytes, openedBytes })),
     tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs, tailRecords: task.tailRecords }] : [])),
   }
   delay.reset()

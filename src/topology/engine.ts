@@ -260,6 +260,7 @@ export class Engine {
       counters.labelsConflicting += part.labels.conflicting
       counters.labelsUnknown += part.labels.unknown
     }
+    counters.explained += batch.outcome.explanations.size
     counters.batches++
   }
 

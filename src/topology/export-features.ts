@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RegistryClient } from '../codec/registry-client.js'
-import type { ClusterConnection } from '../connection/security.js'
+import { connectLimits, type ClusterConnection } from '../connection/security.js'
 import { withAdmin } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { createScorer } from '../inference/create-scorer.js'
@@ -264,7 +264,7 @@ async function exportTopic(options: ExportOptions): Promise<ExportResult> {
   const { topology, from, labelsFrom, connections, clock, logger, onProgress } = options
   if (!connections) throw new HarrierError('USAGE', `"${from}" is a topic, and no brokers are known`, { remedy: 'give --connection, or --brokers and --registry, or a .csv or .parquet file' })
   const registry = new RegistryClient(connections.registryUrl, { clock, logger, security: connections.registrySecurity })
-  const reader = new RangeReader({ brokers: connections.brokers, security: connections.security, clock, logger })
+  const reader = new RangeReader({ brokers: connections.brokers, security: connections.security, clock, logger, ...connectLimits(connections) })
   const partitions = await partitionsOf(from, connections, clock)
   const stage = new Stage(topology, await scorerFor(topology, options), registry, partitions)
   try {
@@ -296,8 +296,8 @@ async function exportTopic(options: ExportOptions): Promise<ExportResult> {
   }
 }
 
-function partitionsOf(topic: string, { brokers, security }: ClusterConnection, clock: Clock): Promise<number> {
-  return withAdmin({ brokers, security, clock }, async (admin) => {
+function partitionsOf(topic: string, { brokers, security, connectMsMax }: ClusterConnection, clock: Clock): Promise<number> {
+  return withAdmin({ brokers, security, clock, ...connectLimits({ connectMsMax }) }, async (admin) => {
     const partitions = (await admin.partitionCounts([topic])).get(topic)
     if (partitions === undefined) throw new HarrierError('TOPIC_MISSING', `there is no topic ${topic}`, { remedy: 'give a .csv or .parquet file, or the name of a topic of the broker' })
     return partitions

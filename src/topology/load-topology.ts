@@ -165,7 +165,7 @@ function asItRuns(stage: DeclaredStage): StageSpec {
   return {
     ...stage,
     models: { champion: undefined, shadows: [], device: 'cpu', ...stage.models },
-    policy: stage.policy ?? { decline: 1, review: 1, fallback: 'review', attributes: [] },
+    policy: stage.policy ?? { decline: 1, review: 1, fallback: 'review', reasons: 0, attributes: [] },
   }
 }
 

@@ -1,5 +1,6 @@
 import { AlertEncoder } from '../codec/alert-encoder.js'
 import { Fault, faultErrorCode } from '../codec/decode-fault.js'
+import { encodeExplanation } from '../codec/explanation-encoder.js'
 import { encodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
 import { Decision } from '../codec/outcome-columns.js'
 import { ScoredEventEncoder } from '../codec/scored-event-encoder.js'
@@ -21,8 +22,9 @@ const reasonTexts = [
   'score at or above the review threshold',
   'the champion gave no score: the fall-back decided',
   'late event: state was not updated',
+  'no reasons were computed',
 ]
-const Reason = { decline: 1, review: 2, fallback: 4, late: 8 } as const
+const Reason = { decline: 1, review: 2, fallback: 4, late: 8, unexplained: 16 } as const
 
 export interface OutputOptions {
   /** `forward` where there is a next stage, `scored` and `alert` where there is none. */
@@ -78,6 +80,7 @@ export class Outputs {
     const { outcome, frame, events } = batch
     const { policy } = this.#topology.stage
     const models = this.#scorer.models.length
+    let unexplained = this.#topology.spec.limits.explainedEventsMax
     outcome.reset(batch.records.count)
     for (let row = 0; row < batch.records.count; row++) {
       const at = batch.frameRow[row]!
@@ -110,6 +113,11 @@ export class Outputs {
         (decision === Decision.decline ? Reason.decline : decision === Decision.review ? Reason.review : 0) |
         (decider === 0 ? 0 : Reason.fallback) |
         (batch.late[row] === 1 ? Reason.late : 0)
+      if (decider > 0 || decision === Decision.approve || policy.reasons === 0) continue
+      // Workers count for themselves: here the limit holds for the batch, whoever scored.
+      const explanation = unexplained-- > 0 ? frame!.explanations.get(at) : undefined
+      if (explanation) outcome.explanations.set(row, encodeExplanation({ ...explanation, reasons: explanation.top }))
+      else outcome.reasons[row]! |= Reason.unexplained
     }
   }
 

@@ -47,6 +47,8 @@ export class Stage {
   /** Frames that wait to be scored. */
   #entering = 0
   #frozen = false
+  /** Which scores are explained: those of alerts. Undefined before the last stage. */
+  readonly #explain: ScoreOptions['explain']
   readonly #fieldColumns: number[]
   readonly #textColumns: number[]
   readonly #hashedColumns: number[]
@@ -101,6 +103,8 @@ export class Stage {
     this.#labelFold = new LabelFold(this.store, this.labels?.columns ?? own)
     this.#nextKeyColumn = topology.forward ? column(topology.forward.to.key) : -1
     this.#upstreamTasks = partitions
+    const { review, reasons } = stage.policy
+    this.#explain = topology.forward || reasons === 0 ? undefined : { from: review, top: reasons, eventsMax: spec.limits.explainedEventsMax }
   }
 
   makeBatch({ recordsMax = this.topology.spec.limits.batchRecordsMax, restoring = false } = {}): Batch {
@@ -121,9 +125,9 @@ export class Stage {
     return task
   }
 
-  /** Gives back the slots of a task that has no part in a batch. */
+  /** Gives back the slots of a task that has no part in a batch and takes none again. */
   releaseTask(task: Task): void {
-    task.index.forEach((slot) => this.store.release(slot))
+    this.store.abandon(task.index)
   }
 
   /** Forgets a task and gives its slots back. No batch that it has part in may be in flight. */
@@ -222,7 +226,7 @@ export class Stage {
         frame.flags[count] = known ? NO_UPDATE : NO_UPDATE | RESET
       } else {
         if (slot < 0) {
-          slot = this.store.slots.allocate()
+          slot = this.store.allocate()
           this.store.slots.setKey(slot, bytes, keyAt[row]!, keyBytes[row]!, hash)
           this.store.setOwner(slot, task!.partition)
           task!.index.add(slot)
@@ -306,7 +310,7 @@ export class Stage {
     }
     this.#scoring++
     try {
-      await this.scorer.score(batch.frame!, options)
+      await this.scorer.score(batch.frame!, { explain: this.#explain, ...options })
     } finally {
       this.#scoring--
       this.#atRest.notify()

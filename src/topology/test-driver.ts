@@ -292,13 +292,13 @@ export class TopologyTestDriver {
     const bytes = new Uint8Array(exportBytesMax(scorer.memory))
     const digests = new Map<string, string>()
     for (const task of tasks) {
-      task!.index.forEach((slot) => {
+      for (const slot of task!.index) {
         // Expiry is logical: whether a slot that has expired still lies there is no part of the state.
-        if (store.isFresh(slot, task!.streamTimeMs)) return
+        if (store.isFresh(slot, task!.streamTimeMs)) continue
         const key = Buffer.from(store.slots.keyOf(slot)).toString()
         const memory = Buffer.from(bytes.subarray(0, exportSlot(scorer.memory, slot, bytes, 0))).toString('hex')
         digests.set(`${task!.partition}/${key}`, digestOf({ words: [...store.exportWords(slot)], memory }))
-      })
+      }
       digests.set(`${task!.partition}`, digestOf({ next: task!.nextSequence, position: Math.max(0, task!.position), streamTimeMs: task!.streamTimeMs }))
     }
     return new Map([...digests].sort(([a], [b]) => (a < b ? -1 : 1)))

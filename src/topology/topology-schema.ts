@@ -116,6 +116,7 @@ export const limitsSchema = z.strictObject({
   checkpointBytesMax: z.number().int().min(1024).default(1 << 20).describe('Changelog bytes of one transaction.'),
   standby: z.number().int().min(0).max(1).default(0).describe('Warm copies of the state of each partition in other processes of the group, for a quick take-over. Costs as much memory again.'),
   workers: z.number().int().min(1).max(64).default(1).describe('Threads that run models.'),
+  explainedEventsMax: z.number().int().min(1).max(16_384).default(2000).describe('Alerts of one batch that get reasons, the first ones; those behind say that they have none. Below `batchRecordsMax` it depends on the borders of batches which these are.'),
   inputIdleMsMax: durationSchema.default(2000).describe('How long events wait for labels that are on their topic and have not been read yet. Where all have been read nothing waits.'),
   labelsPendingMax: z.number().int().min(1000).default(50_000).describe('Labels of a partition that have been read and whose time has not come. Past it they are read later.'),
   abortsInARowMax: z.number().int().min(1).default(20).describe('Aborted transactions in a row before the engine gives up.'),

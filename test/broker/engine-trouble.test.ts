@@ -55,7 +55,10 @@ describe('the engine on a cluster that is in trouble', () => {
       await feeder.send(300)
       assert.equal(await first.exited, 1)
       const log = first.log.join('\n')
-      assert.equal((log.match(/transaction aborted; its batches are processed again/g) ?? []).length, 5, log)
+      // A transaction that carried no scored event may have come through between the first refusal and these.
+      const inARow = [...log.matchAll(/transaction aborted; its batches are processed again.*"inARow":(\d+)/g)].map((match) => Number(match[1]))
+      assert.deepEqual(inARow.slice(-5), [1, 2, 3, 4, 5], log)
+      assert.match(log, /5 transactions in a row were aborted/)
       assert.match(log, /TRANSACTION_ABORTED/)
       await setTopic('refused.card-fraud.scored', 'max.message.bytes', String(8 << 20))
       await driveToEnd(start(), feeder, start)

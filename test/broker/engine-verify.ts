@@ -33,7 +33,7 @@ export interface EngineRun {
  * Reads all that a run left, as a committed reader by kafkajs, and proves: each input is scored or dead-lettered exactly
  * once; the order of each partition; alerts fit decisions; lineage ranges and sequences without a gap; offsets at the end.
  * `sent` has the event ids by partition and offset; `dead` those that must be dead letters instead; `writers` schemas by
- * id of lineage records that another release wrote.
+ * id of records that another release wrote.
  */
 export async function verifyEngineRun(
   brokers: string,
@@ -49,12 +49,12 @@ export async function verifyEngineRun(
   const lineage = (await readCommitted(brokers, `${own}.lineage`)).map((records) => records.map((record) => decodeOwn<LineageRecord>('lineage', record, writers)))
   const contents = new Map<string, string>()
   for (const [partition, ids] of sent.entries()) {
-    const events = scored[partition]!.map((record) => decodeOwn<Scored>('scored-event', record))
+    const events = scored[partition]!.map((record) => decodeOwn<Scored>('scored-event', record, writers))
     const expected = ids.filter((id) => !dead.has(id))
     assertSameList(events.map(({ event_id: id }) => id), expected, `scored events of partition ${partition}`)
     assertSameList(deadLetters[partition]!.map(originOffset), ids.flatMap((id, offset) => (dead.has(id) ? [String(offset)] : [])), `dead letters of partition ${partition}`)
     const wanted = events.filter(({ decision }) => decision !== 'APPROVE').map(({ event_id: id }) => id)
-    assertSameList(alerts[partition]!.map((record) => decodeOwn<Scored>('alert', record).event_id), wanted, `alerts of partition ${partition}`)
+    assertSameList(alerts[partition]!.map((record) => decodeOwn<Scored>('alert', record, writers).event_id), wanted, `alerts of partition ${partition}`)
     for (const event of events) contents.set(event.event_id, JSON.stringify({ ...event, lineage: event.lineage.task }))
     checkLineage(lineage[partition]!, events, ids.length, partition)
   }

@@ -12,6 +12,7 @@ import type { EventShape } from '../../src/codec/event-part-writer.js'
 import type { FieldSpec } from '../../src/codec/field-spec.js'
 import { OutcomeColumns, decisionNames } from '../../src/codec/outcome-columns.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
+import { encodeExplanation } from '../../src/codec/explanation-encoder.js'
 import { ScoredEventEncoder } from '../../src/codec/scored-event-encoder.js'
 import { createSourceDecoder } from '../../src/codec/source-decoder.js'
 import { fillRecords } from './decode-fixture.js'
@@ -88,6 +89,16 @@ const rows = fc.array(
     fallback: fc.boolean(),
     late: fc.boolean(),
     reasons: fc.array(fc.integer({ min: 0, max: 30 }), { maxLength: 4 }),
+    explanation: fc.option(
+      fc.record({
+        referenceScore: score,
+        rest: fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0),
+        reasons: fc.array(
+          fc.record({ name: text, contribution: fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0), text, eventTime: fc.option(fc.maxSafeInteger()) }),
+          { maxLength: 4 },
+        ),
+      }),
+    ),
   }),
   { minLength: 1, maxLength: 20 },
 )
@@ -113,6 +124,7 @@ test('avsc reads the scored events and alerts that the encoders write from colum
         outcome.decider[i] = row.decider
         outcome.fallback[i] = Number(row.fallback)
         outcome.late[i] = Number(row.late)
+        if (row.explanation) outcome.explanations.set(i, encodeExplanation(row.explanation))
         outcome.reasons[i] = row.reasons.reduce((bits, reason) => bits | (1 << reason), 0)
       })
       // A small arena, so that it grows between rows.
@@ -143,6 +155,13 @@ test('avsc reads the scored events and alerts that the encoders write from colum
           reasons: [...new Set(row.reasons)].sort((a, b) => a - b).map((reason) => shape.reasons[reason]),
           attributes,
           lineage: { task: 'card-fraud/customer/3', sequence },
+          explanation: row.explanation && {
+            'harrier.Explanation': {
+              reference_score: row.explanation.referenceScore,
+              reasons: row.explanation.reasons.map(({ eventTime, ...reason }) => ({ ...reason, event_time: eventTime === null ? null : { long: eventTime } })),
+              rest: row.explanation.rest,
+            },
+          },
         }
         assert.deepEqual(alert, shared)
         const scores = models.flatMap(({ label, role }, m) => (Number.isNaN(row.scores[m]) ? [] : [{ model: label, role, score: row.scores[m] }]))

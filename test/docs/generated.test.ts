@@ -1,12 +1,19 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { errorCatalogue } from '../../src/base/errors.js'
-import { docsScript, readDocuments } from './documents.js'
+import { docsScript, readDocuments, root } from './documents.js'
 
 describe('documentation and code', () => {
   it('tables and examples in the documents are those that the code gives: `node scripts/docs.js` writes them', async () => {
     const stale = await (await docsScript()).staleDocuments()
     assert.deepEqual(stale.map(({ file }) => file), [])
+  })
+
+  it('curves in the pictures are those of training/figures.json: `node scripts/curves-svg.js` draws them', async () => {
+    const { pictures } = (await import(`${root}scripts/curves-svg.js`)) as { pictures(): Record<string, string> }
+    for (const [file, content] of Object.entries(pictures())) assert.equal(readFileSync(join(root, 'docs', file), 'utf8'), content, file)
   })
 
   it('every error has a row in errors.md and advice in operations.md, and neither names one that does not exist', async () => {

@@ -139,3 +139,25 @@ test('a log at its cap is tiled: memory is bounded and a count is too high by le
   assert.ok(store.log.tiledMerges > 10)
   assert.ok(store.log.bytes <= 8 * 2 ** 20)
 })
+
+test('abandoned slots are given back one by one as new ones are wanted, with nothing left in them', () => {
+  const store = makeStore()
+  const abandoned = Array.from({ length: 100 }, (_, i) => {
+    const slot = store.allocate()
+    store.setOwner(slot, 3)
+    store.fold(slot, 1e12 + i, Float64Array.of(i), 1e12, null)
+    return slot
+  })
+  const { made } = store.slots
+  const { bytes } = store
+  store.abandon(abandoned)
+  const again = Array.from({ length: 100 }, () => {
+    const slot = store.allocate()
+    assert.ok(store.isEmpty(slot) && store.owner(slot) === -1)
+    store.fold(slot, 1e12, Float64Array.of(1), 1e12, null)
+    return slot
+  })
+  assert.deepEqual([...again].sort((a, b) => a - b), abandoned)
+  assert.equal(store.slots.made, made)
+  assert.equal(store.bytes, bytes)
+})

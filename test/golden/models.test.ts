@@ -25,16 +25,18 @@ interface GoldenScores {
 const batchSizes = [1, 2, 3, 7, 8, 16, 31, 64, 256, 1000]
 const root = repositoryRoot()
 const golden = join(root, 'test', 'golden', 'models')
-const rows = readJson<GoldenRows>('rows')
-const allRows = rows.sequences.flatMap((sequence) => sequence.rows)
+/** The models of a topology's last stage see rows of that stage. */
+const goldenSets = { rows: ['card-gru', 'card-attention', 'card-cnn', 'card-row'], 'terminal-rows': ['card-terminal', 'terminal-attention', 'terminal-cnn', 'terminal-row', 'terminal-boost'] }
 
-for (const name of ['card-gru', 'card-attention', 'card-cnn', 'card-row']) {
-  test(`${name} gives PyTorch's scores in onnxruntime`, async () => {
+for (const [name, rows] of Object.entries(goldenSets).flatMap(([set, names]) => names.map((each) => [each, readJson<GoldenRows>(set)] as const))) {
+  const allRows = rows.sequences.flatMap((sequence) => sequence.rows)
+
+  test(`${name} gives its framework's scores in onnxruntime`, async () => {
     const model = loadModelFolder(join(root, 'models', name, '1'))
     const expected = readJson<GoldenScores>(name)
     assert.equal(model.manifest.sha256, expected.sha256, 'the golden scores belong to another file: run training/train.py with --golden')
     assert.deepEqual(model.manifest.features, rows.features)
-    const actual = await scoreSequences(model)
+    const actual = await scoreSequences(model, rows)
     const differences = expected.scores.flatMap((scores, s) => scores.map((score, t) => Math.abs(score - (actual[s]?.[t] ?? Number.NaN))))
     assert.equal(differences.length, allRows.length)
     assert.ok(Math.max(...differences) <= expected.tolerance, `differs by ${Math.max(...differences)}, tolerance ${expected.tolerance}`)
@@ -50,7 +52,7 @@ for (const name of ['card-gru', 'card-attention', 'card-cnn', 'card-row']) {
     const model = loadModelFolder(join(root, 'models', name, '1'))
     const session = await open(model)
     const total = Math.max(...batchSizes)
-    const inputs = batchEqualityInputs(model, total)
+    const inputs = batchEqualityInputs(model, allRows, total)
     const whole = await runBatch(session, model, inputs, 0, total)
     for (const size of batchSizes) {
       for (let from = 0; from < total; from += size) {
@@ -67,7 +69,7 @@ for (const name of ['card-gru', 'card-attention', 'card-cnn', 'card-row']) {
 }
 
 /** Scores [S][T]: at time t one batch holds the t-th row of every sequence. A sequence begins with nothing before it. */
-async function scoreSequences(model: LoadedModel): Promise<number[][]> {
+async function scoreSequences(model: LoadedModel, rows: GoldenRows): Promise<number[][]> {
   const session = await open(model)
   const { kind } = model.manifest
   const count = rows.sequences.length
@@ -76,7 +78,7 @@ async function scoreSequences(model: LoadedModel): Promise<number[][]> {
   const steps = Math.max(...rows.sequences.map((sequence) => sequence.rows.length))
   for (let t = 0; t < steps; t++) {
     const histories = rows.sequences.map((sequence) => sequence.rows.slice(0, t + 1))
-    const x = concatenate(histories.map((history) => (kind === 'window' ? windowOf(history, model.manifest.window ?? 0) : Float32Array.from(history.at(-1) ?? []))))
+    const x = concatenate(histories.map((history) => (kind === 'window' ? windowOf(history, model) : Float32Array.from(history.at(-1) ?? []))))
     const [score, next] = await runBatch(session, model, kind === 'recurrent' ? [x, state] : [x], 0, count)
     score?.forEach((value, s) => scores[s]?.push(value))
     if (next) state = next
@@ -85,13 +87,13 @@ async function scoreSequences(model: LoadedModel): Promise<number[][]> {
 }
 
 /** Rows of the golden set, repeated as often as needed; hidden states within the range of a tanh. */
-function batchEqualityInputs(model: LoadedModel, total: number): Float32Array[] {
+function batchEqualityInputs(model: LoadedModel, allRows: readonly (readonly number[])[], total: number): Float32Array[] {
   const { kind, window = 0 } = model.manifest
   const at = (i: number): number => (i * 37) % allRows.length
   const x = concatenate(
     Array.from({ length: total }, (_, i) => {
       const history = allRows.slice(Math.max(0, at(i) - (i % (window + 1))), at(i) + 1)
-      return kind === 'window' ? windowOf(history, window) : Float32Array.from(allRows[at(i)] ?? [])
+      return kind === 'window' ? windowOf(history, model) : Float32Array.from(allRows[at(i)] ?? [])
     }),
   )
   return kind === 'recurrent' ? [x, Float32Array.from({ length: total * stateFloats(model) }, (_, i) => Math.sin(i * 1.7))] : [x]
@@ -112,8 +114,9 @@ async function runBatch(session: InferenceSession, model: LoadedModel, inputs: r
 }
 
 /** [W, F], left padded with zeros. */
-function windowOf(history: readonly (readonly number[])[], window: number): Float32Array {
-  const features = rows.features.length
+function windowOf(history: readonly (readonly number[])[], { manifest }: LoadedModel): Float32Array {
+  const window = manifest.window ?? 0
+  const features = manifest.features.length
   const out = new Float32Array(window * features)
   const last = history.slice(-window)
   last.forEach((row, i) => out.set(row, (window - last.length + i) * features))

@@ -53,7 +53,10 @@ describe('a score has the same bits at every batch size', () => {
   test('of the models that come with Harrier', async () => {
     const models = new ModelStore(fileURLToPath(new URL('../../../models', import.meta.url)))
     const loaded = models.list().map((reference) => models.load(reference))
-    await check(loaded, loaded[0]!.manifest.features, 32)
+    // Those of one stage at a time: they read the same features.
+    const stages = new Set(loaded.map(({ manifest }) => manifest.features.join(' ')))
+    assert.ok(stages.size >= 2)
+    for (const features of stages) await check(loaded.filter(({ manifest }) => manifest.features.join(' ') === features), features.split(' '), 32)
   })
 
   test('of Gemm and GRU models of every kind, and of one with Log in it, which is padded where its bits need it', async () => {

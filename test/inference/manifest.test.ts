@@ -35,6 +35,16 @@ describe('a manifest', () => {
     ['a recurrent model with a window', { window: 4 }, /window: a recurrent model has no window/],
     ['a window model without its window', { kind: 'window', states: [], inputs: [x], outputs: [score] }, /window: a window model names/],
     ['a feature twice', { features: ['f0', 'f0'] }, /features: feature names are unique/],
+    ['a reference of no feature', { reasons: { reference: { f9: 1 } } }, /reasons\.reference\.f9: is not in features; write one of f0, f1/],
+    ['a reference that is no number', { reasons: { reference: { f0: 'much' } } }, /reasons\.reference\.f0: "much" is no number/],
+    ['a reference that is no value of the category', { categories: { f1: { values: ['A', 'B'] } }, reasons: { reference: { f1: 'C' } } }, /reasons\.reference\.f1: "C" is not in categories\.f1\.values; write one of A, B/],
+    ['a part of no feature', { reasons: { parts: [{ name: 'a', features: ['f9'], text: 'a' }] } }, /reasons\.parts\.0\.features: "f9" is not in features/],
+    ['a feature in two parts', { reasons: { parts: [{ name: 'a', features: ['f1'], text: 'a' }, { name: 'b', features: ['f1'], text: 'b' }] } }, /reasons\.parts\.1\.features: "f1" is in two parts/],
+    ['a part twice', { reasons: { parts: [{ name: 'a', features: ['f1'], text: 'a' }, { name: 'a', features: ['f2'], text: 'b' }] } }, /reasons\.parts\.1\.name: "a" stands twice/],
+    ['a text about no feature', { reasons: { parts: [{ name: 'a', features: ['f1'], text: 'as {f7}' }] } }, /reasons\.parts\.0\.text: \{f7\}: there is no value "f7"; write one of/],
+    ['a text with no format', { reasons: { parts: [{ name: 'a', features: ['f1'], text: 'as {f1:money}' }] } }, /reasons\.parts\.0\.text: \{f1:money\}: there is no format "money"; write 0 to 6/],
+    ['a brace of its own', { reasons: { pastEvent: 'the {ago before' } }, /reasons\.pastEvent: a brace has no other/],
+    ['more past events than can be told apart', { reasons: { pastEvents: 25 } }, /reasons\.pastEvents/],
     ['a file in another folder', { file: '../model.onnx' }, /file: a file beside model.yaml/],
   ]
   for (const [what, change, message] of wrong) {

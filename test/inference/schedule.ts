@@ -1,4 +1,6 @@
+import assert from 'node:assert/strict'
 import { Prng } from '../../src/base/prng.js'
+import type { Explanation } from '../../src/inference/explainer.js'
 import { NO_UPDATE, RESET, type Frame } from '../../src/inference/frame.js'
 import type { Scorer, ScoreOptions } from '../../src/inference/scorer.js'
 import { exportBytesMax, exportSlot } from '../../src/inference/slot-sections.js'
@@ -61,6 +63,8 @@ export function fill(frame: Frame, events: readonly ScheduledEvent[]): void {
 export interface Scored {
   /** [event][model] */
   readonly scores: number[][]
+  /** [event] */
+  readonly explanations: (Omit<Explanation, 'row'> | null)[]
   /** [part] indexes of models that failed in it */
   readonly failed: number[][]
 }
@@ -70,12 +74,18 @@ export async function scoreParts(
   scorer: Scorer, parts: readonly ScheduledEvent[][], ahead = 2, options: (part: number) => ScoreOptions = () => ({}),
 ): Promise<Scored> {
   const scores: number[][] = []
+  const explanations: Scored['explanations'] = []
   const failed: number[][] = []
   const inFlight: { frame: Frame; done: Promise<void> }[] = []
   const take = async (): Promise<void> => {
     const { frame, done } = inFlight.shift()!
     await done
-    for (let row = 0; row < frame.count; row++) scores.push(frame.scores.map((column) => column[row]!))
+    for (let row = 0; row < frame.count; row++) {
+      scores.push(frame.scores.map((column) => column[row]!))
+      const { row: of, ...explanation } = frame.explanations.get(row) ?? { row: -1 }
+      assert.ok(of < 0 || of === row, 'an explanation is of its row')
+      explanations.push(of < 0 ? null : (explanation as Omit<Explanation, 'row'>))
+    }
     failed.push(frame.failedModels)
     scorer.releaseFrame(frame)
   }
@@ -86,7 +96,7 @@ export async function scoreParts(
     inFlight.push({ frame, done: scorer.score(frame, options(index)) })
   }
   while (inFlight.length > 0) await take()
-  return { scores, failed }
+  return { scores, explanations, failed }
 }
 
 /** The logical contents of slots as text. */

@@ -89,7 +89,7 @@ export class SimulatedScorer extends ScorerBase {
   async #run(frame: Frame, options: ScoreOptions): Promise<void> {
     this.begin(frame)
     const skip = skippedModels(options.skip ?? [])
-    const processOptions = { stateOnly: options.stateOnly ?? false, skip: [...skip.keys()] }
+    const processOptions = { stateOnly: options.stateOnly ?? false, skip: [...skip.keys()], explain: options.explain }
     // Mostly quick, now and then as slow as several polls.
     const pauseMs = this.#prng.below(20) === 0 ? 200 : 3
     const run: RunSession = async (session, feeds, fetches) => {

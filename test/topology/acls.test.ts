@@ -35,6 +35,8 @@ describe('rights on the cluster', () => {
       assert.ok(command.startsWith(start), command)
       assert.match(command.slice(start.length), /^( --operation \w+)+( --(topic|group|transactional-id) [\w.-]+)+( --resource-pattern-type prefixed)?$/)
     }
+    // Only who lets apply create the input needs more than to look at it.
+    assert.match(text, /\n# harrier topology apply --partitions,[^\n]*\n[^\n]* --operation Create --topic transactions\n\n/)
     assert.throws(() => aclCommands([topologyNames(topology)], [], "User:x' --topic '*"), { code: 'USAGE' })
   })
 })

@@ -64,6 +64,29 @@ describe('checkpoint and restore', () => {
     assert.ok(restarts > schedules && deletions > 10 && nulls > 2, `${restarts} restarts, ${deletions} deletions, ${nulls} nulls`)
   })
 
+  it('entities of a task that has gone are no business of its successor: their slots are used again, their expiry writes no deletion', async () => {
+    const driver = await open()
+    const { stage } = driver
+    const events = (id: number, customer: string, timeMs: number): TestRecord => ({ ...cardRecord(card(id, customer, timeMs)), partition: 0 })
+    await driver.pipe(Array.from({ length: 20 }, (_, i) => events(i, `gone${i}`, startMs)))
+    driver.clock.advance(10_000)
+    const { state } = await driver.pipe([events(20, 'gone0', startMs)])
+    assert.equal(state.length, 20)
+    const { nextSequence, position } = stage.tasks[0]!
+    const { made } = stage.store.slots
+    stage.dropTask(0)
+    Object.assign(stage.addTask(0), { nextSequence, position, isReady: true })
+    const later: TestOutputs[] = []
+    for (let i = 0; i < 10; i++) {
+      later.push(await driver.pipe([events(30 + i, `new${i}`, startMs + 30 * dayMs)]))
+      driver.clock.advance(10_000)
+    }
+    assert.equal(stage.store.slots.made, made)
+    const keys = later.flatMap((outputs) => outputs.state.map(({ key }) => key!.toString()))
+    assert.ok(keys.length > 5 && keys.every((key) => key.startsWith('new')), keys.join(' '))
+    await driver.close()
+  })
+
   it('a forgotten entity starts anew, also after a restart, and its changelog record loses its state', async () => {
     const driver = await open()
     const events = (from: number): TestRecord[] => Array.from({ length: 5 }, (_, i) => cardRecord(card(from + i, 'c1', startMs + (from + i) * 60_000)))

@@ -335,7 +335,7 @@ describe('labels in a topology with two stages', () => {
 /** Windows, counters and log of each entity of a stage. */
 function windowsOf({ stage }: TopologyTestDriver): [string, number[]][] {
   const windows: [string, number[]][] = []
-  stage.tasks[0]!.index.forEach((slot) => windows.push([Buffer.from(stage.store.slots.keyOf(slot)).toString(), [...stage.store.exportWords(slot)]]))
+  for (const slot of stage.tasks[0]!.index) windows.push([Buffer.from(stage.store.slots.keyOf(slot)).toString(), [...stage.store.exportWords(slot)]])
   return windows.sort(([a], [b]) => (a < b ? -1 : 1))
 }
 

@@ -1,7 +1,7 @@
 import type { DemoState } from './demo-state.js'
 import { amount, count, dateTime, engineText, milliseconds, phaseText, share, sum } from './figures.js'
 import { sparkline } from './sparkline.js'
-import { left, right, span, styledLine, type Span, type Style } from './styled-line.js'
+import { left, printable, right, span, styledLine, type Span, type Style } from './styled-line.js'
 
 export interface ScreenSize {
   readonly columns: number
@@ -110,7 +110,7 @@ function reached(value: number): string {
 function alerts(state: DemoState, columns: number, room: number): Span[][] {
   const wide = columns >= wideColumnsMin
   const timeColumns = wide ? 21 : 16
-  const header = ` ${left('alert', timeColumns)}${left('card', 8)}${right('amount', 10)}  ${left('score', 7)}${left('decision', 9)}${left('model', 18)}truth`
+  const header = ` ${left('alert', timeColumns)}${left('card', 8)}${right('amount', 10)}  ${left('score', 7)}${left('decision', 9)}${left('truth', 9)}why`
   if (room < 1) return []
   const newest = room === 1 ? [] : state.alertRows.slice(1 - room)
   return [
@@ -118,8 +118,8 @@ function alerts(state: DemoState, columns: number, room: number): Span[][] {
     ...newest.map((row): Span[] => [
       span(` ${left(dateTime(row.eventTimeMs).slice(wide ? 0 : 5), timeColumns)}${left(row.card, 8)}${right(amount(row.amountMinor), 10)}  ${left(row.score.toFixed(3), 7)}`),
       span(left(row.decision.toLowerCase(), 9), row.decision === 'DECLINE' ? 'bad' : 'warning'),
-      span(left(row.model, 18)),
-      row.isFraud ? span('✓ fraud', 'good') : span('✗ false', 'dim'),
+      row.isFraud ? span(left('✓ fraud', 9), 'good') : span(left('✗ false', 9), 'dim'),
+      span(printable(row.why)),
     ]),
   ]
 }

@@ -10,6 +10,8 @@ export interface AlertRow {
   /** name@version */
   readonly model: string
   readonly isFraud: boolean
+  /** The first reason, or who decided where there is none. */
+  readonly why: string
 }
 
 /**

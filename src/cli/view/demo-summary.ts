@@ -1,4 +1,4 @@
-import type { Connections } from '../../stack/connections.js'
+import { connectionArguments, type Connections } from '../../stack/connections.js'
 import type { DemoResult } from './demo.js'
 import type { DemoState } from './demo-state.js'
 import { count, milliseconds, sum } from './figures.js'
@@ -47,12 +47,15 @@ export interface SummaryForm {
 export function summaryLines(result: DemoResult, connections: Connections, { columns, harrier }: SummaryForm): string[] {
   const { state } = result
   const { namespace, topology } = state
+  // The local stack is found without being named; no secret is among these.
+  const there = connections.source === 'configured' ? connectionArguments(connections).map((word) => ` ${shellWord(word)}`).join('') : ''
+  const own = there === '' ? ' --brokers HOST:PORT --registry URL' : there
   const next: readonly (readonly [what: string, command: string])[] = [
-    ['The engine on your own cluster', `${harrier} run --brokers HOST:PORT --registry URL --topology FILE`],
+    ['The engine on your own cluster', `${harrier} run${own} --topology FILE`],
     ['The topology of this demo, to begin yours with', `${harrier} topology describe ${topology}`],
-    ['The alerts of this run', `${harrier} tail alerts --namespace ${namespace}`],
-    ['What each transaction read, and which models scored it', `${harrier} tail lineage --namespace ${namespace}`],
-    ['What was found on this machine', `${harrier} doctor`],
+    ['The alerts of this run', `${harrier} tail alerts --namespace ${namespace}${there}`],
+    ['What each transaction read, and which models scored it', `${harrier} tail lineage --namespace ${namespace}${there}`],
+    ['What was found on this machine', `${harrier} doctor${there}`],
   ]
   return [
     ...[...scoreLines(result), ...alertLines(state)].flatMap((line) => wrap(line, columns, '  ')),
@@ -63,6 +66,10 @@ export function summaryLines(result: DemoResult, connections: Connections, { col
     connections.source === 'configured' ? `The topics ${namespace}.* stay on ${connections.brokers}.` : `Broker and registry go on running at ${connections.brokers}. To stop them:`,
     ...(connections.source === 'configured' ? [] : [`    ${harrier} stack down`]),
   ]
+}
+
+function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
 function scoreLines({ state, eventsPerSecond, delayMs, seconds }: DemoResult): string[] {

@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.js'
 import { HarrierError } from '../../base/errors.js'
 import { GenericDecoder } from '../../codec/generic-decoder.js'
 import { RegistryClient } from '../../codec/registry-client.js'
+import { connectLimits } from '../../connection/security.js'
 import { withAdmin } from '../../consumer/admin.js'
 import type { RdkafkaMessage } from '../../consumer/message-columns.js'
 import { KafkaSink } from '../../simulator/kafka-sink.js'
@@ -117,7 +118,7 @@ export class Demo {
     const { partitions } = demoLimits
     const inputs = [this.names.input, `${namespace}.labels`].map((topic) => ({ topic, partitions, config: inputTopicConfig }))
     const { brokers, security } = connections
-    await withAdmin({ brokers, security, clock }, (admin) => admin.ensureTopics([...inputs, ...outputTopics(this.names, partitions)], { create: true }))
+    await withAdmin({ brokers, security, clock, ...connectLimits(connections) }, (admin) => admin.ensureTopics([...inputs, ...outputTopics(this.names, partitions)], { create: true }))
     if (this.#leaving.signal.aborted) return
     onStep('starting the engine')
     this.engine.start()
@@ -289,6 +290,7 @@ export class Demo {
       score: decoded.score,
       decision: decoded.decision,
       model: decoded.model,
+      why: decoded.explanation?.reasons[0]?.text ?? decoded.model,
     })
   }
 }
@@ -300,5 +302,6 @@ interface AlertValue {
   readonly score: number
   readonly decision: string
   readonly model: string
+  readonly explanation?: { readonly reasons: readonly { readonly text: string }[] } | null
   readonly attributes: Readonly<Record<string, unknown>>
 }

@@ -11,7 +11,7 @@ export function plainLines(state: DemoState, alertsBefore: number): string[] {
   return [
     ...alerts.map(
       (row) =>
-        `  alert ${dateTime(row.eventTimeMs)} card ${row.card} amount ${amount(row.amountMinor)} score ${row.score.toFixed(3)} ${row.decision} ${row.model} ${row.isFraud ? '✓ fraud' : '✗ false'}`,
+        `  alert ${dateTime(row.eventTimeMs)} card ${row.card} amount ${amount(row.amountMinor)} score ${row.score.toFixed(3)} ${row.decision} ${row.model} ${row.isFraud ? '✓ fraud' : '✗ false'} ${row.why}`,
     ),
     [
       phaseText(state),

@@ -13,7 +13,7 @@ const decisionStyles: Record<string, Style> = { APPROVE: 'dim', REVIEW: 'warning
 /** The line above records of one kind; none where each line explains itself. */
 export const headings: Record<RecordKind, string | undefined> = {
   'scored event': `${left('event time', 20)}${left('entity', 12)}${left('event', 12)}${left('score', 8)}${left('decision', 9)}${left('model', 18)}${left('others', 30)}attributes, lineage`,
-  alert: `${left('event time', 20)}${left('entity', 12)}${left('event', 12)}${left('score', 8)}${left('decision', 9)}${left('model', 18)}attributes, reasons, lineage`,
+  alert: `${left('event time', 20)}${left('entity', 12)}${left('event', 12)}${left('score', 8)}${left('decision', 9)}${left('model', 18)}attributes, why, lineage`,
   lineage: `${left('task', 26)}${right('sequence', 9)}  ${left('input offsets', 24)}${right('records', 8)}${right('scored', 8)}${right('alerts', 8)}${right('dead', 6)}  models`,
   'dead letter': undefined,
   other: undefined,
@@ -44,6 +44,7 @@ interface Outcome {
   readonly late?: boolean
   readonly scores?: readonly { readonly model: string; readonly role: string; readonly score: number }[]
   readonly reasons: readonly string[]
+  readonly explanation?: { readonly reasons: readonly { readonly text: string; readonly contribution: number }[] } | null
   readonly attributes: Readonly<Record<string, unknown>>
   readonly lineage: { readonly task: string; readonly sequence: number | string }
 }
@@ -74,7 +75,15 @@ function scoredLine(value: Outcome): Span[] {
 }
 
 function alertLine(value: Outcome): Span[] {
-  return [...outcomeCells(value), span(printable(`${attributes(value)}  ${value.reasons.join('; ')}  `)), span(printable(reference(value)), 'dim')]
+  return [...outcomeCells(value), span(printable(`${attributes(value)}  ${whyOf(value)}  `)), span(printable(reference(value)), 'dim')]
+}
+
+/** Why the champion gave its score, each reason with what it adds to the log-odds; without that, what the policy says. */
+function whyOf({ explanation, reasons }: Outcome): string {
+  if (!explanation) return reasons.join('; ')
+  // The decision says that a threshold was reached.
+  const others = reasons.filter((reason) => !reason.startsWith('score at or above'))
+  return [...explanation.reasons.map(({ text, contribution }) => `${text} (+${contribution.toFixed(1)})`), ...others].join('; ')
 }
 
 function tail(value: Outcome): Span[] {

@@ -25,11 +25,11 @@ export function partitionsOf(topic: string, all: ReadonlyMap<string, number>): n
   const partitions = all.get(topic)
   if (partitions !== undefined) return partitions
   const alike = [...all.keys()].filter((other) => isAlike(other, topic)).sort()
-  throw new HarrierError('TOPIC_MISSING', `topic ${topic} is not on the broker`, {
+  throw new HarrierError('TOPIC_MISSING', `topic ${topic} is not on the broker, or not for us to see`, {
     remedy:
       alike.length > 0
         ? `there is ${alike.slice(-suggestionsMax).join(', ')}: give the full name, or --namespace`
-        : "check the name and --brokers; `harrier run --create-topics` creates a topology's topics",
+        : "check the name and --brokers; `harrier run --create-topics` creates a topology's topics; on a secured cluster a topic on which we have no right is not there for us (tail needs Read)",
   })
 }
 

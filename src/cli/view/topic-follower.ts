@@ -1,7 +1,8 @@
 import Kafka from 'node-rdkafka'
 import type { Clock } from '../../base/clock.js'
 import { silentLogger } from '../../base/logger.js'
-import type { KafkaSecurity } from '../../connection/security.js'
+import { connectMsMaxDefault } from '../../connection/connection-schema.js'
+import type { ClusterConnection } from '../../connection/security.js'
 import { asHarrierError, isPassing, kafkaCode, toKafkaError } from '../../consumer/kafka-errors.js'
 import { librdkafkaSecurity } from '../../consumer/kafka-security.js'
 import { rangeReaderSettings, toConfiguration } from '../../consumer/kafka-settings.js'
@@ -9,7 +10,6 @@ import type { RdkafkaMessage } from '../../consumer/message-columns.js'
 import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries, type Fetched, type Watermarks } from '../../consumer/rdkafka-client.js'
 
 export const followerLimits = {
-  connectMsMax: 10_000,
   batchRecordsMax: 2000,
   pollMsMax: 100,
   queryMsMax: 10_000,
@@ -25,12 +25,14 @@ export interface StartingPoint {
 
 const earliestOffset = -2
 
+type FollowedCluster = Pick<ClusterConnection, 'brokers' | 'security' | 'connectMsMax'>
+
 /**
  * Reads committed records of some partitions from a starting point on and never ends by itself. It joins no group and
  * commits nothing, so it can watch any topic without leaving a trace.
  */
 export class TopicFollower {
-  readonly #connection: { readonly brokers: string; readonly security?: KafkaSecurity | undefined }
+  readonly #connection: FollowedCluster
   readonly #clock: Clock
   readonly #client: Kafka.KafkaConsumer
   readonly #stopping = new AbortController()
@@ -39,7 +41,7 @@ export class TopicFollower {
   #partitions: readonly StartingPoint[] = []
   #running: Promise<void> = Promise.resolve()
 
-  constructor(connection: { readonly brokers: string; readonly security?: KafkaSecurity | undefined }, clock: Clock) {
+  constructor(connection: FollowedCluster, clock: Clock) {
     this.#connection = connection
     this.#clock = clock
     const settings = { 'metadata.broker.list': connection.brokers, ...librdkafkaSecurity(connection.security), 'client.id': 'harrier-follower', 'fetch.wait.max.ms': followerLimits.pollMsMax }
@@ -49,8 +51,8 @@ export class TopicFollower {
   }
 
   async connect(): Promise<void> {
-    const { brokers, security } = this.#connection
-    await connectClient(this.#client, { brokers, security, limitMs: followerLimits.connectMsMax, clock: this.#clock, logger: silentLogger })
+    const { brokers, security, connectMsMax = connectMsMaxDefault } = this.#connection
+    await connectClient(this.#client, { brokers, security, limitMs: connectMsMax, clock: this.#clock, logger: silentLogger })
   }
 
   /** Partitions of every topic on the broker. */

@@ -30,6 +30,18 @@ describe('the end of the demo', () => {
     assert.ok(own.includes('stay on 127.0.0.1:19092'))
   })
 
+  it('names commands with the connection of the run, so that they find a secured cluster', () => {
+    const file = "/etc/harrier/bank's file.yaml"
+    const secured = summaryLines(result(), { ...local, source: 'configured', file }, form).filter((line) => line.includes('npx harrier'))
+    const there = `--connection '/etc/harrier/bank'\\''s file.yaml'`
+    for (const command of ['run', 'tail alerts', 'tail lineage', 'doctor']) {
+      assert.ok(secured.some((line) => line.includes(`npx harrier ${command}`) && line.includes(there)), command)
+    }
+    const open = summaryLines(result(), { ...local, source: 'configured' }, form).join('\n')
+    assert.match(open, /tail alerts --namespace \S+ --brokers 127\.0\.0\.1:19092 --registry http/)
+    assert.ok(!summaryLines(result(), local, form).join('\n').includes('19092 --registry'))
+  })
+
   it('has every figure as a number in JSON, and null for a delay that was never measured', () => {
     const json = resultAsJson({ ...result(), delayMs: { p50: NaN, p99: NaN } })
     assert.deepEqual(

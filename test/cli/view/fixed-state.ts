@@ -11,6 +11,7 @@ function alertRow(index: number): AlertRow {
     decision: index % 10 >= 8 ? 'DECLINE' : 'REVIEW',
     model: 'card-gru@1',
     isFraud: index % 4 !== 0,
+    why: index % 3 === 0 ? 'card-row@1' : `amount ${(4_235 + index * 1_999) / 100}`,
   }
 }
 
@@ -36,10 +37,10 @@ export function fixedState(changes: Partial<DemoState> = {}): DemoState {
     kills: 1,
     engine: { state: 'running', upMs: 12_345 },
     models: [
-      { model: 'card-gru@1', role: 'champion', device: 'cpu', deviceNote: null },
-      { model: 'card-attention@1', role: 'shadow', device: 'webgpu', deviceNote: null },
-      { model: 'card-cnn@1', role: 'shadow', device: 'cpu', deviceNote: null },
-      { model: 'card-row@1', role: 'shadow', device: 'cpu', deviceNote: null },
+      { model: 'card-gru@1', role: 'champion', device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
+      { model: 'card-attention@1', role: 'shadow', device: 'webgpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
+      { model: 'card-cnn@1', role: 'shadow', device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
+      { model: 'card-row@1', role: 'shadow', device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
     ],
     tasks: [0, 1, 2, 3].map((partition) => ({
       task: `card-fraud/customer/${partition}`,

@@ -26,6 +26,14 @@ const alert = {
   attributes: { amount: 22050, terminal: '1318' },
   lineage: { task: 'card-fraud/customer/3', sequence: 1204 },
 }
+const explanation = {
+  reference_score: 0.004,
+  reasons: [
+    { name: 'amount', contribution: 5.25, text: 'amount 220.50', event_time: null },
+    { name: 'past-event', contribution: 0.75, text: 'the payment of 19.99, 20 min before', event_time: '2018-05-02T09:40:00.000Z' },
+  ],
+  rest: -0.5,
+}
 const scored = {
   ...alert,
   fallback: true,
@@ -67,6 +75,8 @@ describe('harrier tail', () => {
     const records: TailRecord[] = [
       record(avro(scored)),
       record(avro(alert)),
+      record(avro({ ...alert, explanation })),
+      record(avro({ ...alert, late: true, reasons: [...alert.reasons, 'late event: state was not updated'], explanation })),
       record(avro(lineage)),
       deadLetter,
       { ...deadLetter, decoded: { encoding: 'json', value: { hello: 1 } }, value: Buffer.from('{"hello": 1}') },
@@ -86,7 +96,7 @@ describe('harrier tail', () => {
 
   it('lets no control character of a record reach the terminal', () => {
     const evil = '\u001b[2J\u0007\r\nx\u009b31m\u202e'
-    const values = [avro({ ...scored, entity: evil, model: evil, attributes: { [evil]: evil } }), avro({ ...alert, reasons: [evil] }), avro({ ...lineage, task: evil })]
+    const values = [avro({ ...scored, entity: evil, model: evil, attributes: { [evil]: evil } }), avro({ ...alert, reasons: [evil] }), avro({ ...alert, explanation: { ...explanation, reasons: [{ text: evil, contribution: 1 }] } }), avro({ ...lineage, task: evil })]
     const records = [
       ...values.map((value) => record(value)),
       record({ encoding: 'text', value: evil, problem: evil }, { key: evil }),

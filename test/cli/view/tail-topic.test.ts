@@ -29,6 +29,6 @@ describe('the topic of harrier tail', () => {
     ])
     assert.equal(partitionsOf('a.card-fraud.alerts', all), 4)
     assert.throws(() => partitionsOf('card-fraud.alerts', all), { code: 'TOPIC_MISSING', remedy: /there is a\.card-fraud\.alerts: give the full name, or --namespace/ })
-    assert.throws(() => partitionsOf('nothing', all), { code: 'TOPIC_MISSING', remedy: /check the name/ })
+    assert.throws(() => partitionsOf('nothing', all), { code: 'TOPIC_MISSING', remedy: /check the name.*no right/ })
   })
 })
