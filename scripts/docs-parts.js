@@ -16,6 +16,8 @@ import { groupConsumerSettings, producerSettings, rangeReaderSettings } from '..
 import { rangeReaderLimits } from '../dist/src/consumer/range-reader.js'
 import { manifestSchema } from '../dist/src/inference/manifest.js'
 import { scorerLimitsDefault } from '../dist/src/inference/scorer.js'
+import { queueLimitsDefault } from '../dist/src/inference/serving/request-queue.js'
+import { modelHostLimits } from '../dist/src/inference/serving/model-host.js'
 import { producerLimits } from '../dist/src/producer/transactional-producer.js'
 import { stackLimits } from '../dist/src/stack/limits.js'
 import { aclCommands } from '../dist/src/topology/acls.js'
@@ -26,6 +28,7 @@ import { outputTopics } from '../dist/src/topology/open-engine.js'
 import { restoreLimits } from '../dist/src/topology/restore.js'
 import { topologySchema } from '../dist/src/topology/topology-schema.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
+import { serviceLimits } from '../dist/src/web/service-limits.js'
 import { featureTable, settingTable } from './docs-schema.js'
 import { agreementTable, bookTable, costTable, streamOnBookSets, streamOnEveryPayment, visibilityTable } from './docs-results.js'
 import { eventTimeExample, featureExample, mistakeExamples } from './docs-examples.js'
@@ -72,6 +75,7 @@ const consequences = {
   retry: 'waits, or tries again',
   'dead-letter': 'the record becomes a dead letter, the stream goes on',
   'restart-task': 'processes the batch again, or ends',
+  refuse: 'goes on; the request has changed nothing',
   fatal: 'ends, with exit code 1 or 2',
 }
 
@@ -116,13 +120,15 @@ function aclPart() {
   return ['```sh', run, '', apply, '```'].join('\n')
 }
 
-function limitTable() {
-  const groups = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'consumer/rdkafka-client.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
+function limitTable(groups) {
   return table(
     ['where', 'limits'],
     Object.entries(groups).map(([file, limits]) => [`[${file}](../src/${file})`, Object.entries(limits).map(([name, value]) => code(`${name} ${value}`)).join(', ')]),
   )
 }
+
+const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'consumer/rdkafka-client.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
+const httpLimits = { 'web/service-limits.ts': serviceLimits, 'inference/serving/request-queue.ts': queueLimitsDefault, 'inference/serving/model-host.ts': modelHostLimits }
 
 function modelManifests() {
   return globSync(`${root}models`, /model\.yaml$/).map((file) => parse(readFileSync(file, 'utf8')))
@@ -172,7 +178,9 @@ export const parts = {
   'consumer-settings': () => kafkaSettings(groupConsumerSettings),
   'reader-settings': () => kafkaSettings(rangeReaderSettings),
   'producer-settings': () => kafkaSettings(producerSettings),
-  limits: limitTable,
+  limits: () => limitTable(engineLimits),
+  'service-limits': () => limitTable(httpLimits),
+  'infer-py': file('docs/examples/infer.py', 'python'),
   models: modelTable,
   thresholds: thresholdTable,
   'book-protocol': () => bookTable(table),

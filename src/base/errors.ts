@@ -2,7 +2,7 @@
  * The error catalogue. Every error that a person can meet has a code, a consequence (what the engine does)
  * and a remedy (what the operator does). docs/errors.md is generated from this table and compared in a test.
  */
-export type Consequence = 'retry' | 'dead-letter' | 'restart-task' | 'fatal'
+export type Consequence = 'retry' | 'dead-letter' | 'restart-task' | 'refuse' | 'fatal'
 
 interface CatalogueEntry {
   readonly consequence: Consequence
@@ -37,6 +37,8 @@ export const errorCatalogue = {
   FENCED: { consequence: 'restart-task', summary: 'another instance took over this one\'s identity', remedy: 'give each instance its own --instance-id' },
   RESTORE_IMPOSSIBLE: { consequence: 'fatal', summary: 'state cannot be restored from the log', remedy: 'raise the retention of the input, or rebuild the state from what is there' },
   LAYOUT_CHANGED: { consequence: 'fatal', summary: 'the state on the log was written with another layout of windows and features', remedy: 'start a new state generation: raise `generation` of the stage, and fold its state with `harrier rebuild`' },
+  REQUEST_INVALID: { consequence: 'refuse', summary: 'a request to the service cannot be understood', remedy: 'correct the named part of the request; /openapi.json describes each' },
+  OVERLOADED: { consequence: 'refuse', summary: 'the service has as much waiting as it may have, or a request has waited too long', remedy: 'try again after the seconds of Retry-After; for more: --serving-workers, or another instance' },
   LIMIT_EXCEEDED: { consequence: 'fatal', summary: 'a named limit was exceeded', remedy: 'raise the named limit in the topology' },
 } as const satisfies Record<string, CatalogueEntry>
 
@@ -48,12 +50,15 @@ export class HarrierError extends Error {
   readonly consequence: Consequence
   /** What to do about it; more particular than the catalogue's where `remedy` was given. */
   readonly remedy: string
+  /** When it may be tried again, where that is known. */
+  readonly retryAfterMs: number | undefined
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; remedy?: string } = {}) {
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; remedy?: string; retryAfterMs?: number } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.consequence = errorCatalogue[code].consequence
     this.remedy = options.remedy ?? errorCatalogue[code].remedy
+    this.retryAfterMs = options.retryAfterMs
   }
 }
 

@@ -6,6 +6,7 @@ import { register as models } from './models.js'
 import { register as forget } from './forget.js'
 import { register as rebuild } from './rebuild.js'
 import { register as simulate } from './simulate.js'
+import { register as serve } from './serve.js'
 import { register as soak } from './soak.js'
 import { register as stack } from './stack.js'
 import { register as start } from './start.js'
@@ -33,6 +34,7 @@ export const commandGroups: readonly CommandGroup[] = [
     commands: [
       topology,
       run,
+      serve,
       rebuild,
       tail,
       models,

@@ -1,4 +1,4 @@
-import { LatencyHistogram } from '../monitor/latency-histogram.js'
+import { LatencyHistogram } from '../base/latency-histogram.js'
 import { deviceFallbacks, EngineCounters, type EngineStats } from '../topology/engine-stats.js'
 
 type Counters = EngineStats['counters']

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
-import { LatencyHistogram } from '../monitor/latency-histogram.js'
+import { LatencyHistogram } from '../base/latency-histogram.js'
 import type { EngineStats } from '../topology/engine-stats.js'
 import { mergeStats, type MergedStats, type ProcessStats } from './merge-stats.js'
 
@@ -31,6 +31,8 @@ export interface RunProcessesOptions {
   readonly processes: number
   /** Options of `harrier run` for one process, without --instance-id; see `childArguments`. */
   readonly args: readonly string[]
+  /** What the k-th process is told besides. */
+  readonly ownArgs?: (process: number) => readonly string[]
   readonly instanceId: string
   readonly clock: Clock
   readonly signal: AbortSignal
@@ -45,11 +47,12 @@ export interface RunProcessesOptions {
 /** The options of a child: those of the command line without the ones that are the parent's own. */
 export function childArguments(argv: readonly string[]): string[] {
   const withValue = ['--processes', '--instance-id']
+  const mayHaveValue = ['--serve']
   const args: string[] = []
   for (let i = 0; i < argv.length; i++) {
     const option = argv[i]!
-    if (withValue.includes(option)) i++
-    else if (option !== '--json' && !withValue.some((name) => option.startsWith(`${name}=`))) args.push(option)
+    if (withValue.includes(option) || (mayHaveValue.includes(option) && !(argv[i + 1] ?? '-').startsWith('-'))) i++
+    else if (option !== '--json' && !mayHaveValue.includes(option) && ![...withValue, ...mayHaveValue].some((name) => option.startsWith(`${name}=`))) args.push(option)
   }
   return args
 }
@@ -62,7 +65,7 @@ export function childArguments(argv: readonly string[]): string[] {
 export async function runProcesses(options: RunProcessesOptions): Promise<void> {
   const limits = { ...processLimits, ...options.limits }
   const failing = new AbortController()
-  const members = Array.from({ length: options.processes }, (_, k) => new Member(`${options.instanceId}-${k}`, options, limits))
+  const members = Array.from({ length: options.processes }, (_, k) => new Member(`${options.instanceId}-${k}`, { ...options, args: [...options.args, ...(options.ownArgs?.(k) ?? [])] }, limits))
   const stop = (): void => members.forEach((member) => member.stop())
   const stopStats = options.clock.every(limits.statsIntervalMs, () => options.onStats({ ...mergeStats(members.map((member) => member.takeStats())), processes: options.processes }))
   const killAll = (): void => members.forEach((member) => member.kill())

@@ -10,13 +10,16 @@ import type { DevicePolicy } from '../inference/device.js'
 import { sizeText } from './model-text.js'
 import { parseCount, parseDevice } from './parse-options.js'
 import { childArguments, runProcesses } from './run-processes.js'
+import { addServiceOptions, listenDefault, openServing, parseListen, withPort, type Serving, type ServiceOptions } from './service-options.js'
+import type { ListenAddress } from '../web/service.js'
+import type { EngineView } from '../web/service-parts.js'
 import { readableLogLine } from './view/log-line.js'
 
 const statsIntervalMs = 1000
 /** A stop that takes longer ends the process anyway; the transaction that is open then is aborted by the broker. */
 const stopMsMax = 4500
 
-interface RunOptions extends ConnectionOptions {
+interface RunOptions extends ConnectionOptions, ServiceOptions {
   topology: string
   instanceId: string
   namespace?: string
@@ -26,6 +29,7 @@ interface RunOptions extends ConnectionOptions {
   createTopics?: boolean
   partitions: number
   processes: number
+  serve?: ListenAddress | true
   json?: boolean
   verbose?: boolean
 }
@@ -44,9 +48,10 @@ export function register(program: Command): void {
     .option('--processes <n>', 'members of the group, each a process of its own: <instance id>-0, -1, …', parseCount, 1)
     .option('--create-topics', 'create topics that are missing')
     .option('--partitions <n>', 'partitions of an input topic that is created', parseCount, 4)
+    .option('--serve [host:port]', 'answer HTTP requests besides, as `harrier serve` does (default: 127.0.0.1:8080; with --processes each on the next port)', parseListen)
     .option('--json', 'a line of JSON with statistics each second on stdout, and logs as JSON')
     .option('--verbose', 'log more')
-  addConnectionOptions(command).action(run)
+  addServiceOptions(addConnectionOptions(command)).action(run)
 }
 
 async function run(options: RunOptions): Promise<void> {
@@ -79,6 +84,12 @@ async function run(options: RunOptions): Promise<void> {
     void systemClock.sleep(stopMsMax).then(() => process.exit(1))
     void engine.stop()
   }
+  let serving: Serving | undefined
+  const serve = async (listen: ListenAddress): Promise<void> => {
+    const view: EngineView = { topology: topology.name, get state() { return engine.state } }
+    serving = await openServing({ options, listen, models: options.models, device: options.device, engine: view, clock: systemClock, logger })
+    if (stopping.signal.aborted) await serving.close()
+  }
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
   let before = 0
@@ -89,8 +100,13 @@ async function run(options: RunOptions): Promise<void> {
     process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond, deviceFallbacks: deviceFallbacks(stats) })}\n` : `${statsLine(stats, perSecond)}\n`)
   })
   try {
-    await engine.run()
+    const served = options.serve === undefined ? undefined : serve(options.serve === true ? listenDefault : options.serve)
+    await Promise.all([engine.run(), served?.catch(async (error: unknown) => {
+      await engine.stop()
+      throw error
+    })])
   } finally {
+    await serving?.close()
     stopStats()
     const stats = engine.stats()
     process.stdout.write(options.json ? `${JSON.stringify({ ...stats, state: 'stopped', deviceFallbacks: deviceFallbacks(stats) })}\n` : `${statsLine(stats, 0)}\nstopped\n`)
@@ -114,6 +130,7 @@ async function runSeveral(options: RunOptions): Promise<void> {
   await runProcesses({
     processes: options.processes,
     args: childArguments(process.argv.slice(process.argv.indexOf('run') + 1)),
+    ownArgs: (index) => (options.serve === undefined ? [] : ['--serve', withPort(options.serve === true ? listenDefault : options.serve, index)]),
     instanceId: options.instanceId,
     clock: systemClock,
     signal: stopping.signal,

@@ -1,5 +1,5 @@
 import type { Engine } from './engine.js'
-import type { EngineStats, StageStats } from './engine-stats.js'
+import type { EngineState, EngineStats, StageStats } from './engine-stats.js'
 
 /**
  * The stages of a topology in one process. Each is an engine with a group, a transaction and state of its own, so that
@@ -29,6 +29,11 @@ export class EngineChain {
   /** Ends after the batches that are folded have committed. */
   async stop(): Promise<void> {
     await Promise.all(this.engines.map((engine) => engine.stop()))
+  }
+
+  /** Of the first stage that is not running; `running` when all are. */
+  get state(): EngineState {
+    return this.engines.map(({ state }) => state).find((state) => state !== 'running') ?? 'running'
   }
 
   /** As the last stage has them, which scores the events; where several stages have a part, together. Quantiles are since the call before. */

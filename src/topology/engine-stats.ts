@@ -1,6 +1,6 @@
 import { fellBack } from '../inference/device.js'
 import type { ScorerModel } from '../inference/scorer.js'
-import { LatencyHistogram } from '../monitor/latency-histogram.js'
+import { LatencyHistogram } from '../base/latency-histogram.js'
 import type { Stage } from './stage.js'
 import type { Standby } from './standby.js'
 
@@ -29,6 +29,9 @@ export class EngineCounters {
   /** Duration of transactions, begin to commit. */
   readonly commit = new LatencyHistogram()
 }
+
+/** `running`: partitions are assigned and restored. */
+export type EngineState = 'joining' | 'restoring' | 'running' | 'stopping' | 'failed'
 
 export interface EngineStats {
   readonly state: string

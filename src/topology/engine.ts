@@ -6,7 +6,7 @@ import type { Logger } from '../base/logger.js'
 import type { AssignmentHandlers, GroupConsumer, TopicPartition } from '../consumer/group-consumer.js'
 import type { TransactionalProducer } from '../producer/transactional-producer.js'
 import type { Batch } from './batch.js'
-import { EngineCounters, engineStats, type EngineStats } from './engine-stats.js'
+import { EngineCounters, engineStats, type EngineState, type EngineStats } from './engine-stats.js'
 import type { LabelReader } from './label-reader.js'
 import type { TopologyNames } from './names.js'
 import type { Outputs } from './outputs.js'
@@ -463,10 +463,16 @@ export class Engine {
     this.#changed.notify()
   }
 
+  get state(): EngineState {
+    if (this.#fatal) return 'failed'
+    if (this.#stopping) return 'stopping'
+    return this.#restores.size > 0 ? 'restoring' : this.#parts.stage.tasks.some(Boolean) ? 'running' : 'joining'
+  }
+
   /** Quantiles are since the call before. */
   stats(): EngineStats {
     const { stage, standby } = this.#parts
-    const state = this.#fatal ? 'failed' : this.#stopping ? 'stopping' : this.#restores.size > 0 ? 'restoring' : stage.tasks.some(Boolean) ? 'running' : 'joining'
+    const { state } = this
     const lag = this.#consumer.progress().reduce((sum, partition) => sum + partition.lag, 0)
     return engineStats({ state, lag, counters: this.counters, stage, standby })
   }

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/base/clock.js'
 import { HarrierError } from '../../src/base/errors.js'
 import { mergeStats } from '../../src/cli/merge-stats.js'
 import { childArguments, runProcesses, type RunProcessesOptions } from '../../src/cli/run-processes.js'
-import { LatencyHistogram } from '../../src/monitor/latency-histogram.js'
+import { LatencyHistogram } from '../../src/base/latency-histogram.js'
 import type { EngineStats } from '../../src/topology/engine-stats.js'
 
 function statsOf(scored: number, delaysMs: readonly number[] = []): EngineStats {

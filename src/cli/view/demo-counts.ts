@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.js'
-import { LatencyHistogram } from '../../monitor/latency-histogram.js'
+import { LatencyHistogram } from '../../base/latency-histogram.js'
 import type { AlertRow } from './demo-state.js'
 import { OutputVerifier } from './output-verifier.js'
 

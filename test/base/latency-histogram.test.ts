@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { LatencyHistogram } from '../../src/monitor/latency-histogram.js'
+import { LatencyHistogram } from '../../src/base/latency-histogram.js'
 
 const durations = fc.array(fc.double({ min: 0.02, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 300 })
 const fill = (values: readonly number[]): LatencyHistogram => {

@@ -1,0 +1,69 @@
+import type { Command } from 'commander'
+import { systemClock } from '../base/clock.js'
+import { createLogger } from '../base/logger.js'
+import type { DevicePolicy } from '../inference/device.js'
+import type { ListenAddress } from '../web/service.js'
+import { parseDevice } from './parse-options.js'
+import { addServiceOptions, listenDefault, openServing, parseListen, type ServiceOptions } from './service-options.js'
+
+/** A stop that takes longer ends the process anyway. */
+const stopMsMax = 8000
+
+interface ServeOptions extends ServiceOptions {
+  listen: ListenAddress
+  models?: string
+  device?: DevicePolicy
+  json?: boolean
+  verbose?: boolean
+}
+
+const examples = `
+Examples:
+  Every model of the folder, for programs on this machine
+    harrier serve
+  One of them, and a score for a row of its features by name
+    harrier serve --serve-models card-row
+    curl -s localhost:8080/v2/models/card-row
+    curl -s localhost:8080/predict -H 'content-type: application/json' \\
+         -d '{"input": {"amount": 99, "log_amount": 4.6, ...}}'
+  Beside a stream, in one process
+    harrier run --serve
+`
+
+/** `harrier serve`: the model service alone. */
+export function register(program: Command): void {
+  const command = program
+    .command('serve')
+    .description('answer HTTP requests with models: Open Inference Protocol v2 and POST /predict, until Ctrl-C')
+    .option('--listen <host:port>', 'where to listen', parseListen, listenDefault)
+    .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
+    .option('--device <policy>', 'cpu, webgpu, cuda or auto (default: cpu)', parseDevice)
+    .option('--json', 'logs as JSON')
+    .option('--verbose', 'log each request')
+  addServiceOptions(command).addHelpText('after', examples).action(serve)
+}
+
+async function serve(options: ServeOptions): Promise<void> {
+  const logger = createLogger((line) => process.stderr.write(line), {
+    nowMs: () => systemClock.nowMs(),
+    ...(options.json ? { json: true } : {}),
+    ...(options.verbose ? { level: 'debug' } : {}),
+  })
+  let isStopping = false
+  const stopped = new Promise<void>((resolve) => {
+    const stop = (): void => {
+      if (isStopping) process.exit(130)
+      isStopping = true
+      logger.log('info', 'stopping; press Ctrl-C again to leave at once')
+      void systemClock.sleep(stopMsMax).then(() => process.exit(1))
+      resolve()
+    }
+    process.on('SIGINT', stop)
+    process.on('SIGTERM', stop)
+  })
+  const serving = await openServing({ options, listen: options.listen, models: options.models, device: options.device, clock: systemClock, logger })
+  process.stdout.write(`listening on ${serving.service.url}\n`)
+  await stopped
+  await serving.close()
+  process.exit(0)
+}

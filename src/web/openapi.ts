@@ -1,0 +1,38 @@
+import swagger from '@fastify/swagger'
+import type { FastifyInstance, FastifySchema } from 'fastify'
+import { harrierVersion } from '../topology/harrier-version.js'
+import { problemSchema } from './problem.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Of a route that reads its body itself: what the document says of it. */
+    documentedBody?: object
+  }
+}
+
+const meanings: Readonly<Record<number, string>> = {
+  400: 'The request is not understood', 404: 'There is no such thing', 413: 'The body is too large', 500: 'The model failed', 503: 'Overloaded, or not ready: try again after Retry-After seconds',
+}
+
+/** Responses of a route that are no success, for its schema. */
+export function failures<S extends number>(...statuses: readonly S[]): Readonly<Record<S, object>> {
+  return Object.fromEntries(statuses.map((status) => [status, { ...problemSchema, description: meanings[status]! }])) as Record<S, object>
+}
+
+/** Serves the OpenAPI document of all routes that are added after it: /openapi.json. */
+export function serveOpenapi(app: FastifyInstance): void {
+  app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Harrier', version: harrierVersion, description: 'Streaming scoring for finance: models, features and lineage behind HTTP.', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+    },
+    transform: ({ schema, url, route }) => {
+      const body = route.config?.documentedBody
+      return { schema: (body === undefined ? (schema ?? {}) : { ...schema, body }) as FastifySchema, url }
+    },
+  })
+  app.register((inner, _, done) => {
+    inner.get('/openapi.json', { schema: { tags: ['Simple'], summary: 'This document', response: { 200: { description: 'OpenAPI 3.1', type: 'object', additionalProperties: true } } } }, () => app.swagger())
+    done()
+  })
+}

@@ -1,0 +1,56 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { errorCatalogue, HarrierError, type ErrorCode } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+
+/** The body of every answer that is not a success. `error` is where clients of the Open Inference Protocol look. */
+export interface Problem {
+  readonly error: string
+  readonly code: ErrorCode | 'NOT_FOUND' | 'INTERNAL'
+  /** What the caller can do. */
+  readonly remedy: string
+  readonly request_id: string
+}
+
+const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
+  REQUEST_INVALID: 400,
+  MODEL_NOT_FOUND: 404,
+  OVERLOADED: 503,
+  MODEL_FAILED: 500,
+  BROKER_UNAVAILABLE: 503,
+  REGISTRY_UNAVAILABLE: 503,
+}
+
+/** Turns whatever a handler threw into a `Problem`. What we did not mean to say stays in the log: no stack, no message of a library. */
+export function handleErrors(app: FastifyInstance, logger: Logger): void {
+  app.setNotFoundHandler((request, reply) => send(reply, 404, { error: 'there is nothing at this path', code: 'NOT_FOUND', remedy: 'GET /openapi.json lists what is there', request_id: request.id }))
+  app.setErrorHandler((error: FastifyError | HarrierError | Error, request, reply) => {
+    if (error instanceof HarrierError) {
+      const { code, message, remedy, retryAfterMs } = error
+      const status = code === 'MODEL_FAILED' && retryAfterMs !== undefined ? 503 : (statusOf[code] ?? 500)
+      if (status >= 500 && code !== 'OVERLOADED') logger.log('warn', 'a request failed', { request: request.id, route: routeOf(request), code, cause: message })
+      if (retryAfterMs !== undefined) reply.header('retry-after', Math.max(1, Math.ceil(retryAfterMs / 1000)))
+      return send(reply, status, { error: message, code, remedy, request_id: request.id })
+    }
+    const status = 'statusCode' in error ? (error.statusCode ?? 500) : 500
+    if (status < 500) return send(reply, status, { error: error.message, code: 'REQUEST_INVALID', remedy: errorCatalogue.REQUEST_INVALID.remedy, request_id: request.id })
+    logger.log('error', 'a request met a bug', { request: request.id, route: routeOf(request), cause: error.stack ?? error.message })
+    return send(reply, 500, { error: 'an internal error; the log has it under the request id', code: 'INTERNAL', remedy: 'tell whoever runs the service, with the request id', request_id: request.id })
+  })
+}
+
+function send(reply: FastifyReply, status: number, problem: Problem): FastifyReply {
+  return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(problem))
+}
+
+/** The pattern of a request's route: what may be logged of its URL. */
+export function routeOf({ method, routeOptions }: FastifyRequest): string {
+  return `${method} ${routeOptions.url ?? '(none)'}`
+}
+
+/** For the OpenAPI document. */
+export const problemSchema = {
+  type: 'object',
+  description: 'What went wrong, and what to do.',
+  required: ['error', 'code', 'remedy', 'request_id'],
+  properties: { error: { type: 'string' }, code: { type: 'string' }, remedy: { type: 'string' }, request_id: { type: 'string' } },
+} as const

@@ -1,0 +1,23 @@
+import type { Clock } from '../base/clock.js'
+import type { Logger } from '../base/logger.js'
+import type { ModelHost } from '../inference/serving/model-host.js'
+import type { EngineState } from '../topology/engine-stats.js'
+import type { ServiceLimits } from './service-limits.js'
+
+/** An engine as the service sees it. */
+export interface EngineView {
+  readonly topology: string
+  /** What its stages are doing; `running` = partitions assigned, state restored. */
+  readonly state: EngineState
+}
+
+/** What the routes work with. They hold no state of their own. */
+export interface ServiceParts {
+  readonly host: ModelHost
+  /** The engine of this process, where there is one. */
+  readonly engine?: EngineView | undefined
+  readonly batchDelayMs: number
+  readonly limits: ServiceLimits
+  readonly clock: Clock
+  readonly logger: Logger
+}
