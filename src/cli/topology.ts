@@ -4,7 +4,8 @@ import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
 import { RegistryClient } from '../codec/registry-client.js'
 import { connectLimits } from '../connection/security.js'
-import { withAdmin } from '../consumer/admin.js'
+import { adminLimits, withAdmin } from '../consumer/admin.js'
+import { ModelStore } from '../inference/model-store.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { aclCommands, neededAcls } from '../topology/acls.js'
 import { inspectContracts } from '../topology/contracts.js'
@@ -12,6 +13,7 @@ import { describeTopology } from '../topology/describe.js'
 import { exportSchemas } from '../topology/export-schemas.js'
 import { loadTopology, type Topology } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
+import { modelUses, openScorer } from '../topology/open-scorer.js'
 import { inputSubject, labelsSubject, outputSubjects } from '../topology/subjects.js'
 import { applyTopics, planTopics, type PlanOptions, type TopicStep } from '../topology/topic-plan.js'
 import { parseCount } from './parse-options.js'
@@ -25,6 +27,12 @@ interface DescribeOptions {
   principal: string
   namespace: string
   models?: string
+}
+
+interface CheckOptions extends ConnectionOptions {
+  models?: string
+  contracts?: boolean
+  namespace: string
 }
 
 interface ApplyOptions extends ConnectionOptions {
@@ -43,6 +51,7 @@ export function register(program: Command): void {
     .command('check')
     .description('check a topology file; every problem with file, line, path and remedy')
     .argument(...topologyArgument)
+    .option('--models <folder>', 'also open its models, from this folder, on the CPU')
     .option('--contracts', 'also check its schemas against the registry; registers nothing')
     .option('--namespace <name>', 'prefix of topics and subjects', '')
   addConnectionOptions(check).action(checkTopology)
@@ -79,19 +88,46 @@ export function register(program: Command): void {
   addConnectionOptions(apply).action(applyTopology)
 }
 
-async function checkTopology(name: string, options: ConnectionOptions & { contracts?: boolean; namespace: string }): Promise<void> {
+async function checkTopology(name: string, options: CheckOptions): Promise<void> {
   const topology = loadTopology(name)
   const { file, chain, spec } = topology
-  if (options.contracts) {
-    const { registryUrl, registrySecurity } = await resolveConnections(options)
-    const registry = new RegistryClient(registryUrl, { clock: systemClock, security: registrySecurity })
-    const lines: string[] = []
-    for (const stage of chain) lines.push(...(await inspectContracts({ topology: stage, names: topologyNames(stage, options.namespace), registry, logger: silentLogger })))
-    process.stdout.write(`${[...new Set(lines)].join('\n')}\n`)
-  }
+  const lines: string[] = []
+  for (const stage of options.models === undefined ? [] : chain) lines.push(...(await checkModels(stage, options.models!)))
+  if (options.contracts) lines.push(...(await checkContracts(topology, options)))
+  for (const line of new Set(lines)) process.stdout.write(`${line}\n`)
   const features = chain.reduce((sum, { stage }) => sum + stage.features.length, 0)
   const models = chain.reduce((sum, { stage: { models: all } }) => sum + (all.champion === undefined ? 0 : 1) + all.shadows.length, 0)
   process.stdout.write(`${file}: ok (${counted(chain.length, 'stage')}, ${counted(Object.keys(spec.source.fields).length, 'field')}, ${counted(features, 'feature')}, ${counted(models, 'model')})\n`)
+}
+
+/** Opens the models of a stage as `run` would, and says what they are. Errors: those of `openScorer`. */
+async function checkModels(topology: Topology, folder: string): Promise<string[]> {
+  const uses = modelUses(topology, new ModelStore(folder))
+  if (uses.length === 0) return []
+  const scorer = await openScorer({ topology, models: folder, device: 'cpu', workers: 0, clock: systemClock, logger: silentLogger })
+  await scorer.close()
+  return uses.map(({ model: { reference, manifest }, role }) => {
+    const input = manifest.kind === 'window' ? `window of ${manifest.window!} rows` : manifest.kind
+    return `model ${reference} (${role}): ${input}, reads ${manifest.features.length} of the ${counted(topology.stage.features.length, 'feature')} of stage ${topology.stageName}`
+  })
+}
+
+/** A registry that does not answer is not waited for as an engine would: REGISTRY_UNAVAILABLE after the time in which a broker must answer. */
+async function checkContracts({ chain }: Topology, options: CheckOptions): Promise<string[]> {
+  const { registryUrl, registrySecurity, connectMsMax } = await resolveConnections(options)
+  const registry = new RegistryClient(registryUrl, { clock: systemClock, security: registrySecurity })
+  const limit = new AbortController()
+  const answered = new AbortController()
+  void systemClock.sleep(connectMsMax ?? adminLimits.connectMsMax, answered.signal).then(() => limit.abort())
+  try {
+    const lines: string[] = []
+    for (const topology of chain) {
+      lines.push(...(await inspectContracts({ topology, names: topologyNames(topology, options.namespace), registry, logger: silentLogger, signal: limit.signal })))
+    }
+    return lines
+  } finally {
+    answered.abort()
+  }
 }
 
 function describe(name: string, options: DescribeOptions): void {

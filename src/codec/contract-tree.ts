@@ -1,3 +1,4 @@
+import { distanceOf } from '../base/nearest.js'
 import type { AvroType } from './avro-schema.js'
 import { parsePath, writeStep, type PathStep } from './field-paths.js'
 import type { FieldSpec } from './field-spec.js'
@@ -33,7 +34,7 @@ export function explainRefusal(root: ContractNode, field: FieldSpec, why: string
     node = next
   }
   if (node.members) return `${path} is ${node.what}, which holds ${list(node.members())}${instead(root, field, path)}`
-  if (node.item && !node.isMap) return `${path} is ${node.what}; write a path to one of its items: ${path}[0] or ${path}[only]`
+  if (node.item && !node.isMap) return `${path} is ${node.what}; write a path to one of its items: ${path}[only] or ${path}[0]`
   if (node.reading !== undefined) return `${path} is ${node.what}, which type ${field.type} cannot read; write ${readingFor(node, field)}`
   return `${path}: ${why}`
 }
@@ -70,7 +71,8 @@ function instead(root: ContractNode, field: FieldSpec, below = ''): string {
     const cost = far * 10 - shared * 2 + fits + leaf.steps.length * 0.1
     if (!best || cost < best.cost) best = { ...leaf, cost }
   }
-  const path = wanted.includes('[only]') ? best?.path.replaceAll('[0]', '[only]') : best?.path
+  // [only] unless another item was asked for: with [0] nobody would notice a second one
+  const path = wanted.some((name) => /^\[\d+\]$/.test(name)) ? best?.path : best?.path.replaceAll('[0]', '[only]')
   return best ? `; write path: ${path}${best.node.reading === undefined ? '' : ` (${best.node.what})`}` : ''
 }
 
@@ -97,23 +99,6 @@ function readingFor(node: ContractNode, field: FieldSpec): string {
   const isNumber = field.type === 'integer' || field.type === 'number' || field.type.startsWith('timestamp-')
   if (node.what === 'string' && isNumber) return field.type.startsWith('timestamp-') ? 'type: iso8601, or add from: text where the text is a number' : 'from: text beside it, if the text is a number'
   return node.reading ?? 'another path'
-}
-
-/** Edits between two words; one that holds the other is near. */
-function distanceOf(a: string, b: string): number {
-  const holds = b.length >= 3 && a.length >= 3 && (a.includes(b) || b.includes(a))
-  return holds ? 1 : distance(a, b)
-}
-
-
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    row = next
-  }
-  return row[b.length]!
 }
 
 const readings: Readonly<Record<string, string>> = {

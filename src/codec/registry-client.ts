@@ -76,6 +76,8 @@ const conflict = 409
 const conflictTriesMax = 4
 const conflictPauseMs = 50
 const schemaNotFound = 40403
+/** Codes of things that are not there have five digits: 40401, 40402, 40403. */
+const notFoundCodesMin = 40_400
 const subjectNotFound = 40401
 const versionNotFound = 40402
 
@@ -339,6 +341,8 @@ function typeMember(type: SchemaType): { schemaType?: SchemaType } {
   return type === 'AVRO' ? {} : { schemaType: type }
 }
 
+const wrongUrl = "correct the registry's URL: it is what stands before /subjects, on Apicurio http://host:port/apis/ccompat/v7"
+
 const remedies: Readonly<Record<number, { remedy: string }>> = {
   401: { remedy: 'correct registry.auth and its credentials in the connection file (docs/connections.md)' },
   403: { remedy: 'have this user allowed to read, and for a new schema to write, this subject' },
@@ -353,7 +357,9 @@ function refused(what: string, answer: Answer): HarrierError {
   const { message, error_code: code } = answer.body
   const said = typeof message === 'string' ? `: ${message}` : ''
   const number = typeof code === 'number' ? ` (${code})` : ''
-  return new HarrierError('REGISTRY_REFUSED', `the schema registry ${what} with status ${answer.status}${number}${said}`, remedies[answer.status] ?? {})
+  // A registry says by its own code which of its things is not there; whoever answers 404 without is something else.
+  const elsewhere = answer.status === 404 && !(typeof code === 'number' && code >= notFoundCodesMin)
+  return new HarrierError('REGISTRY_REFUSED', `the schema registry ${what} with status ${answer.status}${number}${said}`, elsewhere ? { remedy: wrongUrl } : (remedies[answer.status] ?? {}))
 }
 
 /** The header that says who asks. */

@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
+import { problemText } from '../base/setting-problems.js'
 import { connectionSchema, secretSettings, type ConnectionSpec, type TlsSpec, type TokenSpec } from './connection-schema.js'
 import { Secret } from './secret.js'
 import type { KafkaLogin, KafkaSecurity, RegistryLogin, RegistrySecurity, TlsSettings } from './security.js'
@@ -57,9 +58,10 @@ class Reader {
     const [first] = document.errors
     // The parser's own message quotes the line, and with it what may be a secret.
     if (first) throw this.#invalid('', `line ${first.linePos?.[0].line ?? 1} is not YAML (${first.code})`)
-    const parsed = connectionSchema.safeParse(this.#substitute(document.toJS(), []))
+    const settings = this.#substitute(document.toJS(), [])
+    const parsed = connectionSchema.safeParse(settings)
     if (parsed.success) return parsed.data
-    const problems = parsed.error.issues.map(({ path, message }) => `\n  ${path.length === 0 ? '' : `${path.join('.')}: `}${message}`)
+    const problems = parsed.error.issues.map((issue) => `\n  ${issue.path.length === 0 ? '' : `${issue.path.join('.')}: `}${problemText(issue, connectionSchema, settings, { showValues: false })}`)
     throw this.#invalid('', `${problems.length} problem${problems.length === 1 ? '' : 's'}${problems.join('')}`)
   }
 

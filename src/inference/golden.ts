@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import type { Clock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
+import { problemText } from '../base/setting-problems.js'
 import { createScorer } from './create-scorer.js'
 import type { DevicePolicy } from './device.js'
 import type { Manifest } from './manifest.js'
@@ -91,7 +92,7 @@ export function readGolden({ folder, manifest }: Pick<LoadedModel, 'folder' | 'm
     refuse(`is not JSON: ${messageOf(error)}`, 'write NaN and infinity as null, and no comma after the last item', error)
   }
   const parsed = goldenSchema.safeParse(document)
-  if (!parsed.success) return refuse(parsed.error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`).join('; '), 'correct the named places')
+  if (!parsed.success) return refuse(parsed.error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${problemText(issue, goldenSchema, document)}`).join('; '), 'correct the named places')
   const { source, tolerance, sequences, features = manifest.features } = parsed.data
   const missing = manifest.features.filter((name) => !features.includes(name))
   if (missing.length > 0) refuse(`features: lacks ${missing.join(', ')}`, 'name a column for each feature of the manifest')

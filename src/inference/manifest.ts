@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { parse } from 'yaml'
 import { HarrierError, messageOf } from '../base/errors.js'
+import { problemText } from '../base/setting-problems.js'
 import { checkReasons, reasonsSchema } from './reasons-spec.js'
 
 export const modelKinds = ['row', 'window', 'recurrent'] as const
@@ -169,7 +170,7 @@ export function parseManifest(text: string, file: string): Manifest {
   }
   const result = manifestSchema.safeParse(document)
   if (result.success) return result.data
-  const problems = result.error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`)
+  const problems = result.error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${problemText(issue, manifestSchema, document)}`)
   throw new HarrierError('MANIFEST_INVALID', `${file}: ${problems.join('; ')}`, {
     remedy: `correct ${problems.length === 1 ? 'this field' : 'these fields'} of ${file}`,
   })

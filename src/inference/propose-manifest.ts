@@ -32,8 +32,10 @@ interface Input {
 /** A model.yaml to start from. What had to be guessed is said in comments. */
 export function proposeManifest(options: ProposalOptions): string {
   const { graph } = options
-  const inputs = options.inputs.filter((each): each is TensorValue => each.isTensor)
-  const outputs = options.outputs.filter((each): each is TensorValue => each.isTensor)
+  const asExported = { inputs: options.inputs.filter((each) => each.isTensor), outputs: options.outputs.filter((each) => each.isTensor) }
+  const batch = fixedBatch(asExported)
+  const inputs = asExported.inputs.map((value) => openBatch(value, batch))
+  const outputs = asExported.outputs.map((value) => openBatch(value, batch))
   const pairs = statePairs(inputs, outputs)
   const rest = inputs.filter((each) => !pairs.some(({ input }) => input === each))
   const series = pairs.length > 0 ? undefined : rest.find((each) => isSeries(each.shape))
@@ -66,6 +68,7 @@ export function proposeManifest(options: ProposalOptions): string {
     if (timeMajor) lines.push('layout: time-major')
     lines.push('# Where zeros stand while an entity has fewer rows: left (before them) or right.', `padding: ${fed.some(({ what }) => what === 'lengths') ? 'right' : 'left'}`)
   }
+  if (batch !== undefined) lines.push(`# All shapes are fixed; ${batch} is taken for the batch, so ${batch === 1 ? 'rows are scored one by one' : `rows are scored ${batch} at a time`}.${batch === 1 ? ' Exported with a free batch it is faster.' : ''}`)
   lines.push('inputs:')
   pairs.forEach(({ input }, index) => lines.push(`- {name: ${quoted(input.name)}, what: 'state:${index}'}`))
   for (const { value, what, width } of fed) {
@@ -82,6 +85,21 @@ export function proposeManifest(options: ProposalOptions): string {
   if (note && score) lines.push(`# ${note}`)
   if (score) lines.push(`score: {meaning: ${meaning}${column > 0 ? `, column: ${column}` : ''}}`)
   return `${lines.join('\n')}\n`
+}
+
+/** The batch size of a graph in which no size is free: one that every input and every output has; undefined where some size is free. */
+function fixedBatch({ inputs, outputs }: { inputs: readonly TensorValue[]; outputs: readonly TensorValue[] }): number | undefined {
+  const all = [...inputs, ...outputs].map(({ shape }) => shape).filter((shape) => shape.length > 0)
+  if (inputs.some(({ shape }) => shape.some((size) => typeof size === 'string'))) return undefined
+  // outputs begin with the batch, whatever the inputs do
+  const first = outputs.find(({ shape }) => shape.length > 0)?.shape ?? []
+  return first.find((size): size is number => typeof size === 'number' && all.every((shape) => shape.includes(size)))
+}
+
+/** The shape with the batch left open, as if the model had been exported so. */
+function openBatch(value: TensorValue, batch: number | undefined): TensorValue {
+  const axis = batch === undefined ? -1 : value.shape.indexOf(batch)
+  return axis < 0 ? value : { ...value, shape: value.shape.map((size, index) => (index === axis ? 'batch' : size)) }
 }
 
 const isSeries = (shape: readonly (number | string)[]): boolean => shape.length >= 3 && !(shape.length === 3 && (shape[1] === 1 || shape[0] === 1))
@@ -129,7 +147,10 @@ function nameFeatures(inputs: readonly Input[], { features = [], categories = ne
   const own = inputs.filter(({ what }) => what === 'features')
   const named = own.filter(({ value, width }) => width === 1 && own.length > 1 && features.includes(value.name))
   for (const { value } of named) columns.set(value.name, [value.name])
-  const left = own.filter((each) => !named.includes(each))
+  const indexes = own.length > 1 ? own.filter((each) => !named.includes(each) && each.width === 1 && each.value.type.startsWith('int')) : []
+  const unnamed = [...categories.keys()].filter((name) => features.includes(name) && !columns.has(name))
+  for (const [place, { value }] of indexes.entries()) columns.set(value.name, [indexes.length === unnamed.length ? unnamed[place]! : value.name])
+  const left = own.filter((each) => !columns.has(each.value.name))
   const wanted = left.reduce((sum, { width }) => sum + width, 0)
   const free = features.filter((name) => !columns.has(name))
   const numbers = free.filter((name) => !categories.has(name))
@@ -141,7 +162,7 @@ function nameFeatures(inputs: readonly Input[], { features = [], categories = ne
   }
   for (const { value, width } of inputs.filter(({ what }) => what === 'last-row')) {
     const like = own.find((each) => each.width === width)
-    columns.set(value.name, like ? columns.get(like.value.name)! : Array.from({ length: width }, (_, i) => `${value.name}_${i + 1}`))
+    columns.set(value.name, like ? columns.get(like.value.name)! : width === numbers.length ? numbers : Array.from({ length: width }, (_, i) => `${value.name}_${i + 1}`))
   }
   // in the stage's order where the names are its own
   const names = [...new Set([...columns.values()].flat())]

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { LineCounter, parseDocument } from 'yaml'
 import { digestOf } from '../base/digest.js'
 import { HarrierError, messageOf } from '../base/errors.js'
+import { problemText } from '../base/setting-problems.js'
 import { checkFieldSpecs, type FieldSpec } from '../codec/field-spec.js'
 import { forwardSchema, type ForwardShape } from '../codec/forward-encoder.js'
 import { loadSchemaFile } from '../codec/schema-files.js'
@@ -96,9 +97,10 @@ export function parseTopology(text: string, file: string): Topology {
     }
     return undefined
   }
-  const parsed = topologySchema.safeParse(document.toJS())
+  const settings: unknown = document.toJS()
+  const parsed = topologySchema.safeParse(settings)
   if (!parsed.success) {
-    const problems = parsed.error.issues.map((issue) => ({ line: lineOf(issue.path), path: formatPath(issue.path), message: issue.message }))
+    const problems = parsed.error.issues.map((issue) => ({ line: lineOf(issue.path), path: formatPath(issue.path), message: problemText(issue, topologySchema, settings) }))
     throw new TopologyError(file, problems)
   }
   return stageViews(parsed.data, file, lineOf)[0]!

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { harrier } from '../stack/stack-fixture.js'
 
@@ -36,5 +39,19 @@ describe('the command line', () => {
     const { code, stderr, stdout } = await harrier(['tail', 'scored'], nowhere)
     assert.match(stderr, /BROKER_UNAVAILABLE/)
     assert.deepEqual([code, stdout], [1, ''])
+  })
+
+  it('checks contracts within the time in which a registry must answer', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'harrier-check-'))
+    try {
+      const connection = join(folder, 'bank.yaml')
+      writeFileSync(connection, 'brokers: 127.0.0.1:1\nconnectTimeout: 1s\nregistry: { url: "http://127.0.0.1:1" }\n')
+      const { code, stdout, stderr } = await harrier(['topology', 'check', 'card-fraud', '--contracts', '--connection', connection], {})
+      assert.equal(code, 1)
+      assert.equal(stdout, '')
+      assert.match(stderr, /the schema registry http:\/\/127\.0\.0\.1:1 does not answer: .*REFUSED/)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 })

@@ -91,6 +91,18 @@ describe('harrier models', () => {
     })
   }
 
+  it('topology check --models opens the models as run would, and refuses what run would refuse', async () => {
+    const good = await harrier(['topology', 'check', topology, '--models', join(examples, 'models')], {})
+    assert.equal(good.code, 0, good.stderr)
+    assert.match(good.stdout, /^model auth-cnn@1 \(champion\): window of 16 rows, reads 8 of the 9 features of stage card\n(model auth-\w+@1 \(shadow\): .*\n){3}.*authorisations\.yaml: ok /)
+    const broken = join(folder, 'authorisations.yaml')
+    writeFileSync(broken, readFileSync(topology, 'utf8').replace('name: night', 'name: nights'))
+    const refused = await harrier(['topology', 'check', broken, '--models', join(examples, 'models')], {})
+    assert.match(refused.stderr, /auth-cnn@1 reads features that the stage does not have: night\n/)
+    assert.equal(refused.code, 2)
+    assert.match((await harrier(['topology', 'check', topology, '--models', folder], {})).stderr, /no .*auth-cnn.1.model\.yaml for auth-cnn@1/)
+  })
+
   it('inspect says of a file that is none what it is', async () => {
     mkdirSync(join(folder, 'x'))
     writeFileSync(join(folder, 'x', 'model.onnx'), 'not a model')

@@ -166,6 +166,7 @@ test('refusals carry the subject and what the registry says', async (t) => {
 test('a wrong base URL is refused, not taken for an unknown id', async (t) => {
   const registry = await startRegistry(t, (path) => (path.includes('/1') ? { status: 404, body: '<html>Not found</html>' } : { status: 200, body: '<html>' }))
   await assert.rejects(client(registry.url).schemaById(1), isCode('REGISTRY_REFUSED', /status 404/))
+  await assert.rejects(client(`${registry.url}/1`).latest('a'), (error: HarrierError) => error.code === 'REGISTRY_REFUSED' && /correct the registry's URL: it is what stands before \/subjects/.test(error.remedy))
   await assert.rejects(client(registry.url).schemaById(2), isCode('REGISTRY_REFUSED', /other than JSON/))
   assert.throws(() => client('registry:port'), isCode('CONFIG_INVALID', /not the URL/))
 })

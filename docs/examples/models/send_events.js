@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { Kafka, logLevel } from 'kafkajs'
 
-const [file, topic, brokers = '127.0.0.1:19092'] = process.argv.slice(2)
+const [file, topic, brokers = process.env.HARRIER_BROKERS ?? '127.0.0.1:19092'] = process.argv.slice(2)
 const [head, ...lines] = readFileSync(file, 'utf8').trim().split(/\r?\n/)
 const names = head.split(',')
 const messages = lines.map((line) => {
