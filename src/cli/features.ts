@@ -73,7 +73,7 @@ async function features(options: FeaturesOptions): Promise<void> {
   }
 }
 
-function collectColumn(text: string, before: Record<string, string>): Record<string, string> {
+export function collectColumn(text: string, before: Record<string, string>): Record<string, string> {
   const match = /^([^=]+)=(.+)$/.exec(text)
   if (!match) throw new InvalidArgumentError('field=column is wanted.')
   return { ...before, [match[1]!]: match[2]! }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { register as backtest } from './backtest.js'
 import { register as bench } from './bench.js'
 import { register as doctor } from './doctor.js'
 import { register as features } from './features.js'
@@ -46,6 +47,7 @@ export const commandGroups: readonly CommandGroup[] = [
     commands: [
       simulate,
       features,
+      backtest,
     ],
   },
   {

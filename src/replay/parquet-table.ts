@@ -1,17 +1,9 @@
 import { rm } from 'node:fs/promises'
-import { BIGINT, BOOLEAN, DuckDBDataChunk, DuckDBInstance, FLOAT, INTEGER, VARCHAR, type DuckDBAppender, type DuckDBConnection } from '@duckdb/node-api'
+import { DuckDBInstance, type DuckDBAppender, type DuckDBConnection } from '@duckdb/node-api'
 import { HarrierError, messageOf } from '../base/errors.js'
-
-const types = { text: VARCHAR, long: BIGINT, int: INTEGER, float: FLOAT, boolean: BOOLEAN } as const
-
-export interface TableColumn {
-  readonly name: string
-  readonly type: keyof typeof types
-}
+import { appendColumns, createTable, quotedText, type ColumnValues, type TableColumn } from './column-appender.js'
 
 export const parquetTableLimits = {
-  /** DuckDB's vectors hold so many rows. */
-  vectorRowsMax: 2048,
   memoryBytesMax: '512MB',
   threads: 1,
 } as const
@@ -35,7 +27,7 @@ export class ParquetTable {
         threads: String(parquetTableLimits.threads),
       })
       const connection = await instance.connect()
-      await connection.run(`CREATE TABLE rows (${columns.map(({ name, type }) => `"${name.replaceAll('"', '""')}" ${types[type].toString()}`).join(', ')})`)
+      await connection.run(createTable('rows', columns))
       return new ParquetTable(file, columns, instance, connection, await connection.createAppender('rows'))
     } catch (error) {
       throw refused(file, error)
@@ -51,22 +43,14 @@ export class ParquetTable {
   }
 
   /** Appends rows given by column; `long` columns may be numbers. */
-  write(columns: readonly ArrayLike<number | string | boolean | bigint | null>[], rows: number): void {
-    for (let at = 0; at < rows; at += parquetTableLimits.vectorRowsMax) {
-      const count = Math.min(rows - at, parquetTableLimits.vectorRowsMax)
-      const chunk = DuckDBDataChunk.create(this.#columns.map(({ type }) => types[type]), count)
-      for (const [index, { type }] of this.#columns.entries()) {
-        const values = columns[index]!
-        chunk.setColumnValues(index, Array.from({ length: count }, (_, i) => (type === 'long' ? BigInt(values[at + i] as number) : values[at + i]!)))
-      }
-      this.#appender.appendDataChunk(chunk)
-    }
+  write(columns: readonly ColumnValues[], rows: number): void {
+    appendColumns(this.#appender, this.#columns, columns, rows)
   }
 
   async close(): Promise<void> {
     try {
       this.#appender.closeSync()
-      await this.#connection.run(`COPY rows TO '${this.#file.replaceAll("'", "''")}' (FORMAT parquet, COMPRESSION zstd)`)
+      await this.#connection.run(`COPY rows TO ${quotedText(this.#file)} (FORMAT parquet, COMPRESSION zstd)`)
     } catch (error) {
       throw refused(this.#file, error)
     } finally {

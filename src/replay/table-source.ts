@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { isTime, type FieldSpec } from '../codec/field-spec.js'
+import { quotedName } from './column-appender.js'
 
 type Value = string | number | bigint | boolean | null
 
@@ -48,6 +49,7 @@ interface TableShape {
  */
 export class TableSource {
   readonly rows: number
+  /** Whether the table says which events are frauds. */
   readonly labelled: boolean
   readonly #options: TableSourceOptions
   readonly #instance: DuckDBInstance
@@ -55,6 +57,7 @@ export class TableSource {
   readonly #columnOf: ReadonlyMap<string, string>
   /** Types of the table's columns, in DuckDB's words. */
   readonly #types: ReadonlyMap<string, string>
+  readonly #labels: readonly string[]
 
   static async open(options: TableSourceOptions): Promise<TableSource> {
     const { file } = options
@@ -75,7 +78,7 @@ export class TableSource {
         if (texts.length > 0) relation = `read_csv(${quoted}, header = true, types = {${texts.map((column) => `'${column.replaceAll("'", "''")}': 'VARCHAR'`).join(', ')}})`
       }
       const counted = await connection.runAndReadAll(`SELECT count(*) FROM ${relation}`)
-      return new TableSource(options, instance, { relation, columnOf, types }, Number(counted.getRows()[0]![0]), labelColumns.every((name) => types.has(name)))
+      return new TableSource(options, instance, { relation, columnOf, types }, Number(counted.getRows()[0]![0]), labelColumns.filter((name) => types.has(name)))
     } catch (error) {
       if (error instanceof HarrierError) throw error
       throw new HarrierError('USAGE', `${file} cannot be read: ${messageOf(error)}`, { cause: error, remedy: 'give a .csv file with a header line, or a .parquet file' })
@@ -84,21 +87,22 @@ export class TableSource {
     }
   }
 
-  private constructor(options: TableSourceOptions, instance: DuckDBInstance, { relation, columnOf, types }: TableShape, rows: number, labelled: boolean) {
+  private constructor(options: TableSourceOptions, instance: DuckDBInstance, { relation, columnOf, types }: TableShape, rows: number, labels: readonly string[]) {
     this.#options = options
     this.#instance = instance
     this.#relation = relation
     this.#columnOf = columnOf
     this.#types = types
     this.rows = rows
-    this.labelled = labelled
+    this.labelled = labels.includes(labelColumns[0])
+    this.#labels = this.labelled ? labels : []
   }
 
   /** The table's rows in its own order, some thousand at a time. */
   async *chunks(): AsyncGenerator<TableRows> {
     const { fields, keyField, eventTimeField, epochMs } = this.#options
     const selected = [...this.#columnOf].map(([name, column]) => expressionOf(fields.find((field) => field.name === name)!, column, this.#types.get(column)!))
-    if (this.labelled) selected.push(...labelColumns.map(quotedName))
+    selected.push(...this.#labels.map(quotedName))
     const connection = await this.#instance.connect()
     try {
       const result = await connection.stream(`SELECT ${selected.join(', ')} FROM ${this.#relation}`)
@@ -116,9 +120,10 @@ export class TableSource {
         for (let row = 0; row < chunk.rowCount; row++) {
           rows.documents.push(template((field) => byField[field]?.[row] ?? null))
           rows.keys.push(String(byField[keyColumn]?.[row] ?? ''))
-          const fraud = this.labelled ? columns[names.length]![row]! : null
+          const fraud = columns[names.length]?.[row] ?? null
+          const scenario = columns[names.length + 1]?.[row] ?? null
           rows.isFraud.push(fraud === null ? null : Boolean(Number(fraud)))
-          rows.scenario.push(this.labelled ? Number(columns[names.length + 1]![row]) : null)
+          rows.scenario.push(scenario === null ? null : Number(scenario))
         }
         yield rows
       }
@@ -134,10 +139,6 @@ export class TableSource {
 
 function isTextual({ type }: FieldSpec): boolean {
   return type === 'text' || type === 'iso8601'
-}
-
-function quotedName(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
 }
 
 /**

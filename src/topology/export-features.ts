@@ -7,15 +7,17 @@ import { withAdmin } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { createScorer } from '../inference/create-scorer.js'
 import type { Scorer } from '../inference/scorer.js'
-import { ParquetTable, type TableColumn } from '../replay/parquet-table.js'
+import type { ColumnValues, TableColumn } from '../replay/column-appender.js'
+import { ParquetTable } from '../replay/parquet-table.js'
 import { TableSource, labelColumns } from '../replay/table-source.js'
-import { Disposition, type Batch } from './batch.js'
-import { Forwarding } from './forwarding.js'
+import type { Batch } from './batch.js'
 import { takeLabels } from './label-reader.js'
-import { labelsOfRows } from './label-rows.js'
 import type { Topology } from './load-topology.js'
 import { openScorer } from './open-scorer.js'
+import { isFraudOf, scenarioOf } from './row-tag.js'
 import { Stage } from './stage.js'
+import { StageChain, framesNeeded, type Tags } from './stage-chain.js'
+import { asJson, labelsOfTable, recordsOfTable } from './table-records.js'
 import { eventIdField, eventTimeField } from './topology-schema.js'
 
 export interface ExportOptions {
@@ -79,17 +81,6 @@ async function exportTable(options: ExportOptions): Promise<ExportResult> {
   }
 }
 
-/** The first stage as it reads a table's rows, which come as JSON. */
-function asJson(view: Topology): Topology {
-  const { spec, labels } = view
-  return {
-    ...view,
-    readerSchema: undefined,
-    spec: { ...spec, source: { ...spec.source, format: 'json' } },
-    labels: labels && { ...labels, readerSchema: undefined, spec: { ...labels.spec, format: 'json' } },
-  }
-}
-
 /** A scorer without models, unless a later stage that is asked for reads the score. */
 function scorerFor(view: Topology, { topology, models, clock, logger }: ExportOptions): Promise<Scorer> {
   const score = `${view.stageName}.score`
@@ -102,7 +93,7 @@ function scorerFor(view: Topology, { topology, models, clock, logger }: ExportOp
     device: 'cpu',
     workers: 0,
     clock,
-    limits: { rowsMax: view.spec.limits.batchRecordsMax, framesMax: 1 },
+    limits: { rowsMax: view.spec.limits.batchRecordsMax, framesMax: framesNeeded },
   })
 }
 
@@ -114,12 +105,6 @@ function columnsFor(topology: Topology, labelled: boolean): TableColumn[] {
     ...topology.stage.features.map(({ name }) => ({ name, type: 'float' as const })),
     ...(labelled ? ([{ name: labelColumns[0], type: 'boolean' }, { name: labelColumns[1], type: 'int' }] as const) : []),
   ]
-}
-
-/** What a table says about its rows, by record row of a batch. */
-interface RowLabels {
-  isFraud: (boolean | null)[]
-  scenario: (number | null)[]
 }
 
 /** Turns folded batches into rows of the table. */
@@ -156,108 +141,43 @@ class RowWriter {
     this.#result = { ...this.#result, refused: this.#result.refused + batch.causes.size, firstRefusal: this.#result.firstRefusal ?? [...batch.causes.values()][0]?.message }
   }
 
-  write(batch: Batch, labels?: RowLabels): void {
+  write(batch: Batch, tags?: Tags): void {
     const { frame, events, records } = batch
     const count = frame!.count
     const features = this.#stage.topology.stage.features.length
     const idColumn = events.index(eventIdField)
     const keyColumn = events.index(this.#stage.topology.stage.key)
     const rows = Array.from({ length: count }, (_, at) => batch.recordRow[at]!)
-    const columns: ArrayLike<number | string | boolean | null>[] = [
+    const columns: ColumnValues[] = [
       rows.map((row) => events.text(idColumn, row, records.arena)),
       rows.map((row) => events.text(keyColumn, row, records.arena)),
       frame!.eventTime.subarray(0, count),
     ]
     for (let f = 0; f < features; f++) columns.push(Float32Array.from({ length: count }, (_, at) => frame!.rows[at * features + f]!))
-    if (this.#labelled) columns.push(rows.map((row) => labels!.isFraud[row]!), rows.map((row) => labels!.scenario[row]!))
+    if (this.#labelled) columns.push(rows.map((row) => isFraudOf(tags![row]!)), rows.map((row) => scenarioOf(tags![row]!)))
     this.#table.write(columns, count)
     this.#result = { ...this.#result, rows: this.#result.rows + count, late: this.#result.late + batch.late.subarray(0, records.count).reduce((sum, late) => sum + late, 0) }
-    this.refuse(batch)
   }
 }
 
 /** One task of each stage: what they pass on goes straight to the next, in the order of the table. */
 async function foldTable(stages: readonly Stage[], table: TableSource, writer: RowWriter, { labelDelayMs, onProgress }: ExportOptions): Promise<void> {
-  const links = stages.map((stage) => new Link(stage))
+  for (const stage of stages) stage.addTask(0)
+  const chain = new StageChain({
+    stages,
+    partitions: 1,
+    beforeFold: labelsOfTable(stages[0]!, labelDelayMs),
+    onRefused: (batch) => writer.refuse(batch),
+    onScored: ({ batch, tags }) => writer.write(batch, tags),
+  })
   let done = 0
   for await (const chunk of table.chunks()) {
-    const { records } = links[0]!.batch
-    for (let from = 0; from < chunk.documents.length; from += records.recordsMax) {
-      const to = Math.min(chunk.documents.length, from + records.recordsMax)
-      const labels = { isFraud: chunk.isFraud.slice(from, to), scenario: chunk.scenario.slice(from, to) }
-      links[0]!.batch.reset()
-      for (let i = from; i < to; i++) records.append(0, 0, done++, 0, Buffer.from(chunk.keys[i]!), Buffer.from(chunk.documents[i]!))
-      await foldThrough(links, 0, labels, writer, labelDelayMs)
-    }
+    const { records, tags } = recordsOfTable(chunk, done)
+    await chain.push(records, tags)
+    done += records.count
     onProgress(done, table.rows)
   }
-}
-
-/** A stage on its one task, with the batch that goes through it. */
-class Link {
-  readonly stage: Stage
-  readonly batch: Batch
-  readonly forwarding: Forwarding | null
-  offset = 0
-  labelOffset = 0
-
-  constructor(stage: Stage) {
-    this.stage = stage
-    stage.addTask(0)
-    this.batch = stage.makeBatch({ restoring: true })
-    this.batch.labelsTo!.fill(Infinity)
-    this.forwarding = stage.topology.forward ? new Forwarding(stage.topology, 0, 1) : null
-  }
-}
-
-async function foldThrough(links: readonly Link[], place: number, labels: RowLabels, writer: RowWriter, labelDelayMs: number): Promise<void> {
-  const link = links[place]!
-  const { stage, batch } = link
-  const loading = stage.decoder.prepare(batch.records)
-  if (loading) await loading
-  stage.decode(batch)
-  const queue = stage.tasks[0]!.labels
-  if (queue) {
-    const known = labelsOfRows(batch, stage.topology, { isFraud: labels.isFraud, delayMs: labelDelayMs, offset: link.labelOffset })
-    if (known) queue.add(known)
-    link.labelOffset += known?.records.count ?? 0
-  }
-  stage.fold(batch)
-  if (stage.scorer.models.length > 0) await stage.score(batch)
-  if (place === links.length - 1) writer.write(batch, labels)
-  else await passOn(links, place, labels, writer, labelDelayMs)
-  queue?.drop(queue.position)
-  stage.finishRestored(batch)
-}
-
-/** What a folded batch passes to the next stage, and on from there. */
-async function passOn(links: readonly Link[], place: number, labels: RowLabels, writer: RowWriter, labelDelayMs: number): Promise<void> {
-  const { batch, forwarding } = links[place]!
-  const next = links[place + 1]!
-  const { outputs } = batch
-  const ofRecord: RowLabels = { isFraud: [], scenario: [] }
-  writer.refuse(batch)
-  outputs.makeRoom(batch.records.count + batch.labels.length)
-  for (let row = 0; row < batch.records.count; row++) {
-    for (let i = 0; i < batch.labelCount[row]!; i++) forwarding!.label(batch, 0, batch.labels[batch.labelStart[row]! + i]!)
-    if (batch.disposition[row] === Disposition.label) forwarding!.forwardedLabel(batch, 0, row)
-    while (ofRecord.isFraud.length < outputs.count) push(ofRecord, null, null)
-    if (batch.frameRow[row]! < 0) continue
-    forwarding!.event(batch, 0, row)
-    push(ofRecord, labels.isFraud[row]!, labels.scenario[row]!)
-  }
-  const { recordsMax } = next.batch.records
-  for (let from = 0; from < outputs.count; from += recordsMax) {
-    const to = Math.min(outputs.count, from + recordsMax)
-    next.batch.reset()
-    for (let row = from; row < to; row++) next.batch.records.offset[next.batch.records.copyRow(outputs, row)] = next.offset++
-    await foldThrough(links, place + 1, { isFraud: ofRecord.isFraud.slice(from, to), scenario: ofRecord.scenario.slice(from, to) }, writer, labelDelayMs)
-  }
-}
-
-function push({ isFraud, scenario }: RowLabels, fraud: boolean | null, number: number | null): void {
-  isFraud.push(fraud)
-  scenario.push(number)
+  await chain.flush()
 }
 
 async function exportTopic(options: ExportOptions): Promise<ExportResult> {
@@ -283,6 +203,7 @@ async function exportTopic(options: ExportOptions): Promise<ExportResult> {
           const loading = stage.decoder.prepare(batch.records)
           if (loading) await loading
           stage.fold(batch)
+          writer.refuse(batch)
           writer.write(batch)
           stage.finishRestored(batch)
           done += columns.count

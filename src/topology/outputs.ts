@@ -50,7 +50,7 @@ export class Outputs {
   /** Column of the field that the fall-back rule reads; -1: none. */
   readonly #ruleColumn: number
 
-  constructor(stage: Stage, options: OutputOptions) {
+  constructor(stage: Pick<Stage, 'topology' | 'scorer'>, options: OutputOptions) {
     const { topology, scorer } = stage
     const { policy, key } = topology.stage
     const { fallback } = policy

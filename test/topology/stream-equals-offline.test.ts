@@ -7,42 +7,12 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
-import { Prng } from '../../src/base/prng.js'
 import { loadModelFolder, type LoadedModel } from '../../src/inference/model-store.js'
 import { exportFeatures } from '../../src/topology/export-features.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
-import { TopologyTestDriver, type TestRecord } from '../../src/topology/test-driver.js'
+import { TopologyTestDriver } from '../../src/topology/test-driver.js'
 import { repositoryRoot } from '../golden/repository-root.js'
-
-const epochMs = Date.UTC(2018, 3, 1)
-const delayMs = 7 * 86_400_000
-const columns = ['tx_id', 'seconds', 'customer_id', 'terminal_id', 'amount_cents', 'is_fraud', 'scenario'] as const
-
-type Payment = Record<(typeof columns)[number], number>
-
-/** Payments of 30 cards on 12 terminals over some weeks: a terminal is bad for a while, and dear payments are frauds too. */
-function payments(count: number): Payment[] {
-  const prng = new Prng(29)
-  let seconds = 0
-  return Array.from({ length: count }, (_, tx_id) => {
-    seconds += 1 + prng.below(3600)
-    const terminal = prng.below(12)
-    const amount = 100 + prng.below(prng.below(40) === 0 ? 60_000 : 9000)
-    const scenario = amount > 22_000 ? 1 : terminal === 5 && seconds > 600_000 ? 2 : 0
-    return { tx_id, seconds, customer_id: prng.below(30), terminal_id: terminal, amount_cents: amount, is_fraud: Number(scenario > 0), scenario }
-  })
-}
-
-function records(rows: readonly Payment[]): { events: TestRecord[]; labels: TestRecord[] } {
-  const events: TestRecord[] = []
-  const labels: TestRecord[] = []
-  for (const { tx_id, seconds, customer_id, terminal_id, amount_cents, is_fraud, scenario } of rows) {
-    const id = { transaction_id: tx_id, event_time: epochMs + seconds * 1000, customer_id: String(customer_id), terminal_id: String(terminal_id) }
-    events.push({ key: id.customer_id, value: { ...id, amount_minor: amount_cents, currency: 'EUR' }, timestampMs: id.event_time })
-    labels.push({ key: id.customer_id, value: { ...id, known_at: id.event_time + delayMs, is_fraud: is_fraud === 1, scenario }, timestampMs: id.event_time + delayMs })
-  }
-  return { events, labels }
-}
+import { delayMs, epochMs, paymentRecords, payments, paymentsCsv } from './labelled-payments.js'
 
 interface Row {
   readonly id: string
@@ -97,7 +67,7 @@ describe('card-terminal, scored as a stream and offline', () => {
 
   async function streamed(batchRecordsMax: number): Promise<Map<string, Map<string, number>>> {
     const driver = await TopologyTestDriver.open({ topology, partitions: 1, startMs: epochMs })
-    const { events, labels } = records(rows)
+    const { events, labels } = paymentRecords(rows)
     await driver.label(labels)
     const { scored } = await driver.pipe(events, batchRecordsMax)
     await driver.close()
@@ -113,7 +83,7 @@ describe('card-terminal, scored as a stream and offline', () => {
   it('gives the bits that onnxruntime gives for the rows of harrier features, for every model of the last stage', async () => {
     const csv = join(folder, 'payments.csv')
     const out = join(folder, 'rows.parquet')
-    writeFileSync(csv, [columns.join(','), ...rows.map((row) => columns.map((name) => row[name]).join(','))].join('\n') + '\n')
+    writeFileSync(csv, paymentsCsv(rows))
     const last = topology.chain.at(-1)!
     const result = await exportFeatures({ topology: last, from: csv, out, columns: {}, epochMs, labelDelayMs: delayMs, clock: systemClock, logger: silentLogger, onProgress: () => undefined })
     assert.equal(result.rows, rows.length)

@@ -1,0 +1,59 @@
+import { BIGINT, BOOLEAN, DOUBLE, DuckDBDataChunk, FLOAT, INTEGER, UTINYINT, VARCHAR, type DuckDBAppender } from '@duckdb/node-api'
+
+export const columnTypes = { text: VARCHAR, long: BIGINT, int: INTEGER, byte: UTINYINT, float: FLOAT, double: DOUBLE, boolean: BOOLEAN } as const
+
+export interface TableColumn {
+  readonly name: string
+  readonly type: keyof typeof columnTypes
+}
+
+export type ColumnValues = ArrayLike<number | string | boolean | bigint | null>
+
+/** DuckDB's vectors hold so many rows. */
+const vectorRowsMax = 2048
+
+/** Columns of the types' own arrays are copied whole; a value at a time costs an object and two calls. */
+interface PlainVector {
+  readonly items: Float32Array | Float64Array | Int32Array | Uint8Array | BigInt64Array
+  flush(): void
+}
+
+/** Appends rows given by column; `long` columns may be numbers. Typed arrays have no nulls. */
+export function appendColumns(appender: DuckDBAppender, columns: readonly TableColumn[], values: readonly ColumnValues[], rows: number): void {
+  for (let at = 0; at < rows; at += vectorRowsMax) {
+    const count = Math.min(rows - at, vectorRowsMax)
+    const chunk = DuckDBDataChunk.create(columns.map(({ type }) => columnTypes[type]), count)
+    for (const [index, { type }] of columns.entries()) {
+      const column = values[index]!
+      const vector = chunk.getColumnVector(index) as unknown as PlainVector
+      if (isPlain(column, type)) {
+        vector.items.set(column.subarray(at, at + count) as never)
+        vector.flush()
+      } else if (type === 'long' && column instanceof Float64Array) {
+        for (let i = 0; i < count; i++) vector.items[i] = BigInt(column[at + i]!)
+        vector.flush()
+      } else chunk.setColumnValues(index, Array.from({ length: count }, (_, i) => (type === 'long' && typeof column[at + i] === 'number' ? BigInt(column[at + i] as number) : column[at + i]!)))
+    }
+    appender.appendDataChunk(chunk)
+  }
+}
+
+const arrays = { float: Float32Array, double: Float64Array, int: Int32Array, byte: Uint8Array } as const
+
+function isPlain(column: ColumnValues, type: TableColumn['type']): column is Float32Array | Float64Array | Int32Array | Uint8Array {
+  return type in arrays && column instanceof arrays[type as keyof typeof arrays]
+}
+
+/** A name as SQL has it. */
+export function quotedName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+/** A text as SQL has it. */
+export function quotedText(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+export function createTable(name: string, columns: readonly TableColumn[]): string {
+  return `CREATE TABLE ${quotedName(name)} (${columns.map((column) => `${quotedName(column.name)} ${columnTypes[column.type].toString()}`).join(', ')})`
+}
