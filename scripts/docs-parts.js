@@ -102,6 +102,8 @@ function topicTable() {
     [names.deadLetters]: ['original bytes of what could not be scored, and why', 'as the input'],
     [names.lineage]: ['an Avro lineage record for each task and transaction', 'the task'],
     [names.state]: ['changelog: the newest state of each entity, in the format of slot-record.ts', 'the entity'],
+    [names.releaseTopics.models]: ['the model versions in force, of all topologies ([releases.md](releases.md))', 'topology/stage'],
+    [names.releaseTopics.releases]: ['the ledger: who released what, when and why', 'topology/stage'],
   }
   const config = Object.fromEntries(outputTopics(names, 1).map(({ topic, config: wanted = {} }) => [topic, wanted]))
   const settings = (topic) => (topic === names.input ? 'yours; `retention.ms=-1` when Harrier creates it' : Object.entries(config[topic]).map(([name, value]) => code(`${name}=${value}`)).join(', ') || 'the broker\'s')
@@ -116,8 +118,8 @@ function kafkaSettings(list) {
 
 /** The rights of card-fraud, as `harrier topology describe card-fraud --acls` prints them, without the part about the registry. */
 function aclPart() {
-  const [run, apply] = aclCommands(loadTopology('card-fraud').chain.map((stage) => topologyNames(stage)), [], 'User:harrier').split('\n\n')
-  return ['```sh', run, '', apply, '```'].join('\n')
+  const [run, release, apply] = aclCommands(loadTopology('card-fraud').chain.map((stage) => topologyNames(stage)), [], 'User:harrier').split('\n\n')
+  return ['```sh', run, '', release, '', apply, '```'].join('\n')
 }
 
 function limitTable(groups) {

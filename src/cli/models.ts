@@ -1,3 +1,4 @@
+import { hostname, userInfo } from 'node:os'
 import { Option, type Command } from 'commander'
 import { stringify } from 'yaml'
 import { systemClock } from '../base/clock.js'
@@ -6,8 +7,12 @@ import { testGolden } from '../inference/golden.js'
 import { inspectModel } from '../inference/inspect-model.js'
 import { hiddenFloatsOf } from '../inference/manifest.js'
 import { modelFileBytes, ModelStore, type LoadedModel } from '../inference/model-store.js'
+import { readRegistration, registerModel } from '../registry/register-model.js'
+import { harrierVersion } from '../topology/harrier-version.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { modelsFolder, stageCategories } from '../topology/open-scorer.js'
+import { registerReleases } from './releases.js'
+import { tableText } from './view/table.js'
 import { factsText, reportText, sizeText } from './model-text.js'
 
 interface Options {
@@ -15,7 +20,7 @@ interface Options {
   readonly json?: boolean
 }
 
-/** `harrier models list|show|inspect|test` */
+/** `harrier models list|show|inspect|test|register`, and what releases.ts adds */
 export function register(program: Command): void {
   const models = program.command('models').description('model versions: what is there, and what each reads and gives')
   models
@@ -38,8 +43,9 @@ export function register(program: Command): void {
     .option('--json', 'for machines')
     .action((reference: string, options: Options) => {
       const model = new ModelStore(options.models).load(reference)
-      if (options.json) process.stdout.write(`${JSON.stringify({ ...model.manifest, folder: model.folder })}\n`)
-      else process.stdout.write(`# ${model.folder}: ${sizeText(modelFileBytes(model))}, sha256 of every file checked\n${stringify(model.manifest, { lineWidth: 140 })}`)
+      const registered = registeredBy(model)
+      if (options.json) process.stdout.write(`${JSON.stringify({ ...model.manifest, folder: model.folder, registered })}\n`)
+      else process.stdout.write(`# ${model.folder}: ${sizeText(modelFileBytes(model))}, sha256 of every file checked${registered === null ? '' : `, registered ${registered}`}\n${stringify(model.manifest, { lineWidth: 140 })}`)
     })
   models
     .command('inspect')
@@ -56,6 +62,32 @@ export function register(program: Command): void {
     .addOption(new Option('--device <device>', 'where to run it').choices(['cpu', 'webgpu', 'cuda', 'auto']).default('cpu'))
     .option('--json', 'for machines')
     .action(test)
+  models
+    .command('register')
+    .description('check a model version and put it where versions live; it never changes there')
+    .argument('<folder>', 'the folder of model.yaml')
+    .option('--models <folder>', 'where versions live', modelsFolder)
+    .option('--actor <name>', 'who does it', process.env.HARRIER_ACTOR ?? `${userInfo().username}@${hostname()}`)
+    .addOption(new Option('--device <device>', 'where its trial run is').choices(['cpu', 'webgpu', 'cuda', 'auto']).default('cpu'))
+    .option('--json', 'for machines')
+    .action(registerVersion)
+  registerReleases(models)
+}
+
+async function registerVersion(folder: string, options: { models: string; actor: string; device: DevicePolicy; json?: boolean }): Promise<void> {
+  const { model, registration, bytes, isNew } = await registerModel({ folder, root: options.models, actor: options.actor, device: options.device, harrier: harrierVersion, clock: systemClock })
+  if (options.json) return void process.stdout.write(`${JSON.stringify({ ...registration, folder: model.folder, bytes, isNew })}\n`)
+  const { trial, sha256, actor, registeredAt } = registration
+  const ran = trial.golden ? `golden rows: ${trial.rows} scores, largest difference ${trial.largestDifference!.toExponential(1)}` : `trial run over ${trial.rows} rows of zeros: put golden.json beside the model to check its scores`
+  process.stdout.write(
+    [
+      isNew ? `${model.reference} registered in ${model.folder}` : `${model.reference} is registered already, with the same files: by ${actor}, ${registeredAt}`,
+      `  ${model.manifest.kind}, ${model.manifest.features.length} features, ${sizeText(bytes)}, sha256 ${sha256}`,
+      `  ${ran}, on ${trial.device}`,
+      `  next: harrier models shadow ${model.reference} --reason … or harrier models release ${model.reference} --reason …`,
+      '',
+    ].join('\n'),
+  )
 }
 
 async function inspect(file: string, options: { topology?: string; manifest?: boolean; json?: boolean }): Promise<void> {
@@ -87,6 +119,8 @@ interface Summary {
   readonly hidden: number | null
   readonly bytes: number
   readonly sha256: string
+  /** Who registered it, and when; null: it was put there by hand. */
+  readonly registered: string | null
   readonly description: string
 }
 
@@ -95,15 +129,19 @@ function summary(model: LoadedModel): Summary {
   const { kind, features, window, sha256, description } = manifest
   const hidden = kind === 'recurrent' ? hiddenFloatsOf(manifest) : null
   const shape = { features: features.length, window: window ?? null, hidden }
-  return { model: reference, kind, ...shape, bytes: modelFileBytes(model), sha256, description: description ?? '' }
+  return { model: reference, kind, ...shape, bytes: modelFileBytes(model), sha256, registered: registeredBy(model), description: description ?? '' }
+}
+
+function registeredBy({ folder }: LoadedModel): string | null {
+  const registration = readRegistration(folder)
+  return registration ? `${registration.registeredAt.slice(0, 10)} ${registration.actor}` : null
 }
 
 function table(rows: readonly Summary[]): string {
-  const head = ['MODEL', 'KIND', 'FEATURES', 'WINDOW', 'HIDDEN', 'KB', 'SHA256', 'DESCRIPTION']
+  const head = ['MODEL', 'KIND', 'FEATURES', 'WINDOW', 'HIDDEN', 'KB', 'SHA256', 'REGISTERED', 'DESCRIPTION']
   const number = (value: number | null): string => (value === null ? '-' : String(value))
-  const cells = rows.map(({ model, kind, features, window, hidden, bytes, sha256, description }) => [
-    model, kind, number(features), number(window), number(hidden), number(Math.ceil(bytes / 1024)), sha256.slice(0, 12), description,
+  const cells = rows.map(({ model, kind, features, window, hidden, bytes, sha256, registered, description }) => [
+    model, kind, number(features), number(window), number(hidden), number(Math.ceil(bytes / 1024)), sha256.slice(0, 12), registered ?? '-', description,
   ])
-  const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => row[column]!.length)))
-  return [head, ...cells].map((row) => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd()}\n`).join('')
+  return tableText(head, cells)
 }

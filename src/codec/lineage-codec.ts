@@ -1,5 +1,6 @@
-import avro from 'avsc'
+import type avro from 'avsc'
 import { HarrierError, messageOf } from '../base/errors.js'
+import { exactAvroType } from './exact-avro-type.js'
 import { prefixBytes, schemaPrefix } from './registry-prefix.js'
 import { loadOwnSchema } from './schema-files.js'
 
@@ -18,6 +19,8 @@ export interface ResolvedModel {
   /** name@version */
   model: string
   sha256: string
+  /** Release epoch of its hidden states: a state of another one was warmed from the ring. 1: as the topology names it. */
+  epoch: number
   /** The device that really ran it. */
   device: string
   /** Why the model gave no scores in this batch; null when it gave them. */
@@ -47,6 +50,8 @@ export interface LineageRecord {
     labels_unknown: number
   }
   models: ResolvedModel[]
+  /** Revision of the stage's releases by which these models were in force; 0: the models that the topology names. */
+  release: number
   digests: { topology: string; features: string; policy: string; layout: string }
   stream_time_before: number
   stream_time_after: number
@@ -62,31 +67,7 @@ export interface LineageRecord {
   silent: boolean
 }
 
-/** avsc's own long misreads below -2^52 and refuses 2^53-1; this one is exact and checks that a number can hold it. */
-const exactLong = avro.types.LongType.__with({
-  fromBuffer: (buffer: Buffer) => {
-    const value = buffer.readBigInt64LE()
-    const number = Number(value)
-    if (!Number.isSafeInteger(number)) throw new Error(`${value} is beyond 2^53-1`)
-    return number
-  },
-  toBuffer: (value: number) => {
-    const buffer = Buffer.alloc(8)
-    buffer.writeBigInt64LE(BigInt(value))
-    return buffer
-  },
-  fromJSON: Number,
-  toJSON: Number,
-  isValid: Number.isSafeInteger,
-  compare: (a: number, b: number) => a - b,
-})
-
-function typeOf(schema: object): avro.Type {
-  const isLong = (part: unknown): boolean => part === 'long' || (typeof part === 'object' && part !== null && 'type' in part && part.type === 'long')
-  return avro.Type.forSchema(schema as avro.Schema, { typeHook: (part) => (isLong(part) ? exactLong : undefined) })
-}
-
-const ownType = typeOf(loadOwnSchema('lineage'))
+const ownType = exactAvroType(loadOwnSchema('lineage'))
 /** Resolvers of writer schemas of other versions. One for each version of our own schema: few. */
 const resolvers = new WeakMap<object, avro.Type>()
 
@@ -106,7 +87,7 @@ export function decodeLineage(value: Uint8Array, writerSchema?: object): Lineage
     if (writerSchema === undefined) return ownType.fromBuffer(body) as LineageRecord
     let writer = resolvers.get(writerSchema)
     if (!writer) {
-      writer = typeOf(writerSchema)
+      writer = exactAvroType(writerSchema)
       resolvers.set(writerSchema, writer)
     }
     return ownType.fromBuffer(body, ownType.createResolver(writer)) as LineageRecord

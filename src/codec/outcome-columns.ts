@@ -12,11 +12,12 @@ export const reasonsMax = 31
  */
 export class OutcomeColumns {
   readonly rowsMax: number
-  readonly models: number
+  /** Models of the batch. */
+  models: number
   /** The deciding score: the champion's, or the fall-back's; -1 when a rule or review stood in. */
   readonly score: Float32Array
   /** [rows, models]: the score of each model, in the order given to the encoder; NaN when the model gave none. */
-  readonly scores: Float32Array
+  scores: Float32Array
   /** A code of `Decision`. */
   readonly decision: Uint8Array
   /** Who decided: a number into the encoder's `deciders`. */
@@ -40,8 +41,10 @@ export class OutcomeColumns {
     this.reasons = new Int32Array(rowsMax)
   }
 
-  /** Clears the first rows: no scores, approve, decider 0, no flags, no reasons, no explanations. */
-  reset(rows: number): void {
+  /** Clears the first rows: no scores, approve, decider 0, no flags, no reasons, no explanations. Another number of models needs other room. */
+  reset(rows: number, models = this.models): void {
+    if (models * this.rowsMax > this.scores.length) this.scores = new Float32Array(this.rowsMax * models)
+    this.models = models
     this.score.fill(-1, 0, rows)
     this.scores.fill(NaN, 0, rows * this.models)
     this.decision.fill(0, 0, rows)

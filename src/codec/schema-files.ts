@@ -5,7 +5,7 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import { parseAvroSchema } from './avro-schema.js'
 
 /** The schemas that Harrier itself writes and reads: schemas/<name>.avsc of this package. */
-export type OwnSchema = 'transaction' | 'label' | 'scored-event' | 'alert' | 'lineage'
+export type OwnSchema = 'transaction' | 'label' | 'scored-event' | 'alert' | 'lineage' | 'release' | 'stage-models'
 
 const ownFolder = fileURLToPath(new URL('../../../schemas', import.meta.url))
 

@@ -11,7 +11,7 @@ import type { OpenModel } from './open-model.js'
 import { recodesOf, sameRecodes, type Categories } from './recodes.js'
 import { RecurrentRunner } from './recurrent-runner.js'
 import { featureMap } from './ring.js'
-import type { SequenceLayout, SequenceMemory } from './sequence-memory.js'
+import type { HiddenLayout, SequenceLayout, SequenceMemory } from './sequence-memory.js'
 import type { RunSession } from './session.js'
 import { markFailed } from './undo.js'
 
@@ -60,10 +60,15 @@ export interface ProcessHooks {
 }
 
 /** The sequence layout of a stage and its models. */
-export function sequenceLayout(models: readonly { model: LoadedModel }[], features: number, window: number, chunkSlots: number): SequenceLayout {
-  const recurrent = models.map(({ model }) => model.manifest).filter((manifest) => manifest.kind === 'recurrent')
-  const hidden = recurrent.map((manifest) => ({ identity: modelDigest(manifest), floats: hiddenFloatsOf(manifest) }))
-  return { features, window, hidden, chunkSlots }
+export function sequenceLayout(models: readonly { model: LoadedModel; epoch?: number }[], features: number, window: number, chunkSlots: number): SequenceLayout {
+  return { features, window, hidden: hiddenLayouts(models), chunkSlots }
+}
+
+/** The places of the recurrent models among a stage's models, in their order. */
+export function hiddenLayouts(models: readonly { model: LoadedModel; epoch?: number }[]): HiddenLayout[] {
+  return models
+    .filter(({ model }) => model.manifest.kind === 'recurrent')
+    .map(({ model: { manifest }, epoch = 1 }) => ({ identity: modelDigest(manifest), epoch, floats: hiddenFloatsOf(manifest) }))
 }
 
 /** Takes the rows of one worker through the ring and through every model. The same code runs inline and in worker threads. */

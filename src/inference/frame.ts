@@ -1,5 +1,7 @@
 import { assert } from '../base/assert.js'
 import type { Explanation } from './explainer.js'
+import type { ScoringModels } from './scorer.js'
+import type { HiddenSlab } from './sequence-memory.js'
 
 /** The entity is new or has expired: its ring and hidden states are empty before this row. */
 export const RESET = 1
@@ -57,33 +59,54 @@ export interface HiddenUndoColumns {
 
 /**
  * The rows of one batch on their way through inference, as columns in shared memory. The main thread fills `count`,
- * `rows`, `slot`, `flags` and `eventTime`, calls `Scorer.score`, and reads `scores` and `status`.
+ * `rows`, `slot`, `flags` and `eventTime`, calls `Scorer.score`, and reads `scores` and `status`. Its columns are others after
+ * `reshape`, which comes between two batches: nobody keeps them longer.
  */
 export class Frame {
-  readonly shape: FrameShape
-  readonly memory: SharedArrayBuffer
+  shape!: FrameShape
+  memory!: SharedArrayBuffer
   /** Its number in the scorer's pool. */
   readonly index: number
   /** Feature rows, [rowsMax, F]. */
-  readonly rows: Float32Array
+  rows!: Float32Array
   /** The same rows as bits: copying them is exact. */
-  readonly rowsBits: Int32Array
-  readonly slot: Int32Array
-  readonly flags: Uint8Array
+  rowsBits!: Int32Array
+  slot!: Int32Array
+  flags!: Uint8Array
   /** Event times, ms since 1970. */
-  readonly eventTime: Float64Array
+  eventTime!: Float64Array
   /** Scores by model, [rowsMax] each; NaN where a model gave none. */
-  readonly scores: readonly Float32Array[]
+  scores!: readonly Float32Array[]
   /** One `ModelStatus` for each model. */
-  readonly status: Uint8Array
-  readonly undo: UndoColumns
+  status!: Uint8Array
+  undo!: UndoColumns
+  /** The models that score it, or have. Kept on the main thread only. */
+  models: ScoringModels = { release: 0, models: [] }
+  /** The hidden states that it changes, in the order of `undo.hidden`; null: those of the memory. Kept on the main thread only. */
+  slabs: readonly HiddenSlab[] | null = null
   /** Why models failed in this frame. Kept on the main thread only. */
   failures: ModelFailure[] = []
   /** By row: why the champion gave it its score, where that was asked for. Kept on the main thread only. */
   readonly explanations = new Map<number, Explanation>()
-  readonly #count: Int32Array
+  #count!: Int32Array
 
   constructor(shape: FrameShape, index = 0, memory?: SharedArrayBuffer) {
+    this.index = index
+    this.#carve(shape, memory)
+  }
+
+  /** For other models: rows, slots, flags and event times stay, what models leave in a frame is empty. */
+  reshape(shape: FrameShape): void {
+    const { count, rows, slot, flags, eventTime } = this
+    this.#carve(shape)
+    this.count = count
+    this.rows.set(rows.subarray(0, count * shape.features))
+    this.slot.set(slot.subarray(0, count))
+    this.flags.set(flags.subarray(0, count))
+    this.eventTime.set(eventTime.subarray(0, count))
+  }
+
+  #carve(shape: FrameShape, memory?: SharedArrayBuffer): void {
     const { rowsMax, features, models, hiddenFloats } = shape
     assert(rowsMax > 0 && rowsMax <= rowsMaxLimit, `a frame has 1 to ${rowsMaxLimit} rows`)
     const carve = new Carver()
@@ -104,7 +127,6 @@ export class Frame {
       return { saved: carve.take(rowsMax), meta: carve.take(rowsMax * 8), bits: carve.take(rowsMax * floats * 4) }
     })
     this.shape = shape
-    this.index = index
     this.memory = memory ?? new SharedArrayBuffer(carve.bytes)
     const buffer = this.memory
     this.#count = new Int32Array(buffer, countAt, 1)

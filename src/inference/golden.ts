@@ -68,6 +68,7 @@ export interface GoldenReport {
   /** Rows whose bits differ between a run among all others and a run alone. */
   readonly dependent: number
   readonly microsecondsPerRow: number
+  readonly deviceClass: string
   readonly passed: boolean
 }
 
@@ -164,6 +165,7 @@ export async function testGolden(folder: string, options: { readonly device: Dev
       hint: misses.length > 0 ? hintOf(manifest, compared, isMiss) : null,
       dependent,
       microsecondsPerRow,
+      deviceClass: scorer.deviceClass,
       passed: misses.length === 0 && dependent === 0 && compared.length > 0,
     }
   } finally {

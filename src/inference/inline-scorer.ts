@@ -4,7 +4,7 @@ import { modelDigest } from './manifest.js'
 import { modelFileBytes } from './model-store.js'
 import { openModel, type OpenModel } from './open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
-import { scorerLimitsDefault, type ModelUse, type ScoreOptions, type ScorerModel, type ScorerOptions } from './scorer.js'
+import { scorerLimitsDefault, type ModelSwitch, type ModelUse, type ScoreOptions, type ScorerModel, type ScorerOptions } from './scorer.js'
 import { runSession } from './session.js'
 
 /** Scores on the calling thread: tests and the topology driver. A model cannot be timed out here. */
@@ -18,7 +18,7 @@ export class InlineScorer extends ScorerBase {
   private constructor(options: ScorerOptions, open: readonly OpenModel[]) {
     super(options)
     this.#open = open
-    this.models = options.models.map((use, index) => describeModel(use, open[index]!))
+    this.inForce = { release: options.release ?? 0, models: options.models.map((use, index) => describeModel(use, open[index]!)) }
     this.#processor = this.#makeProcessor()
   }
 
@@ -37,18 +37,31 @@ export class InlineScorer extends ScorerBase {
     return new FrameProcessor(this.memory, open, features, this.limits.rowsMax, clock, categories)
   }
 
-  async replaceModel(index: number, use: ModelUse): Promise<void> {
-    this.checkReplacement(index, use)
-    const opened = await openModel({ model: use.model, epoch: use.epoch ?? 1, policy: this.options.device, rowsMultiple: null, load: loadOf(this.options) })
-    const work = this.#tail.then(async () => {
-      const old = this.#open[index]!
-      this.#open = this.#open.map((each, at) => (at === index ? opened : each))
-      this.install(index, use, describeModel(use, opened))
-      this.#processor = this.#makeProcessor()
-      await old.session.release()
-    })
-    this.#tail = work.catch(() => undefined)
-    await work
+  async openModels(uses: readonly ModelUse[], release: number): Promise<ModelSwitch> {
+    this.checkUses(uses)
+    const opened: OpenModel[] = []
+    try {
+      for (const { model, epoch = 1 } of uses) {
+        opened.push(await openModel({ model, epoch, policy: this.options.device, rowsMultiple: null, load: loadOf(this.options) }))
+      }
+    } catch (error) {
+      await releaseAll(opened)
+      throw error
+    }
+    return {
+      takeOver: () => {
+        const work = this.#tail.then(async () => {
+          const old = this.#open
+          this.#open = opened
+          this.install(uses, uses.map((use, index) => describeModel(use, opened[index]!)), release)
+          this.#processor = this.#makeProcessor()
+          await releaseAll(old)
+        })
+        this.#tail = work.catch(() => undefined)
+        return work
+      },
+      abandon: () => void releaseAll(opened),
+    }
   }
 
   protected get framesInFlight(): number {
@@ -77,8 +90,12 @@ export class InlineScorer extends ScorerBase {
     await this.#tail
     if (this.#closed) return
     this.#closed = true
-    for (const { session } of this.#open) await session.release()
+    await releaseAll(this.#open)
   }
+}
+
+async function releaseAll(open: readonly OpenModel[]): Promise<void> {
+  for (const { session } of open) await session.release()
 }
 
 /** What comes to each thread of a full frame. */
@@ -88,9 +105,9 @@ export function loadOf({ limits, workers }: Pick<ScorerOptions, 'limits' | 'work
 }
 
 /** A model and how it was opened, as lineage and metrics show it. */
-export function describeModel({ model, role, epoch }: ModelUse, open: Pick<ScorerModel, 'device' | 'deviceNote' | 'rowsMultiple' | 'openedBytes'>): ScorerModel {
+export function describeModel({ model, role, epoch, share }: ModelUse, open: Pick<ScorerModel, 'device' | 'deviceNote' | 'rowsMultiple' | 'openedBytes'>): ScorerModel {
   const { manifest, reference } = model
   const { device, deviceNote, rowsMultiple, openedBytes } = open
   const files = { fileBytes: modelFileBytes(model), openedBytes }
-  return { reference, sha256: modelDigest(manifest), role, kind: manifest.kind, epoch: epoch ?? 1, device, deviceNote, rowsMultiple, ...files }
+  return { reference, sha256: modelDigest(manifest), role, share: share ?? (role === 'champion' ? 1 : 0), kind: manifest.kind, epoch: epoch ?? 1, device, deviceNote, rowsMultiple, ...files }
 }

@@ -37,6 +37,13 @@ export class ModelStore {
 
   /** Loads `name@version`. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */
   load(reference: string): LoadedModel {
+    const model = this.find(reference)
+    checkModelFiles(model)
+    return model
+  }
+
+  /** As `load`, by its manifest alone; whoever opens the model checks its files. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */
+  find(reference: string): LoadedModel {
     const [name, version, ...rest] = reference.split('@')
     if (!name || !version || rest.length > 0) {
       throw new HarrierError('MODEL_NOT_FOUND', `"${reference}" is not a model reference`, {
@@ -49,7 +56,7 @@ export class ModelStore {
       const remedy = there.length > 0 ? `these are there: ${there.join(', ')}` : `there are no models in ${this.root}`
       throw new HarrierError('MODEL_NOT_FOUND', `no ${join(folder, manifestFile)} for ${reference}`, { remedy })
     }
-    const model = loadModelFolder(folder)
+    const model = readModelFolder(folder)
     if (model.reference !== reference) {
       throw new HarrierError('MANIFEST_INVALID', `${join(folder, manifestFile)} says ${model.reference}, its folder says ${reference}`, {
         remedy: 'correct name and version in the manifest, or rename the folder',

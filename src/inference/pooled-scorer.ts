@@ -2,12 +2,13 @@ import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
 import type { Frame, ModelFailure } from './frame.js'
-import type { FrameOutcome, ProcessOptions } from './frame-processor.js'
+import { hiddenLayouts, type FrameOutcome, type ProcessOptions } from './frame-processor.js'
 import { describeModel, loadOf } from './inline-scorer.js'
+import { modelDigest } from './manifest.js'
 import { Control, WorkerState, type FromWorker, type WorkerInit } from './protocol.js'
 import { RestartPolicy } from './restart-policy.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
-import type { ModelUse, ScoreOptions, ScorerOptions } from './scorer.js'
+import type { ModelSwitch, ModelUse, ScoreOptions, ScorerOptions } from './scorer.js'
 import { undoFrame } from './undo.js'
 import { WorkerThread, type ReadyModels } from './worker-thread.js'
 
@@ -15,6 +16,8 @@ import { WorkerThread, type ReadyModels } from './worker-thread.js'
 const watchdogParts = 5
 const watchdogMsMin = 5
 const watchdogMsMax = 250
+/** Models whose device and padding are remembered. */
+const knownModelsMax = 64
 
 interface Pending {
   readonly frame: Frame
@@ -41,7 +44,7 @@ interface Pending {
  *    first, and given out again. That needs every worker to have answered for them: until then nothing new is given out.
  * 3. A worker that is over time is condemned in the middle of a run (never while it changes memory), its rows of the frame
  *    are undone, and a fresh worker takes the frame again without the model.
- * 4. While a model is replaced there are two sets of workers: one that scores, one that opens its models. The second takes over
+ * 4. While other models are opened there are two sets of workers: one that scores, one that opens its models. The second takes over
  *    when every frame that was given out has settled; frames that come meanwhile wait for that, and for no opening of a model.
  * 5. When the scorer is lost or closed every pending call is rejected.
  */
@@ -50,13 +53,14 @@ export class PooledScorer extends ScorerBase {
   /** Condemned threads that have not ended yet: their native run goes on. */
   readonly #abandoned = new Set<WorkerThread>()
   readonly #queue: Pending[] = []
-  readonly #restarts: RestartPolicy
+  #restarts: RestartPolicy
   #stopWatchdog: () => void = () => undefined
   #nextId = 1
   #draining = false
   /** Takes over when no frame is given out; while it is set none is. */
   #handOver: (() => void) | null = null
-  #replacing: Promise<void> = Promise.resolve()
+  /** By digest, the newest last. */
+  readonly #known = new Map<string, ReadyModels[number]>()
   #over: Error | null = null
 
   private constructor(options: ScorerOptions) {
@@ -72,7 +76,8 @@ export class PooledScorer extends ScorerBase {
     try {
       // the first worker decides the devices; the others must come to the same
       const { models } = await scorer.#openThreads(options.models, (worker, thread) => (scorer.#threads[worker] = thread))
-      scorer.models = options.models.map((use, index) => describeModel(use, models[index]!))
+      scorer.inForce = { release: options.release ?? 0, models: options.models.map((use, index) => describeModel(use, models[index]!)) }
+      scorer.#remember(options.models, models)
     } catch (error) {
       for (const thread of scorer.#threads) thread?.abandon()
       throw error
@@ -99,40 +104,58 @@ export class PooledScorer extends ScorerBase {
     })
   }
 
-  replaceModel(index: number, use: ModelUse): Promise<void> {
-    const replaced = this.#replacing.then(() => this.#replaceModel(index, use))
-    this.#replacing = replaced.catch(() => undefined)
-    return replaced
-  }
-
-  async #replaceModel(index: number, use: ModelUse): Promise<void> {
+  async openModels(uses: readonly ModelUse[], release: number): Promise<ModelSwitch> {
     if (this.#over) throw this.#over
-    this.checkReplacement(index, use)
-    const uses = this.options.models.map((each, at) => (at === index ? use : each))
+    this.checkUses(uses)
     const fresh: WorkerThread[] = []
-    let models: ReadyModels
+    const abandon = (): void => {
+      for (const thread of fresh) thread?.abandon()
+    }
     try {
-      models = (await this.#openThreads(uses, (_, thread) => fresh.push(thread), index)).models
+      const { models } = await this.#openThreads(uses, (worker, thread) => (fresh[worker] = thread))
+      this.#remember(uses, models)
+      const over = this.#endedBy()
+      if (over) throw over
+      return { takeOver: () => this.#takeOverBy(fresh, uses, models, release), abandon }
     } catch (error) {
-      for (const thread of fresh) thread.abandon()
+      abandon()
       throw error
     }
-    await new Promise<void>((resolve, reject) => {
+  }
+
+  /** Whatever happened while something was waited for. */
+  #endedBy(): Error | null {
+    return this.#over
+  }
+
+  #takeOverBy(fresh: WorkerThread[], uses: readonly ModelUse[], models: ReadyModels, release: number): Promise<void> {
+    assert(this.#handOver === null, 'one set of workers takes over at a time')
+    return new Promise<void>((resolve, reject) => {
       this.#handOver = () => {
         if (this.#over || fresh.some((thread) => thread.hasEnded)) {
           for (const thread of fresh) thread.abandon()
-          return reject(this.#over ?? new HarrierError('MODEL_FAILED', `a worker with ${use.model.reference} ended before it took over`))
+          return reject(this.#over ?? new HarrierError('MODEL_FAILED', `a worker of release ${release} ended before it took over`))
         }
         const retired = this.#threads
         this.#threads = fresh
-        this.install(index, use, describeModel(use, models[index]!))
-        this.#restarts.forget(index)
+        this.install(uses, uses.map((use, index) => describeModel(use, models[index]!)), release)
+        this.#restarts = new RestartPolicy(this.limits, uses.length)
         this.#startWatchdog()
         for (const thread of retired) this.#retire(thread)
         resolve()
       }
       this.#settle()
     })
+  }
+
+  /** How models were opened here: one that comes back needs no probing, which is most of the time that a release takes. */
+  #remember(uses: readonly ModelUse[], models: ReadyModels): void {
+    for (const [index, { model }] of uses.entries()) {
+      const digest = openingKey(model)
+      this.#known.delete(digest)
+      this.#known.set(digest, models[index]!)
+    }
+    for (const digest of this.#known.keys()) if (this.#known.size > knownModelsMax) this.#known.delete(digest)
   }
 
   /** Lets go of a worker; until it has ended `close` waits for it. */
@@ -173,10 +196,13 @@ export class PooledScorer extends ScorerBase {
     const options: ProcessOptions = { stateOnly: pending.stateOnly, skip, explain: pending.explain }
     const thread = this.#threads[worker]
     if (!thread) return
+    const { index, memory } = pending.frame
+    if (thread.frames[index] !== memory) thread.post({ kind: 'frame', index, memory })
+    thread.frames[index] = memory
     const chunks = this.memory.chunks.slice(thread.chunks)
     if (chunks.length > 0) thread.post({ kind: 'chunks', chunks })
     thread.chunks += chunks.length
-    thread.post({ kind: 'score', id: pending.id, frame: pending.frame.index, options })
+    thread.post({ kind: 'score', id: pending.id, frame: index, options })
   }
 
   #scored(worker: number, { id, outcome }: Extract<FromWorker, { kind: 'scored' }>): void {
@@ -244,7 +270,7 @@ export class PooledScorer extends ScorerBase {
 
   /** A thread ended by itself. In a run that is the model's failure; while it changed memory, state is lost. */
   #ended(worker: number, thread: WorkerThread, cause: string): void {
-    // one that has not taken over yet: `replaceModel` sees that it has ended
+    // one that has not taken over yet: `takeOver` sees that it has ended
     if (this.#threads[worker] !== thread) return
     if (thread.state === WorkerState.mutating) {
       return this.#end(new HarrierError('MODEL_FAILED', `a scoring worker ended while it changed state: ${cause}`))
@@ -284,24 +310,28 @@ export class PooledScorer extends ScorerBase {
   }
 
   /**
-   * Opens a worker for every place. The first decides the devices and the padding (with `changed`: of that model only); the others
+   * Opens a worker for every place. The first decides the devices and the padding of models that were never open here; the others
    * must come to the same. `opened` is told of each as soon as it is ready.
    */
-  async #openThreads(
-    uses: readonly ModelUse[], opened: (worker: number, thread: WorkerThread) => void, changed?: number,
-  ): Promise<{ models: ReadyModels }> {
-    const known = changed === undefined ? null : this.models.map((model, index) => (index === changed ? null : model))
+  async #openThreads(uses: readonly ModelUse[], opened: (worker: number, thread: WorkerThread) => void): Promise<{ models: ReadyModels }> {
+    const known = uses.map(({ model }) => this.#known.get(openingKey(model)) ?? null)
     const first = await this.#openThread(0, uses, known)
     opened(0, first.thread)
-    for (let worker = 1; worker < this.#threads.length; worker++) opened(worker, (await this.#openThread(worker, uses, first.models)).thread)
-    return { models: first.models }
+    const others = this.#threads.map(async (_, worker) => {
+      if (worker > 0) opened(worker, (await this.#openThread(worker, uses, first.models)).thread)
+    })
+    // All of them, so that none is opened that nobody lets go of.
+    for (const end of await Promise.allSettled(others)) if (end.status === 'rejected') throw end.reason
+    // A device that was decided before is named to the worker, which then has nothing to note.
+    return { models: first.models.map((model, index) => ({ ...model, deviceNote: known[index]?.deviceNote ?? model.deviceNote })) }
   }
 
   async #openThread(
     worker: number, uses: readonly ModelUse[], decided: readonly (ReadyModels[number] | null)[] | null,
   ): Promise<{ thread: WorkerThread; models: ReadyModels }> {
     const { options, limits } = this
-    const { layout } = this.memory
+    // Chunks and frames follow with the first frame: until it takes over the memory may get other ones.
+    const layout = { ...this.memory.layout, hidden: hiddenLayouts(uses) }
     const init: WorkerInit = {
       worker,
       workers: this.#threads.length,
@@ -311,9 +341,8 @@ export class PooledScorer extends ScorerBase {
       features: options.features,
       categories: options.categories ?? new Map(),
       layout,
-      chunks: [...this.memory.chunks],
-      frameShape: this.frames[0]!.shape,
-      frames: this.frames.map((frame) => frame.memory),
+      chunks: [],
+      frameShape: this.shapeFor(uses),
       control: new SharedArrayBuffer(Control.words * 4),
     }
     const started = await WorkerThread.start(init, limits.workerStartMsMax, {
@@ -330,6 +359,11 @@ export class PooledScorer extends ScorerBase {
     this.#handOver = null
     for (const pending of this.#queue.splice(0)) pending.reject(this.#over)
   }
+}
+
+/** What a model's device and padding depend on. */
+function openingKey({ manifest }: ModelUse['model']): string {
+  return `${modelDigest(manifest)} ${manifest.limits.batchRowsMax}`
 }
 
 function isDone(pending: Pending): boolean {

@@ -20,12 +20,13 @@ export interface WorkerInit {
   readonly layout: SequenceLayout
   readonly chunks: readonly SequenceChunk[]
   readonly frameShape: FrameShape
-  readonly frames: readonly SharedArrayBuffer[]
   readonly control: SharedArrayBuffer
 }
 
 export type ToWorker =
   | { readonly kind: 'chunks'; readonly chunks: readonly SequenceChunk[] }
+  /** A frame that the worker has not seen, or that has other memory since. */
+  | { readonly kind: 'frame'; readonly index: number; readonly memory: SharedArrayBuffer }
   | { readonly kind: 'score'; readonly id: number; readonly frame: number; readonly options: ProcessOptions }
   | { readonly kind: 'close' }
 

@@ -34,12 +34,6 @@ export class RestartPolicy {
     return true
   }
 
-  /** Another model stands in this place now. */
-  forget(model: number): void {
-    this.#restarts[model] = []
-    this.#setAside.delete(model)
-  }
-
   /** The models that are set aside at this time. */
   setAside(nowMs: number): Map<number, ModelFailure> {
     for (const [model, { untilMs }] of this.#setAside) if (nowMs >= untilMs) this.#setAside.delete(model)

@@ -2,13 +2,12 @@ import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import { fellBack } from './device.js'
 import { deviceClassOf } from './device-class.js'
-import { Frame, ModelStatus, type FailureKind, type ModelFailure } from './frame.js'
-import { sequenceLayout, type FrameOutcome } from './frame-processor.js'
-import { hiddenFloatsOf, modelDigest } from './manifest.js'
+import { Frame, ModelStatus, type FailureKind, type FrameShape, type ModelFailure } from './frame.js'
+import { hiddenLayouts, sequenceLayout, type FrameOutcome } from './frame-processor.js'
 import { featureIndexes } from './model-store.js'
 import { recodesOf } from './recodes.js'
 import { scorerLimitsDefault } from './scorer.js'
-import type { ModelUse, ScoreOptions, Scorer, ScorerLimits, ScorerMetrics, ScorerModel, ScorerOptions } from './scorer.js'
+import type { ModelSwitch, ModelUse, ScoreOptions, Scorer, ScorerLimits, ScorerMetrics, ScorerModel, ScorerOptions, ScoringModels } from './scorer.js'
 import { chunkSlotsDefault, SequenceMemory } from './sequence-memory.js'
 import { markFailed, undoFrame } from './undo.js'
 
@@ -23,16 +22,18 @@ interface ModelCounters {
 
 /** What both scorers share: the pool of frames, the sequence memory, the end of a frame, and the counters. */
 export abstract class ScorerBase implements Scorer {
-  models: readonly ScorerModel[] = []
+  inForce: ScoringModels = { release: 0, models: [] }
   readonly memory: SequenceMemory
   protected options: ScorerOptions
   protected readonly limits: ScorerLimits
   protected readonly frames: readonly Frame[]
+  /** Of the models in force; frames get it when they are scored. */
+  protected frameShape: FrameShape
   readonly #free: Frame[]
   readonly #settled = new WeakSet<Frame>()
   /** By model: which hidden slab is its own; -1 = none. */
-  readonly #hiddenIndex: number[]
-  readonly #models: ModelCounters[]
+  #hiddenIndex: number[]
+  #models: ModelCounters[]
   protected readonly counters: Mutable<Omit<ScorerMetrics, 'models' | 'deviceFallbacks' | 'explained'>> = {
     frames: 0, rows: 0, queueMs: 0, computeMs: 0, warmedRows: 0, workerRestarts: 0,
   }
@@ -45,13 +46,19 @@ export abstract class ScorerBase implements Scorer {
     checkOptions(options)
     const { features, window, models } = options
     this.memory = new SequenceMemory(sequenceLayout(models, features.length, window, options.chunkSlots ?? chunkSlotsDefault))
-    const hiddenFloats = this.memory.layout.hidden.map((hidden) => hidden.floats)
-    const shape = { rowsMax: this.limits.rowsMax, features: features.length, models: models.length, hiddenFloats }
-    this.frames = Array.from({ length: this.limits.framesMax }, (_, index) => new Frame(shape, index))
+    this.frameShape = this.shapeFor(models)
+    this.frames = Array.from({ length: this.limits.framesMax }, (_, index) => new Frame(this.frameShape, index))
     this.#free = [...this.frames].reverse()
-    let hidden = 0
-    this.#hiddenIndex = models.map(({ model }) => (model.manifest.kind === 'recurrent' ? hidden++ : -1))
+    this.#hiddenIndex = hiddenIndexes(models)
     this.#models = models.map(zeroCounters)
+  }
+
+  get models(): readonly ScorerModel[] {
+    return this.inForce.models
+  }
+
+  protected shapeFor(uses: readonly ModelUse[]): FrameShape {
+    return { rowsMax: this.limits.rowsMax, features: this.options.features.length, models: uses.length, hiddenFloats: hiddenLayouts(uses).map(({ floats }) => floats) }
   }
 
   get deviceClass(): string {
@@ -84,29 +91,31 @@ export abstract class ScorerBase implements Scorer {
 
   abstract close(): Promise<void>
 
-  abstract replaceModel(index: number, use: ModelUse): Promise<void>
+  abstract openModels(uses: readonly ModelUse[], release: number): Promise<ModelSwitch>
 
-  /** Errors: MODEL_INVALID when a model cannot stand in this place. */
-  protected checkReplacement(index: number, use: ModelUse): void {
-    const before = this.options.models[index]
-    assert(before, 'a model is replaced that is there')
-    checkOptions({ ...this.options, models: [use] })
-    const hidden = ({ model }: ModelUse): number => (model.manifest.kind === 'recurrent' ? hiddenFloatsOf(model.manifest) : 0)
-    if (hidden(before) !== hidden(use)) {
-      throw new HarrierError('MODEL_INVALID', `${use.model.reference} has ${hidden(use)} floats of state, ${before.model.reference} has ${hidden(before)}`, {
-        remedy: 'restart with the new model: its place in memory has another size',
-      })
-    }
-    assert(hidden(use) === 0 || (use.epoch ?? 1) !== (before.epoch ?? 1), 'a recurrent model that replaces another has another epoch')
+  /** Errors: MODEL_INVALID when a model does not fit the stage. */
+  protected checkUses(uses: readonly ModelUse[]): void {
+    checkOptions({ ...this.options, models: uses })
   }
 
-  /** The replacement is open and no frame is in flight. */
-  protected install(index: number, use: ModelUse, described: ScorerModel): void {
-    const put = <T>(list: readonly T[], value: T): T[] => list.map((each, at) => (at === index ? value : each))
-    this.options = { ...this.options, models: put(this.options.models, use) }
-    this.models = put(this.models, described)
-    this.#models[index] = zeroCounters()
-    if (this.#hiddenIndex[index]! >= 0) this.memory.renameHidden(this.#hiddenIndex[index]!, modelDigest(use.model.manifest))
+  /** The models are open and no frame is in flight: they are in force from here on. A model that was there keeps its states and counters. */
+  protected install(uses: readonly ModelUse[], models: readonly ScorerModel[], release: number): void {
+    const before = this.inForce.models
+    const counters = this.#models
+    const { hidden } = this.memory.layout
+    const layouts = hiddenLayouts(uses)
+    const kept = new Set<number>()
+    const from = layouts.map(({ identity, epoch }) => {
+      const index = hidden.findIndex((each, at) => each.identity === identity && each.epoch === epoch && !kept.has(at))
+      kept.add(index)
+      return index
+    })
+    this.#models = models.map(({ sha256, role }) => counters[before.findIndex((each) => each.sha256 === sha256 && each.role === role)] ?? zeroCounters())
+    this.options = { ...this.options, models: uses, release }
+    this.inForce = { release, models }
+    this.#hiddenIndex = hiddenIndexes(uses)
+    this.frameShape = this.shapeFor(uses)
+    this.memory.relayout(layouts, from)
   }
 
   metrics(): ScorerMetrics {
@@ -117,6 +126,9 @@ export abstract class ScorerBase implements Scorer {
   /** Makes a frame ready to be processed, and room for its slots. */
   protected begin(frame: Frame): void {
     this.#settled.delete(frame)
+    if (frame.shape !== this.frameShape) frame.reshape(this.frameShape)
+    frame.models = this.inForce
+    frame.slabs = this.memory.hidden
     frame.failures = []
     frame.explanations.clear()
     frame.status.fill(ModelStatus.pending)
@@ -174,6 +186,12 @@ export abstract class ScorerBase implements Scorer {
   }
 }
 
+/** By model: its place among the recurrent ones; -1: it is none. */
+function hiddenIndexes(uses: readonly ModelUse[]): number[] {
+  let hidden = 0
+  return uses.map(({ model }) => (model.manifest.kind === 'recurrent' ? hidden++ : -1))
+}
+
 function zeroCounters(): ModelCounters {
   return { rows: 0, runs: 0, computeMs: 0, failures: { threw: 0, 'timed-out': 0, 'set-aside': 0, notFinite: 0 } }
 }
@@ -196,8 +214,13 @@ export function thrownBy(outcomes: readonly FrameOutcome[]): Map<number, ModelFa
   return failures
 }
 
-function checkOptions({ models, features, categories, window, limits }: ScorerOptions): void {
-  assert((limits?.framesMax ?? scorerLimitsDefault.framesMax) > 0, 'a scorer has at least one frame')
+function checkOptions(options: ScorerOptions): void {
+  assert((options.limits?.framesMax ?? scorerLimitsDefault.framesMax) > 0, 'a scorer has at least one frame')
+  checkModels(options.models, options)
+}
+
+/** Whether models fit a stage: its features, its vocabularies and its ring. Errors: MODEL_INVALID. */
+export function checkModels(models: readonly Pick<ModelUse, 'model'>[], { features, categories, window }: Pick<ScorerOptions, 'features' | 'categories' | 'window'>): void {
   for (const { model } of models) {
     featureIndexes(model, features)
     recodesOf(model, categories ?? new Map())

@@ -8,7 +8,8 @@ import type { ModelKind } from './manifest.js'
 import type { Categories } from './recodes.js'
 import type { SequenceMemory } from './sequence-memory.js'
 
-export type ModelRole = 'champion' | 'challenger' | 'shadow' | 'fallback'
+export const modelRoles = ['champion', 'challenger', 'shadow', 'fallback'] as const
+export type ModelRole = (typeof modelRoles)[number]
 
 /** A model as it really runs: what lineage, metrics and the live view show. */
 export interface ScorerModel extends DeviceInUse {
@@ -16,6 +17,8 @@ export interface ScorerModel extends DeviceInUse {
   readonly reference: string
   readonly sha256: string
   readonly role: ModelRole
+  /** Part of the events that it decides, 0 to 1. */
+  readonly share: number
   readonly kind: ModelKind
   /** The release epoch; a hidden state of another epoch is warmed from the ring. */
   readonly epoch: number
@@ -28,6 +31,13 @@ export interface ScorerModel extends DeviceInUse {
    * takes as much again, except for mapped weights.
    */
   readonly openedBytes: number
+}
+
+/** The models that score together, and by which release. Another one comes as another object. */
+export interface ScoringModels {
+  /** Revision of the stage's releases; 0: the models that the topology names. */
+  readonly release: number
+  readonly models: readonly ScorerModel[]
 }
 
 export interface ScoreOptions {
@@ -72,9 +82,11 @@ export interface ScorerMetrics {
  * 2. A score does not depend on batch borders, on neighbours in the batch or on the number of workers.
  * 3. `undo` may be called for a frame whose `score` has settled, while no frame is in flight; the newest frame first.
  * 4. A model that fails does not reject `score`: `frame.failures` says so. A rejected `score` means that the scorer is lost.
+ * 5. All rows of a frame are scored by the same models, and `frame.models` says by which.
  */
 export interface Scorer {
   readonly models: readonly ScorerModel[]
+  readonly inForce: ScoringModels
   readonly memory: SequenceMemory
   /** See device-class.ts. */
   readonly deviceClass: string
@@ -85,15 +97,23 @@ export interface Scorer {
   /** Restores the sequence memory to what it was before the frame, to the bit. */
   undo(frame: Frame): void
   /**
-   * Puts a model in the place of another: fresh workers open all models while the old ones go on scoring, then take over between two
-   * frames; the old ones end, and with them their sessions' memory. `models` tells from then on. Errors: MODEL_INVALID,
-   * DEVICE_UNAVAILABLE; then everything is as before.
-   *
-   * A recurrent model can only follow one with as many floats of state; `use.epoch` must be another, so that states are warmed.
+   * Opens other models, by fresh workers while the old ones go on scoring. Errors: MODEL_INVALID, DEVICE_UNAVAILABLE; then everything
+   * is as before. A recurrent model of the same file and epoch goes on with its states; all others are warmed from the ring.
    */
-  replaceModel(index: number, use: ModelUse): Promise<void>
+  openModels(uses: readonly ModelUse[], release: number): Promise<ModelSwitch>
   metrics(): ScorerMetrics
   close(): Promise<void>
+}
+
+/** Models that are open and wait to take over. Whoever has one calls one of the two. */
+export interface ModelSwitch {
+  /**
+   * Between two frames: those that were given out settle first, those that come meanwhile are scored by the new models. The old
+   * workers end, and with them their sessions' memory. Rejects when the new ones have ended; then everything is as before.
+   * No frame of a restore may be waiting: its `skip` counts the models of now.
+   */
+  takeOver(): Promise<void>
+  abandon(): void
 }
 
 /** Limits of a scorer; every one has a default. */
@@ -126,6 +146,8 @@ export interface ModelUse {
   readonly role: ModelRole
   /** Release epoch; default 1. */
   readonly epoch?: number
+  /** Part of the events that it decides; default: the champion all, others none. */
+  readonly share?: number
 }
 
 export interface ScorerOptions {
@@ -136,6 +158,8 @@ export interface ScorerOptions {
   /** W: rows of the ring of an entity. */
   readonly window: number
   readonly models: readonly ModelUse[]
+  /** Which release these are; default 0. */
+  readonly release?: number
   readonly device: DevicePolicy
   /** Worker threads; 0 = on the calling thread, without time-outs (tests and the topology driver). */
   readonly workers: number

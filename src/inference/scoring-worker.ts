@@ -17,7 +17,7 @@ const init = workerData as WorkerInit
 const control = new Int32Array(init.control)
 const memory = new SequenceMemory(init.layout)
 for (const chunk of init.chunks) memory.attach(chunk)
-const frames = init.frames.map((buffer, index) => new Frame(init.frameShape, index, buffer))
+const frames = new Map<number, Frame>()
 
 const post = (message: FromWorker): void => port.postMessage(message)
 
@@ -68,7 +68,7 @@ async function start(): Promise<void> {
   let tail = Promise.resolve()
   const score = async ({ id, frame, options }: Extract<ToWorker, { kind: 'score' }>): Promise<void> => {
     await pass(WorkerState.idle, WorkerState.mutating)
-    const outcome = await processor.process(frames[frame]!, init.worker, init.workers, options, { run, beginModel })
+    const outcome = await processor.process(frames.get(frame)!, init.worker, init.workers, options, { run, beginModel })
     await pass(WorkerState.mutating, WorkerState.idle)
     Atomics.add(control, Control.phase, 1)
     post({ kind: 'scored', id, outcome })
@@ -81,6 +81,7 @@ async function start(): Promise<void> {
   }
   port.on('message', (message: ToWorker) => {
     if (message.kind === 'chunks') for (const chunk of message.chunks) memory.attach(chunk)
+    else if (message.kind === 'frame') tail = tail.then(() => void frames.set(message.index, new Frame(init.frameShape, message.index, message.memory)))
     else if (message.kind === 'score') tail = tail.then(() => score(message)).catch(fail)
     else tail = tail.then(end).catch(fail)
   })

@@ -1,8 +1,11 @@
 import { assert } from '../base/assert.js'
 
-/** One recurrent model's place in the memory. `identity` is the sha256 of its file: what a stored hidden state belongs to. */
+/** One recurrent model's place in the memory. A stored hidden state belongs to a file and a release of it. */
 export interface HiddenLayout {
+  /** The sha256 of its file. */
   readonly identity: string
+  /** States of another epoch are warmed from the ring. */
+  readonly epoch: number
   /** Floats of all its states together. */
   readonly floats: number
 }
@@ -70,7 +73,7 @@ export class SequenceMemory {
   readonly ringStride: number
   /** Where the rows of a slot begin, after its first word. */
   readonly ringRowsAt: number
-  readonly hidden: readonly HiddenSlab[]
+  hidden: readonly HiddenSlab[]
 
   constructor(layout: SequenceLayout) {
     const { chunkSlots } = layout
@@ -119,10 +122,22 @@ export class SequenceMemory {
     this.markHidden(slot)
   }
 
-  /** A recurrent model has given way to another: its states are known by the other's identity from here on. */
-  renameHidden(index: number, identity: string): void {
-    const hidden = this.layout.hidden.map((each, at) => (at === index ? { ...each, identity } : each))
+  /**
+   * Other recurrent models: `hidden[i]` keeps the states of slab `from[i]`, or begins without any where that is -1: of
+   * epoch 0, which none has. Slabs that are left out live on with the frames that have changed them.
+   */
+  relayout(hidden: readonly HiddenLayout[], from: readonly number[]): void {
+    const before = this.hidden
+    const { chunkSlots } = this.layout
     this.layout = { ...this.layout, hidden }
+    this.hidden = hidden.map(({ floats }, index) => before[from[index]!] ?? new HiddenSlab(floats))
+    this.chunks.forEach((chunk, at) => {
+      const buffers = hidden.map(({ floats }, index) => chunk.hidden[from[index]!] ?? new SharedArrayBuffer(chunkSlots * hiddenSlotBytes(floats)))
+      this.chunks[at] = { ring: chunk.ring, hidden: buffers }
+      this.hidden.forEach((slab, index) => {
+        if (from[index]! < 0) slab.words.push(new Int32Array(buffers[index]!))
+      })
+    })
   }
 
   /** Marks every hidden state of a slot for warming. */

@@ -3,14 +3,15 @@ import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import { wordViews } from '../base/word-views.js'
 import { copyWords } from './ring.js'
-import { HIDDEN_HEAD, HIDDEN_MARKED, type SequenceMemory } from './sequence-memory.js'
+import { HIDDEN_HEAD, HIDDEN_MARKED, type SequenceLayout, type SequenceMemory } from './sequence-memory.js'
 
 // A slot's sequence memory as bytes, for the changelog. Little-endian:
 //   u16 format, u16 hidden sections, u32 rows
 //   rows * (f64 event time), rows * (F * f32), oldest row first
 //   each hidden section: 8 bytes of the model's identity, u32 floats, i32 epoch, then the floats
-// A hidden state that is marked for warming is left out: what is not there is warmed from the ring. So a model that was
-// added finds nothing and warms, and the section of a model that was dropped is passed over.
+// A hidden state that is marked for warming, or of another epoch than its model's, is left out: what is not there is warmed
+// from the ring. So a model that was added finds nothing and warms, and the section of a model or a release that is not
+// in force is passed over.
 
 const FORMAT = 1
 const HEAD_BYTES = 8
@@ -48,7 +49,7 @@ export function exportSlot(memory: SequenceMemory, slot: number, into: Uint8Arra
   memory.hidden.forEach((slab, index) => {
     const hiddenWords = slab.words[chunk]!
     const hiddenAt = local * slab.stride
-    if ((hiddenWords[hiddenAt + 1]! & HIDDEN_MARKED) !== 0) return
+    if (hiddenWords[hiddenAt] !== memory.layout.hidden[index]!.epoch || (hiddenWords[hiddenAt + 1]! & HIDDEN_MARKED) !== 0) return
     sections++
     into.set(identityBytes(memory, index), writeAt)
     view.setUint32(writeAt + IDENTITY_BYTES, slab.floats, true)
@@ -89,7 +90,7 @@ export function importSlot(memory: SequenceMemory, slot: number, from: Uint8Arra
     const epoch = view.getInt32(readAt + IDENTITY_BYTES + 4, true)
     readAt += HIDDEN_HEAD_BYTES
     need(readAt + floats * 4)
-    const index = memory.hidden.findIndex((slab, each) => slab.floats === floats && hasIdentity(from, identityAt, identityBytes(memory, each)))
+    const index = memory.layout.hidden.findIndex((hidden, each) => hidden.floats === floats && hidden.epoch === epoch && hasIdentity(from, identityAt, identityBytes(memory, each)))
     if (index >= 0) {
       const slab = memory.hidden[index]!
       const hiddenWords = slab.words[chunk]!
@@ -143,13 +144,14 @@ function copyIn(from: Uint8Array, at: number, words: Int32Array, to: number, cou
   return at + count * 4
 }
 
-const identities = new WeakMap<SequenceMemory, readonly Uint8Array[]>()
+/** By layout: a memory has another one when other models take over. */
+const identities = new WeakMap<SequenceLayout, readonly Uint8Array[]>()
 
-function identityBytes(memory: SequenceMemory, index: number): Uint8Array {
-  let known = identities.get(memory)
+function identityBytes({ layout }: SequenceMemory, index: number): Uint8Array {
+  let known = identities.get(layout)
   if (!known) {
-    known = memory.layout.hidden.map(({ identity }) => Buffer.from(identity.slice(0, IDENTITY_BYTES * 2), 'hex'))
-    identities.set(memory, known)
+    known = layout.hidden.map(({ identity }) => Buffer.from(identity.slice(0, IDENTITY_BYTES * 2), 'hex'))
+    identities.set(layout, known)
   }
   return known[index]!
 }

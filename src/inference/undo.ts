@@ -13,6 +13,8 @@ export function touchesMemory(flags: number): boolean {
  */
 export function undoFrame(memory: SequenceMemory, frame: Frame, worker = 0, workers = 1): void {
   const { taken, hidden } = frame.undo
+  // Other models may have taken over since: it is their states that the frame has changed.
+  const slabs = frame.slabs ?? memory.hidden
   for (let row = frame.count - 1; row >= 0; row--) {
     const slot = frame.slot[row]!
     if (taken[row] === 0 || slot % workers !== worker) continue
@@ -24,7 +26,7 @@ export function undoFrame(memory: SequenceMemory, frame: Frame, worker = 0, work
     for (let index = 0; index < hidden.length; index++) {
       const columns = hidden[index]!
       if (columns.saved[row] === 0) continue
-      const slab = memory.hidden[index]!
+      const slab = slabs[index]!
       const hiddenWords = slab.words[chunk]!
       const hiddenAt = local * slab.stride
       hiddenWords[hiddenAt] = columns.meta[row * 2]!

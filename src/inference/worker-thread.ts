@@ -17,6 +17,8 @@ export class WorkerThread {
   readonly #control: Int32Array
   /** Chunks of sequence memory that it has. */
   chunks: number
+  /** By index: the memory of the frames that it knows. */
+  readonly frames: (SharedArrayBuffer | undefined)[] = []
   #stopping = false
   /** Resolves when the thread has ended. */
   readonly ended: Promise<void>

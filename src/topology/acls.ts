@@ -3,7 +3,7 @@ import type { TopologyNames } from './names.js'
 
 /** A right on the cluster, in Kafka's words. Read and Write bring Describe, AlterConfigs brings DescribeConfigs. */
 export interface Acl {
-  readonly for: 'run' | 'apply' | 'apply --partitions'
+  readonly for: 'run' | 'release' | 'apply' | 'apply --partitions'
   readonly resource: 'topic' | 'group' | 'transactional-id'
   readonly names: readonly string[]
   readonly pattern: 'literal' | 'prefixed'
@@ -11,9 +11,9 @@ export interface Acl {
   readonly why: string
 }
 
-/** All that `harrier run` and `harrier topology apply` need, each by itself, and nothing more. `stages`: names of each stage. Tests run with these alone. */
+/** All that `harrier run`, `harrier models release` and `harrier topology apply` need, each by itself, and nothing more. `stages`: names of each stage. Tests run with these alone. */
 export function neededAcls(stages: readonly TopologyNames[]): Acl[] {
-  const { input, labels, lineage, deadLetters } = stages[0]!
+  const { input, labels, lineage, deadLetters, releaseTopics } = stages[0]!
   const { scored, alerts } = stages.at(-1)!
   const inputs = labels === undefined ? [input] : [input, labels]
   const ends = [scored, alerts, deadLetters]
@@ -23,9 +23,13 @@ export function neededAcls(stages: readonly TopologyNames[]): Acl[] {
     { for: 'run', resource: 'topic', names: inputs, pattern: 'literal', operations: ['Read'], why: 'events, and the tail of a restore' },
     { for: 'run', resource: 'topic', names: ends, pattern: 'literal', operations: ['Write'], why: 'outputs' },
     { for: 'run', resource: 'topic', names: own, pattern: 'literal', operations: ['Read', 'Write'], why: `outputs, and restore${between}` },
+    { for: 'run', resource: 'topic', names: [releaseTopics.models], pattern: 'literal', operations: ['Read'], why: 'which models are released' },
     { for: 'run', resource: 'group', names: stages.map(({ group }) => group), pattern: 'literal', operations: ['Read'], why: 'membership, and offsets in the transaction' },
     ...stages.map((names): Acl => ({ for: 'run', resource: 'transactional-id', names: [names.instance('')], pattern: 'prefixed', operations: ['Write'], why: 'transactions of every instance, also of one that died' })),
-    { for: 'apply', resource: 'topic', names: [...ends, ...own], pattern: 'literal', operations: ['Create', 'Alter', 'AlterConfigs'], why: 'makes and changes them' },
+    { for: 'release', resource: 'topic', names: Object.values(releaseTopics) as string[], pattern: 'literal', operations: ['Read', 'Write'], why: 'the ledger, and what is in force by it' },
+    { for: 'release', resource: 'topic', names: [lineage], pattern: 'literal', operations: ['Read'], why: 'where a release came in force' },
+    { for: 'release', resource: 'transactional-id', names: [`${releaseTopics.releases}-`], pattern: 'prefixed', operations: ['Write'], why: 'ledger and models together, one writer of a stage at a time' },
+    { for: 'apply', resource: 'topic', names: [...ends, ...own, ...(Object.values(releaseTopics) as string[])], pattern: 'literal', operations: ['Create', 'Alter', 'AlterConfigs'], why: 'makes and changes them' },
     { for: 'apply', resource: 'topic', names: inputs, pattern: 'literal', operations: ['Describe', 'DescribeConfigs'], why: 'their partitions' },
     { for: 'apply --partitions', resource: 'topic', names: inputs, pattern: 'literal', operations: ['Create'], why: 'makes those that are missing' },
   ]
@@ -37,10 +41,12 @@ export function aclCommands(stages: readonly TopologyNames[], subjects: readonly
   const lines: string[] = []
   const commands: Record<Acl['for'], string> = {
     run: 'harrier run',
+    release: 'harrier models release',
     apply: 'harrier topology apply',
     'apply --partitions': 'harrier topology apply --partitions, where the input is missing: these too',
   }
-  for (const command of ['run', 'apply', 'apply --partitions'] as const) {
+  // rollback, canary, shadow and withdraw need what a release needs
+  for (const command of ['run', 'release', 'apply', 'apply --partitions'] as const) {
     lines.push(`# ${commands[command]}`)
     for (const acl of neededAcls(stages).filter((each) => each.for === command)) lines.push(commandOf(acl, principal))
     lines.push('')

@@ -117,7 +117,7 @@ function slotSections(topology: Topology, uses: ReturnType<typeof modelUses>): {
   const memory = new SequenceMemory({
     features: stage.features.length,
     window: stage.ring,
-    hidden: uses.filter(({ model }) => model.manifest.kind === 'recurrent').map(({ model }) => ({ identity: model.reference, floats: hiddenFloatsOf(model.manifest) })),
+    hidden: uses.filter(({ model }) => model.manifest.kind === 'recurrent').map(({ model, epoch = 1 }) => ({ identity: model.reference, epoch, floats: hiddenFloatsOf(model.manifest) })),
     chunkSlots: 1,
   })
   return [{ name: 'key, windows, counters', bytes: store.slots.bytesPerSlot }, ...memory.bytesPerSlot]

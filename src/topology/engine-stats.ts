@@ -1,6 +1,8 @@
 import { fellBack } from '../inference/device.js'
 import type { ScorerModel } from '../inference/scorer.js'
 import { LatencyHistogram } from '../base/latency-histogram.js'
+import type { Batch } from './batch.js'
+import type { RefusedRelease } from './model-turns.js'
 import type { Stage } from './stage.js'
 import type { Standby } from './standby.js'
 
@@ -28,6 +30,25 @@ export class EngineCounters {
   readonly delay = new LatencyHistogram()
   /** Duration of transactions, begin to commit. */
   readonly commit = new LatencyHistogram()
+
+  /** A batch that has committed, at this wall-clock time. */
+  countBatch(batch: Batch, nowMs: number): void {
+    for (let row = 0; row < batch.records.count; row++) this.delay.add(nowMs - batch.records.timestamp[row]!)
+    for (const part of batch.parts) {
+      this.records += part.records
+      this.scored += part.scored
+      this.alerts += part.alerts
+      this.deadLetters += part.deadLetters
+      this.late += part.late
+      this.fallbacks += part.fallbacks
+      this.labels += part.labels.applied
+      this.labelsRepeated += part.labels.repeated
+      this.labelsConflicting += part.labels.conflicting
+      this.labelsUnknown += part.labels.unknown
+    }
+    this.explained += batch.outcome.explanations.size
+    this.batches++
+  }
 }
 
 /** `running`: partitions are assigned and restored. */
@@ -35,7 +56,7 @@ export type EngineState = 'joining' | 'restoring' | 'running' | 'stopping' | 'fa
 
 export interface EngineStats {
   readonly state: string
-  readonly counters: Omit<EngineCounters, 'delay' | 'commit'>
+  readonly counters: Omit<EngineCounters, 'delay' | 'commit' | 'countBatch'>
   /** Quantiles since the last call, ms. */
   readonly delayMs: { readonly p50: number; readonly p99: number; readonly p999: number; readonly count: number }
   /** The same delays as they were counted, to be merged over time: see `LatencyHistogram.fromJSON`. */
@@ -49,13 +70,18 @@ export interface EngineStats {
   readonly standby: { readonly partitions: number; readonly entities: number }
   readonly stateBytes: number
   /** Memory: see `ScorerModel.openedBytes`. */
-  readonly models: readonly ({ readonly model: string; readonly role: string; readonly device: string; readonly deviceNote: string | null } & Pick<ScorerModel, 'fileBytes' | 'openedBytes'>)[]
+  readonly models: readonly ({ readonly model: string; readonly role: string; readonly share: number; readonly device: string; readonly deviceNote: string | null } & Pick<ScorerModel, 'fileBytes' | 'openedBytes'>)[]
+  /** Revision of the release by which the models are in force, 0: those that the topology names; and a later one that is refused here. */
+  readonly release: { readonly inForce: number; readonly refused: RefusedRelease | null }
   /** `tailRecords`: input records that a restore would fold again. */
   readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number; readonly tailRecords: number }[]
 }
 
 /** Takes the counted delays: quantiles are since the call before. */
-export function engineStats({ state, lag, counters: all, stage, standby }: { state: string; lag: number; counters: EngineCounters; stage: Stage; standby: Pick<Standby, 'partitions' | 'entities'> | undefined }): EngineStats {
+export function engineStats(
+  { state, lag, counters: all, stage, standby, refused }:
+  { state: string; lag: number; counters: EngineCounters; stage: Stage; standby: Pick<Standby, 'partitions' | 'entities'> | undefined; refused?: RefusedRelease | undefined },
+): EngineStats {
   const { delay, commit, ...counters } = all
   const { checkpointer, store, scorer } = stage
   const { partitions = 0, entities = 0 } = standby ?? {}
@@ -70,7 +96,8 @@ export function engineStats({ state, lag, counters: all, stage, standby }: { sta
     entities: stage.tasks.reduce((sum, task) => sum + (task?.index.size ?? 0), 0),
     standby: { partitions, entities },
     stateBytes: store.bytes + scorer.memory.bytes,
-    models: scorer.models.map(({ reference, role, device, deviceNote, fileBytes, openedBytes }) => ({ model: reference, role, device, deviceNote, fileBytes, openedBytes })),
+    models: scorer.models.map(({ reference, role, share, device, deviceNote, fileBytes, openedBytes }) => ({ model: reference, role, share, device, deviceNote, fileBytes, openedBytes })),
+    release: { inForce: scorer.inForce.release, refused: refused ?? null },
     tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs, tailRecords: task.tailRecords }] : [])),
   }
   delay.reset()

@@ -8,6 +8,7 @@ import type { TransactionalProducer } from '../producer/transactional-producer.j
 import type { Batch } from './batch.js'
 import { EngineCounters, engineStats, type EngineState, type EngineStats } from './engine-stats.js'
 import type { LabelReader } from './label-reader.js'
+import type { ModelTurns } from './model-turns.js'
 import type { TopologyNames } from './names.js'
 import type { Outputs } from './outputs.js'
 import type { TaskRestorer } from './restore.js'
@@ -36,6 +37,8 @@ export interface EngineParts {
   readonly producer: TransactionalProducer
   readonly restorer: TaskRestorer
   readonly standby?: Standby | undefined
+  /** Follows the releases of the stage; absent where its models stay as they are. */
+  readonly modelTurns?: ModelTurns | undefined
   /** Reads the labels of the stage; absent where it reads none itself. */
   readonly makeLabelReader?: ((onFatal: (error: HarrierError) => void) => LabelReader) | undefined
   /** First offset of a partition of the input that has not been deleted. */
@@ -68,6 +71,7 @@ interface FoldedBatch {
  *    restore. Only where its outcome is not known are the tasks restored from the log.
  * 3. A partition is revoked only when the folder is parked and every folded batch has committed or been rolled back.
  * 4. Before offsets are sent every partition of the batch has been owned since its poll.
+ * 5. Other models take over between two frames, while no task is being restored: a state belongs to the models that it was read for.
  */
 export class Engine {
   readonly counters = new EngineCounters()
@@ -111,7 +115,7 @@ export class Engine {
 
   /** Joins the group and runs until `stop`, or until it fails for good. */
   async run(): Promise<void> {
-    const { producer, closeReader, stage, logger, clock, standby } = this.#parts
+    const { producer, closeReader, stage, logger, clock, standby, modelTurns } = this.#parts
     const failed = (error: unknown): void => this.#fail(error)
     try {
       await producer.init()
@@ -119,13 +123,14 @@ export class Engine {
       await standby?.warm()
       if (!this.#stopping) await this.#consumer.start()
       standby?.start()
+      modelTurns?.start((takeOver) => this.#switchModels(takeOver))
       const stopWatching = clock.every(retentionCheckMs, () => void watchRetention(stage.tasks, this.#parts.startOfInput, logger).catch((error: unknown) => logger.log('warn', 'the start of the input could not be asked for', { cause: messageOf(error) })))
       this.#running = Promise.all([this.#foldBatches().catch(failed).finally(() => this.#endFolder()), this.#commitBatches().catch(failed)]).then(() => undefined)
       await this.#running.finally(stopWatching)
     } catch (error) {
       this.#fail(error)
     }
-    for (const close of [async () => standby?.stop(), async () => this.#labels?.stop(), () => this.#consumer.stop(), () => this.#restores.ended(), closeReader, () => producer.close(), () => stage.scorer.close()]) {
+    for (const close of [async () => modelTurns?.stop(), async () => standby?.stop(), async () => this.#labels?.stop(), () => this.#consumer.stop(), () => this.#restores.ended(), closeReader, () => producer.close(), () => stage.scorer.close()]) {
       await close().catch((error: unknown) => logger.log('warn', 'closing', { cause: messageOf(error) }))
     }
     if (this.#fatal) throw this.#fatal
@@ -217,7 +222,7 @@ export class Engine {
         await this.#commit(next.batch)
         this.#folded.shift()
         stage.commit(next.batch)
-        this.#count(next.batch)
+        this.counters.countBatch(next.batch, this.#parts.clock.nowMs())
         this.#free.push(next.batch)
         this.#abortsInARow = 0
       } catch (error) {
@@ -242,26 +247,6 @@ export class Engine {
     await producer.sendOffsets(offsets, this.#consumer)
     await producer.commit()
     this.counters.commit.add(clock.monotonicMs() - startedMs)
-  }
-
-  #count(batch: Batch): void {
-    const { counters } = this
-    const nowMs = this.#parts.clock.nowMs()
-    for (let row = 0; row < batch.records.count; row++) counters.delay.add(nowMs - batch.records.timestamp[row]!)
-    for (const part of batch.parts) {
-      counters.records += part.records
-      counters.scored += part.scored
-      counters.alerts += part.alerts
-      counters.deadLetters += part.deadLetters
-      counters.late += part.late
-      counters.fallbacks += part.fallbacks
-      counters.labels += part.labels.applied
-      counters.labelsRepeated += part.labels.repeated
-      counters.labelsConflicting += part.labels.conflicting
-      counters.labelsUnknown += part.labels.unknown
-    }
-    counters.explained += batch.outcome.explanations.size
-    counters.batches++
   }
 
   /** A batch could not commit: as if it and those after it had never been polled. */
@@ -404,6 +389,20 @@ export class Engine {
     }
   }
 
+  /** Invariant 5. What restores and copies have read of hidden states was read for the models before: they begin anew. */
+  async #switchModels(takeOver: () => Promise<void>): Promise<void> {
+    await this.#restores.standAside(
+      async () => {
+        this.#parts.standby?.forget()
+        await takeOver()
+      },
+      (partitions) => {
+        for (const partition of partitions) this.#dropTask(partition)
+        this.#onAssigned(partitions.map((partition) => ({ topic: this.#parts.names.input, partition }))).catch((error: unknown) => this.#fail(error))
+      },
+    )
+  }
+
   #dropTask(partition: number): void {
     this.#labels?.detach(partition)
     this.#parts.stage.dropTask(partition)
@@ -471,10 +470,10 @@ export class Engine {
 
   /** Quantiles are since the call before. */
   stats(): EngineStats {
-    const { stage, standby } = this.#parts
+    const { stage, standby, modelTurns } = this.#parts
     const { state } = this
     const lag = this.#consumer.progress().reduce((sum, partition) => sum + partition.lag, 0)
-    return engineStats({ state, lag, counters: this.counters, stage, standby })
+    return engineStats({ state, lag, counters: this.counters, stage, standby, refused: modelTurns?.refused })
   }
 }
 

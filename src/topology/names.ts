@@ -1,4 +1,5 @@
 import { HarrierError } from '../base/errors.js'
+import { releaseTopics, type ReleaseTopics } from '../registry/release-topics.js'
 import { repartitionTopic, type Topology } from './load-topology.js'
 
 /** Index of each sink in `RecordColumns.topic` of a batch's outputs. */
@@ -17,6 +18,8 @@ export interface TopologyNames {
   readonly forward: string | undefined
   /** The labels that the stage reads itself. */
   readonly labels: string | undefined
+  /** What is released, and by whom: of all topologies of the namespace. */
+  readonly releaseTopics: ReleaseTopics
   readonly group: string
   /** Topic of each sink, by `Sink`. */
   readonly sinks: readonly string[]
@@ -52,6 +55,7 @@ export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageN
     state: sinks[4],
     forward,
     labels: topology.labels && `${prefix}${topology.labels.spec.topic}`,
+    releaseTopics: releaseTopics(namespace),
     group,
     sinks,
     task: (partition) => `${stage}${generation === 1 ? '' : `.${generation}`}/${partition}`,

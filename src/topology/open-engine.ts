@@ -8,7 +8,12 @@ import { RangeReader } from '../consumer/range-reader.js'
 import { RdkafkaGroupConsumer } from '../consumer/rdkafka-group-consumer.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { DevicePolicy } from '../inference/device.js'
+import { ModelStore } from '../inference/model-store.js'
+import type { Scorer } from '../inference/scorer.js'
 import { freeTransactionalId, RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
+import { ReleaseFollower, type ReleaseLogOptions } from '../registry/release-ledger.js'
+import { releaseTopicSpecifications } from '../registry/release-topics.js'
+import type { StageModels } from '../registry/release.js'
 import { settleContracts } from './contracts.js'
 import { EngineChain } from './engine-chain.js'
 import { Engine } from './engine.js'
@@ -16,7 +21,9 @@ import { harrierVersion } from './harrier-version.js'
 import { LabelReader } from './label-reader.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
-import { openScorer } from './open-scorer.js'
+import { ModelTurns } from './model-turns.js'
+import { modelsFolder, openScorer } from './open-scorer.js'
+import { releasedUses } from './released-models.js'
 import { Outputs } from './outputs.js'
 import { TaskRestorer } from './restore.js'
 import { Stage } from './stage.js'
@@ -60,6 +67,7 @@ export function outputTopics(names: TopologyNames, partitions: number): TopicSpe
     { topic: names.deadLetters, partitions, config: deadLetterTopicConfig },
     { topic: names.lineage, partitions, config: lineageTopicConfig },
     { topic: names.state, partitions, config: stateTopicConfig },
+    ...releaseTopicSpecifications(names.releaseTopics),
   ]
 }
 
@@ -80,10 +88,14 @@ type ClientOptions = Pick<EngineOptions, 'brokers' | 'security' | 'clock' | 'log
 export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames, transactionalId: string): Promise<EngineCore> {
   const { topology, brokers, security, registryUrl, registrySecurity, clock, logger, signal } = options
   const client = { brokers, security, clock, logger, ...connectLimits(options) }
-  const scorer = await openScorer(options)
+  const partitions = await withAdmin(client, (admin) => prepareTopics(admin, names, options.createTopics))
+  const registry = new RegistryClient(registryUrl, { clock, logger, security: registrySecurity })
+  const reader = new RangeReader({ ...client, groupId: names.group })
+  await reader.start()
+  let scorer: Scorer | undefined
   try {
-    const partitions = await withAdmin(client, (admin) => prepareTopics(admin, names, options.createTopics))
-    const registry = new RegistryClient(registryUrl, { clock, logger, security: registrySecurity })
+    const released = await releasedFor(topology, { reader, topics: names.releaseTopics, registry }, logger)
+    scorer = await openScorer({ ...options, released })
     const schemaIds = await settleContracts({ topology, names, registry, logger, signal })
     const stage = new Stage(topology, scorer, registry, partitions)
     const outputs = new Outputs(stage, {
@@ -94,13 +106,34 @@ export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names
       transactionalId,
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
     })
-    const reader = new RangeReader({ ...client, groupId: names.group })
-    await reader.start()
     return { client, partitions, registry, stage, outputs, reader }
   } catch (error) {
-    await scorer.close()
+    await reader.close()
+    await scorer?.close()
     throw error
   }
+}
+
+/** What is released for a stage; undefined: nothing, or the stage has no models. */
+async function releasedFor(topology: Topology, log: ReleaseLogOptions, logger: Logger): Promise<StageModels | undefined> {
+  if (!hasModels(topology)) return undefined
+  const released = await new ReleaseFollower(log, keyOf(topology)).poll()
+  const { champion, shadows } = topology.stage.models
+  const file = [champion, ...shadows]
+  if (released) {
+    const { revision, actor, reason } = released
+    const models = released.models.map(({ model, role }) => `${model} ${role}`)
+    logger.log('info', 'models by the newest release; those of the topology file are not used', { stage: topology.stageName, revision, models, actor, reason, file })
+  } else logger.log('info', 'models by the topology file: nothing has been released for this stage', { stage: topology.stageName, models: file })
+  return released
+}
+
+function hasModels({ stage }: Topology): boolean {
+  return stage.models.champion !== undefined
+}
+
+function keyOf({ name, stageName }: Topology): { topology: string; stage: string } {
+  return { topology: name, stage: stageName }
 }
 
 /** The engines of all stages of a topology. Errors: those of its models, contracts and topics, before the first record. */
@@ -119,7 +152,9 @@ async function openStageEngine(options: EngineOptions): Promise<Engine> {
   const { client, registry, stage, outputs, reader } = core
   let standby: Standby | undefined
   let labelReader: RangeReader | undefined
+  let modelTurns: ModelTurns | undefined
   try {
+    if (hasModels(topology)) modelTurns = await openModelTurns(core, topology, names, options.models)
     if (names.labels !== undefined) {
       // Of its own: a restore reads for seconds.
       labelReader = new RangeReader({ ...client, groupId: names.group })
@@ -127,6 +162,7 @@ async function openStageEngine(options: EngineOptions): Promise<Engine> {
     }
     if (topology.spec.limits.standby > 0) standby = await openStandby(core, names, names.instance(instanceId))
   } catch (error) {
+    await modelTurns?.stop()
     await labelReader?.close()
     await reader.close()
     await stage.scorer.close()
@@ -145,6 +181,7 @@ async function openStageEngine(options: EngineOptions): Promise<Engine> {
       registry,
       clock,
       logger,
+      reached: modelTurns && ((release, signal) => modelTurns.reached(release, signal)),
       predecessors: {
         ownTransactionalId: transactionalId,
         isAlive: (id) => withAdmin(client, (admin) => isMember(admin, names, id)),
@@ -154,10 +191,21 @@ async function openStageEngine(options: EngineOptions): Promise<Engine> {
     closeReader: () => reader.close(),
     startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
     standby,
+    modelTurns,
     makeLabelReader: labelReader && ((onFatal) => new LabelReader({ stage, reader: labelReader, topic: names.labels!, clock, logger, onFatal })),
     makeConsumer: (handlers) =>
       new RdkafkaGroupConsumer({ ...client, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers }),
   })
+}
+
+/** Follows releases with a client of its own, beside the restores. */
+async function openModelTurns({ client, registry, stage }: EngineCore, topology: Topology, names: TopologyNames, models: string | undefined): Promise<ModelTurns> {
+  const { clock, logger } = client
+  const reader = new RangeReader({ ...client, groupId: names.group })
+  await reader.start()
+  const follower = new ReleaseFollower({ reader, topics: names.releaseTopics, registry }, keyOf(topology))
+  const store = new ModelStore(models ?? modelsFolder)
+  return new ModelTurns({ scorer: stage.scorer, source: { poll: (signal) => follower.poll(signal), close: () => reader.close() }, usesOf: (released) => releasedUses(topology, released, store), clock, logger })
 }
 
 /** Follows changelogs with a client of its own, beside the restores. */

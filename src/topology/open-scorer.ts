@@ -6,7 +6,9 @@ import { ModelStore } from '../inference/model-store.js'
 import { fellBack, type DevicePolicy } from '../inference/device.js'
 import type { Categories } from '../inference/recodes.js'
 import type { ModelUse, Scorer } from '../inference/scorer.js'
+import type { StageModels } from '../registry/release.js'
 import type { Topology } from './load-topology.js'
+import { releasedUses } from './released-models.js'
 import type { StageSpec } from './topology-schema.js'
 
 export const modelsFolder = fileURLToPath(new URL('../../../models', import.meta.url))
@@ -20,6 +22,8 @@ export interface ScorerChoice {
   readonly device?: DevicePolicy | undefined
   /** Threads that run models; 0: the calling thread. */
   readonly workers?: number | undefined
+  /** What is released for the stage; undefined: the models that the topology names. */
+  readonly released?: StageModels | undefined
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -44,13 +48,15 @@ export function stageCategories(stage: Pick<StageSpec, 'features'>): Categories 
 }
 
 /** Loads and opens the models of a topology. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID, DEVICE_UNAVAILABLE. */
-export async function openScorer({ topology, models, device, workers, clock, logger }: ScorerChoice): Promise<Scorer> {
+export async function openScorer({ topology, models, device, workers, released, clock, logger }: ScorerChoice): Promise<Scorer> {
   const { stage, spec } = topology
+  const store = new ModelStore(models ?? modelsFolder)
   const scorer = await createScorer({
     features: stage.features.map((feature) => feature.name),
     categories: stageCategories(stage),
     window: stage.ring,
-    models: modelUses(topology, new ModelStore(models ?? modelsFolder)),
+    models: released ? await releasedUses(topology, released, store) : modelUses(topology, store),
+    release: released?.revision ?? 0,
     device: device ?? stage.models.device,
     workers: workers ?? spec.limits.workers,
     clock,

@@ -1,15 +1,14 @@
-import { AlertEncoder } from '../codec/alert-encoder.js'
 import { Fault, faultErrorCode } from '../codec/decode-fault.js'
 import { encodeExplanation } from '../codec/explanation-encoder.js'
 import { encodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
 import { Decision } from '../codec/outcome-columns.js'
-import { ScoredEventEncoder } from '../codec/scored-event-encoder.js'
 import { appendDeadLetter } from '../consumer/dead-letter.js'
-import type { Scorer } from '../inference/scorer.js'
+import type { ScoringModels } from '../inference/scorer.js'
 import { decide, decideByRule } from '../policy/policy.js'
 import { Disposition, type AppliedLabel, type Batch } from './batch.js'
 import { Forwarding } from './forwarding.js'
 import type { Topology } from './load-topology.js'
+import { ModelOutputs, type ModelOutputsOptions } from './model-outputs.js'
 import { silentHeader } from './control-record.js'
 import { Sink } from './names.js'
 import { passHeaders } from './passed-headers.js'
@@ -23,8 +22,9 @@ const reasonTexts = [
   'the champion gave no score: the fall-back decided',
   'late event: state was not updated',
   'no reasons were computed',
+  'the challenger gave no score: the champion decided',
 ]
-const Reason = { decline: 1, review: 2, fallback: 4, late: 8, unexplained: 16 } as const
+const Reason = { decline: 1, review: 2, fallback: 4, late: 8, unexplained: 16, noChallenger: 32 } as const
 
 export interface OutputOptions {
   /** `forward` where there is a next stage, `scored` and `alert` where there is none. */
@@ -40,13 +40,11 @@ export interface OutputOptions {
 /** Steps 6 and 7 of the batch cycle: from scores to decisions, and from those to the records of the transaction. */
 export class Outputs {
   readonly #topology: Topology
-  readonly #scorer: Scorer
   readonly #options: OutputOptions
-  readonly #scored: ScoredEventEncoder | null
-  readonly #alerts: AlertEncoder | null
   readonly #forward: Forwarding | null
-  /** Model that stands in for the champion; -1: none. */
-  readonly #fallbackModel: number
+  readonly #modelOptions: ModelOutputsOptions
+  /** Of the models that scored the last batch: it is made anew when others have taken over. */
+  #own: ModelOutputs
   /** Column of the field that the fall-back rule reads; -1: none. */
   readonly #ruleColumn: number
 
@@ -55,41 +53,59 @@ export class Outputs {
     const { policy, key } = topology.stage
     const { fallback } = policy
     this.#topology = topology
-    this.#scorer = scorer
     this.#options = options
-    this.#fallbackModel = typeof fallback === 'object' && 'model' in fallback ? scorer.models.findIndex((model) => model.reference === fallback.model) : -1
     this.#ruleColumn = typeof fallback === 'object' && 'rule' in fallback ? topology.fields.findIndex((field) => field.name === fallback.rule.field) : -1
     const shape = {
       fields: topology.fields,
       eventId: eventIdField,
       entity: key,
       eventTime: eventTimeField,
-      models: scorer.models.map((model) => ({ label: model.reference, role: model.role })),
-      deciders: [...scorer.models.map((model) => model.reference), 'rule', 'review'],
       reasons: reasonTexts,
       attributes: policy.attributes,
     }
     const { scored, alert, forward } = options.schemaIds
-    this.#scored = scored === undefined ? null : new ScoredEventEncoder({ ...shape, schemaId: scored })
-    this.#alerts = alert === undefined ? null : new AlertEncoder({ ...shape, schemaId: alert })
+    this.#modelOptions = {
+      shape,
+      scoredId: scored,
+      alertId: alert,
+      fallback: typeof fallback === 'object' && 'model' in fallback ? fallback.model : undefined,
+      entityColumn: topology.fields.findIndex((field) => field.name === key),
+    }
+    this.#own = new ModelOutputs(scorer.inForce, this.#modelOptions)
     this.#forward = forward === undefined ? null : new Forwarding(topology, forward, options.partitions)
   }
 
-  /** Step 6: the champion's score decides; where it is missing, the topology's fall-back does. */
+  /** What goes with the models that scored the batch. */
+  #of({ frame }: Batch): ModelOutputs {
+    if (frame!.models !== this.#own.models) this.#own = new ModelOutputs(frame!.models, this.#modelOptions)
+    return this.#own
+  }
+
+  /**
+   * Step 6: the champion's score decides, or the challenger's for its share of the entities; where both are missing, the topology's
+   * fall-back does.
+   */
   decide(batch: Batch): void {
     const { outcome, frame, events } = batch
     const { policy } = this.#topology.stage
-    const models = this.#scorer.models.length
+    const own = this.#of(batch)
+    const models = own.count
+    const { bytes } = batch.records.arena
     let unexplained = this.#topology.spec.limits.explainedEventsMax
-    outcome.reset(batch.records.count)
+    outcome.reset(batch.records.count, models)
     for (let row = 0; row < batch.records.count; row++) {
       const at = batch.frameRow[row]!
       if (at < 0) continue
       for (let m = 0; m < models; m++) outcome.scores[row * models + m] = frame!.scores[m]![at]!
-      let decider = 0
-      let score = outcome.scores[row * models]!
-      if (!Number.isFinite(score) && this.#fallbackModel >= 0) {
-        decider = this.#fallbackModel
+      const chosen = own.decider(bytes, events, row)
+      let decider = chosen
+      let score = models > 0 ? outcome.scores[row * models + decider]! : NaN
+      if (decider > 0 && !Number.isFinite(score)) {
+        decider = 0
+        score = outcome.scores[row * models]!
+      }
+      if (!Number.isFinite(score) && own.fallback >= 0) {
+        decider = own.fallback
         score = outcome.scores[row * models + decider]!
       }
       let decision: number
@@ -107,11 +123,11 @@ export class Outputs {
       outcome.score[row] = score
       outcome.decision[row] = decision
       outcome.decider[row] = decider
-      outcome.fallback[row] = decider === 0 ? 0 : 1
+      outcome.fallback[row] = decider === chosen ? 0 : 1
       outcome.late[row] = batch.late[row]!
       outcome.reasons[row] =
         (decision === Decision.decline ? Reason.decline : decision === Decision.review ? Reason.review : 0) |
-        (decider === 0 ? 0 : Reason.fallback) |
+        (decider === chosen ? 0 : decider === 0 ? Reason.noChallenger : Reason.fallback) |
         (batch.late[row] === 1 ? Reason.late : 0)
       if (decider > 0 || decision === Decision.approve || policy.reasons === 0) continue
       // Workers count for themselves: here the limit holds for the batch, whoever scored.
@@ -126,10 +142,11 @@ export class Outputs {
    * dead letter, alerts, a lineage record for each task.
    */
   encode(batch: Batch): void {
+    const { scored, alerts } = this.#of(batch)
     batch.outputs.makeRoom(2 * batch.records.count + batch.labels.length + 2 * batch.parts.length)
     for (const part of batch.parts) {
-      this.#scored?.setLineage(part.task.name, part.sequence)
-      this.#alerts?.setLineage(part.task.name, part.sequence)
+      scored?.setLineage(part.task.name, part.sequence)
+      alerts?.setLineage(part.task.name, part.sequence)
       for (let row = part.firstRow; row >= 0; row = batch.nextRow[row]!) {
         for (let i = 0; i < batch.labelCount[row]!; i++) this.#passLabel(batch, part, batch.labels[batch.labelStart[row]! + i]!)
         if (batch.disposition[row] === Disposition.label) this.#forward?.forwardedLabel(batch, part.task.partition, row)
@@ -150,11 +167,11 @@ export class Outputs {
         }
         if (batch.outcome.fallback[row] === 1) part.fallbacks++
         const scoredRow = this.#begin(batch, Sink.scored, row)
-        this.#scored!.encode(batch.outputs, scoredRow, batch.records, batch.events, batch.outcome, row)
+        scored!.encode(batch.outputs, scoredRow, batch.records, batch.events, batch.outcome, row)
         if (batch.outcome.decision[row] === Decision.approve) continue
         part.alerts++
         const alertRow = this.#begin(batch, Sink.alerts, row)
-        this.#alerts!.encode(batch.outputs, alertRow, batch.records, batch.events, batch.outcome, row)
+        alerts!.encode(batch.outputs, alertRow, batch.records, batch.events, batch.outcome, row)
       }
       if (part.before) this.#appendLineage(batch, part.before, true)
       this.#appendLineage(batch, part, false)
@@ -193,6 +210,7 @@ export class Outputs {
     // A model that fails ends a silent fold.
     const failures = new Map(silent ? [] : batch.frame!.failures.map((failure) => [failure.model, `${failure.kind}: ${failure.message}`]))
     const { task } = part
+    const { models, release }: ScoringModels = part.models ?? batch.frame!.models
     const value = encodeLineage(this.#options.schemaIds.lineage, {
       task: task.name,
       sequence: part.sequence,
@@ -212,14 +230,16 @@ export class Outputs {
         labels_conflicting: part.labels.conflicting,
         labels_unknown: part.labels.unknown,
       },
-      models: this.#scorer.models.map((model, index) => ({
+      models: models.map((model, index) => ({
         role: model.role,
-        share: 1,
+        share: model.share,
         model: model.reference,
         sha256: model.sha256,
+        epoch: model.epoch,
         device: model.device,
         failure: failures.get(index) ?? null,
       })),
+      release,
       digests: { ...this.#topology.digests },
       stream_time_before: part.streamTimeBefore,
       stream_time_after: part.streamTimeAfter,

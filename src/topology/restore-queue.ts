@@ -51,6 +51,24 @@ export class RestoreQueue {
     }
   }
 
+  /**
+   * Runs `work` while nothing is restored. Restores that had not ended are given up, and handed to `onAgain` after it, in one turn:
+   * whoever cancels a partition meanwhile finds it as if it waited.
+   */
+  async standAside(work: () => Promise<void>, onAgain: (partitions: readonly number[]) => void): Promise<void> {
+    const given = [...this.#restoring]
+    for (const [, { stopper }] of given) stopper.abort()
+    const turn = this.#turn.then(work)
+    this.#turn = turn.catch(() => undefined)
+    try {
+      await turn
+    } finally {
+      const again = given.filter(([partition, restoring]) => this.#restoring.get(partition) === restoring).map(([partition]) => partition)
+      for (const partition of again) this.#restoring.delete(partition)
+      if (!this.#closed) onAgain(again)
+    }
+  }
+
   /** Cancels all of them, and those that are added later. */
   close(): void {
     this.#closed = true

@@ -6,6 +6,7 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { RangeReader } from '../consumer/range-reader.js'
+import type { ScorerModel } from '../inference/scorer.js'
 import type { Batch } from './batch.js'
 import { Changelog } from './changelog.js'
 import { isSilentRecord } from './control-record.js'
@@ -30,6 +31,8 @@ export interface TaskRestorerOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly limits?: RestoreLimits
+  /** Fulfilled when the models of a release are in force here, or cannot be; absent where none is followed. */
+  readonly reached?: ((release: number, signal: AbortSignal) => Promise<void>) | undefined
   /** Whose transactional id this process has, and how another's is found dead and freed; absent without a broker. */
   readonly predecessors?: Predecessors
 }
@@ -110,6 +113,8 @@ export class TaskRestorer {
         remedy: `set generation: ${stage.topology.stage.generation + 1} in stages.${stage.topology.stageName}, fold its state with \`harrier rebuild\` while the engine runs, then restart with the new topology`,
       })
     }
+    // An owner that was quicker may have scored by a release that is still being opened here: nobody goes back before it.
+    await this.#options.reached?.(last.release, signal)
     const journal = await this.#journal(task, last, signal)
     const entities = await this.#readChangelog(stage, task, last, signal)
     let records = await this.#fold(stage, task, journal, signal)
@@ -213,6 +218,7 @@ export class TaskRestorer {
    */
   async #foldSilently(stage: Stage, task: Task, { position: to, labelsTo }: Pick<End, 'position' | 'labelsTo'>, signal: AbortSignal): Promise<number> {
     const part = emptyPart(task, { sequence: task.nextSequence, from: task.position, to })
+    part.models = stage.scorer.inForce
     await this.#readLabels(stage, task, task.labels?.position ?? -1, labelsTo, signal)
     await this.#foldRange(stage, task, [{ sequence: part.sequence, from: part.from, to, labelsTo, skip: [], unknownIds: noIds }], signal, (folded) => addCounts(part, folded))
     // Those that have not come into effect are read again.
@@ -238,13 +244,13 @@ export class TaskRestorer {
       task.labels?.reset(labelsToOf(last))
       return 0
     }
-    const references = stage.scorer.models.map((model) => model.reference)
+    const inForce = stage.scorer.models
     const ranges = tail.map(({ sequence, inputs, models, unknown_schema_ids }) => ({
       sequence,
       from: inputs[0]!.from,
       to: inputs[0]!.to,
       labelsTo: labelsToOf({ inputs }),
-      skip: models.filter((model) => model.failure !== null).map((model) => references.indexOf(model.model)).filter((index) => index >= 0),
+      skip: leftOut(inForce, models),
       unknownIds: unknown_schema_ids.length === 0 ? noIds : new Set(unknown_schema_ids),
     }))
     let scored = 0
@@ -302,7 +308,7 @@ export class TaskRestorer {
         let next = at
         while (offset >= ranges[next]!.to) next++
         // Batches that were folded under the same conditions are folded as one.
-        if ((next !== at && !(isPlain(ranges[next]!) && isPlain(ranges[at]!))) || batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await flush()
+        if ((next !== at && !areAlike(ranges[next]!, ranges[at]!)) || batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await flush()
         at = next
         const taken = batch.records.copyRow(columns, row)
         batch.sequences![taken] = ranges[at]!.sequence
@@ -341,7 +347,7 @@ export class TaskRestorer {
   }
 }
 
-/** One batch of the journal as it is folded again; models in `skip` had failed in it. */
+/** One batch of the journal as it is folded again; models in `skip` leave no state in it. */
 interface FoldedRange {
   readonly sequence: number
   readonly from: number
@@ -380,6 +386,12 @@ async function readLineage({ reader, names, registry }: LineageSource, partition
   return records
 }
 
+/** The last lineage records of a task by its name, oldest first. */
+export function lineageOf(source: LineageSource, task: string, partition: number, count: number): Promise<LineageRecord[]> {
+  const own = Buffer.from(task)
+  return readLineage(source, partition, { count, settled: false, accept: (records, row) => own.equals(records.key(row) ?? noKey) })
+}
+
 /** The last batch that another state generation of the task's stage and partition has scored. */
 export async function lastOfOtherGenerations(source: LineageSource, task: Task, signal?: AbortSignal): Promise<LineageRecord | undefined> {
   const { names } = source
@@ -404,8 +416,19 @@ function failedAnew(task: Task, batch: Batch, skip: readonly number[]): void {
   if (failure) throw new HarrierError('MODEL_FAILED', `task ${task.name}: while its state was restored a model failed that had not failed before: ${failure.message}`, { remedy: 'start again; if it stays, look at the model' })
 }
 
-function isPlain({ skip, unknownIds }: FoldedRange): boolean {
-  return skip.length === 0 && unknownIds.size === 0
+/**
+ * Models of now that leave no state in a batch of then: those that failed in it, and those that were not in force, or by another
+ * release. Slots that it touches are warmed before their next use, as they were when the model took over.
+ */
+function leftOut(inForce: readonly ScorerModel[], then: LineageRecord['models']): number[] {
+  return inForce.flatMap(({ kind, sha256, epoch }, index) => {
+    if (kind !== 'recurrent') return []
+    return then.some((model) => model.sha256 === sha256 && model.epoch === epoch && model.failure === null) ? [] : [index]
+  })
+}
+
+function areAlike(a: FoldedRange, b: FoldedRange): boolean {
+  return a.unknownIds.size === 0 && b.unknownIds.size === 0 && a.skip.length === b.skip.length && a.skip.every((model, index) => model === b.skip[index])
 }
 
 function endOf(last: LineageRecord): End {

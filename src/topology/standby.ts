@@ -110,6 +110,12 @@ export class Standby {
     return copy
   }
 
+  /** Other models take over: hidden states of theirs that the copies have read were passed over. They are begun anew. */
+  forget(): void {
+    this.#reading?.stopper.abort()
+    for (const [partition, copy] of this.#copies) this.#drop(partition, copy)
+  }
+
   async #run(): Promise<void> {
     const { clock, logger, plan } = this.#options
     const { signal } = this.#stopper

@@ -1,6 +1,7 @@
 import { KeyIndex } from '../entity/key-index.js'
 import { NumberQueue } from '../entity/growable.js'
 import type { EntityStore } from '../entity/entity-store.js'
+import type { ScoringModels } from '../inference/scorer.js'
 import type { LabelQueue } from './label-queue.js'
 import type { UpstreamTimes } from './upstream-times.js'
 
@@ -123,6 +124,8 @@ export interface TaskPart {
   readonly labels: { applied: number; repeated: number; conflicting: number; unknown: number }
   /** Schema ids of its records that the registry did not know. */
   readonly unknownSchemaIds: Set<number>
+  /** The models by which it was folded, where it was folded silently; null: those of its batch's frame. */
+  models: ScoringModels | null
   /** What was folded silently before it; see `Task.silentPart`. */
   before: TaskPart | null
   /** First and last row of the part; `Batch.nextRow` links them. */
@@ -155,6 +158,7 @@ export function emptyPart(task: Task, { sequence, from, to }: { sequence: number
     fallbacks: 0,
     labels: { applied: 0, repeated: 0, conflicting: 0, unknown: 0 },
     unknownSchemaIds: new Set(),
+    models: null,
     before: null,
     firstRow: -1,
     lastRow: -1,

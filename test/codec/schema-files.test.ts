@@ -6,8 +6,8 @@ import { test } from 'node:test'
 import { HarrierError } from '../../src/base/errors.js'
 import { loadSchemaFile, loadSchemaFolder } from '../../src/codec/schema-files.js'
 
-test('the package brings its five schemas', () => {
-  assert.deepEqual([...loadSchemaFolder().keys()], ['alert', 'label', 'lineage', 'scored-event', 'transaction'])
+test('the package brings its seven schemas', () => {
+  assert.deepEqual([...loadSchemaFolder().keys()], ['alert', 'label', 'lineage', 'release', 'scored-event', 'stage-models', 'transaction'])
 })
 
 test('a schema file that is missing or wrong is refused with its path and the place in it', (t) => {

@@ -10,7 +10,7 @@ import { createScorer } from '../../src/inference/create-scorer.js'
 import { inspectModel } from '../../src/inference/inspect-model.js'
 import { loadModelFolder, readModelFolder, sha256OfFile, type LoadedModel } from '../../src/inference/model-store.js'
 import { openModel } from '../../src/inference/open-model.js'
-import { makeSchedule, scoreParts } from './schedule.js'
+import { makeSchedule, scoreParts, switchModels } from './schedule.js'
 import { GraphBuilder } from './onnx-maker.js'
 import { F, features, rowModel, TestStore } from './test-models.js'
 
@@ -50,7 +50,7 @@ describe('a model of 106 MB in a file beside it', () => {
       let scored = 0
       const swap = async (model: LoadedModel): Promise<void> => {
         let done = false
-        const replacing = scorer.replaceModel(1, { model, role: 'shadow' }).finally(() => (done = true))
+        const replacing = switchModels(scorer, [uses[0]!, { model, role: 'shadow' }]).finally(() => (done = true))
         while (!done) {
           const { scores, failed } = await scoreParts(scorer, [events])
           assert.deepEqual(failed, [[]])

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { Prng } from '../../src/base/prng.js'
 import type { Explanation } from '../../src/inference/explainer.js'
 import { NO_UPDATE, RESET, type Frame } from '../../src/inference/frame.js'
-import type { Scorer, ScoreOptions } from '../../src/inference/scorer.js'
+import type { ModelUse, Scorer, ScoreOptions } from '../../src/inference/scorer.js'
 import { exportBytesMax, exportSlot } from '../../src/inference/slot-sections.js'
 
 export interface ScheduledEvent {
@@ -97,6 +97,11 @@ export async function scoreParts(
   }
   while (inFlight.length > 0) await take()
   return { scores, explanations, failed }
+}
+
+/** Opens other models and lets them take over. */
+export async function switchModels(scorer: Scorer, uses: readonly ModelUse[], release = scorer.inForce.release + 1): Promise<void> {
+  await (await scorer.openModels(uses, release)).takeOver()
 }
 
 /** The logical contents of slots as text. */

@@ -6,8 +6,8 @@ import { HIDDEN_HEAD, HIDDEN_MARKED, SequenceMemory, type SequenceLayout } from 
 import { exportBytesMax, exportSlot, importSlot } from '../../src/inference/slot-sections.js'
 
 const layout = (more: Partial<SequenceLayout> = {}): SequenceLayout => ({ features: 2, window: 4, hidden: [], chunkSlots: 4, ...more })
-const first = { identity: '11'.repeat(32), floats: 3 }
-const second = { identity: '22'.repeat(32), floats: 2 }
+const first = { identity: '11'.repeat(32), epoch: 7, floats: 3 }
+const second = { identity: '22'.repeat(32), epoch: 7, floats: 2 }
 
 /** Puts a row as the walk does; returns how to take it back. */
 function put(memory: SequenceMemory, slot: number, eventTime: number, row: Int32Array): () => void {
@@ -108,7 +108,7 @@ test('a dropped model\'s state is passed over, and an added model is warmed', ()
   const memory = filled()
   const bytes = new Uint8Array(exportBytesMax(memory))
   const end = exportSlot(memory, 5, bytes, 0)
-  const next = new SequenceMemory(layout({ hidden: [{ identity: '33'.repeat(32), floats: 3 }, second] }))
+  const next = new SequenceMemory(layout({ hidden: [{ identity: '33'.repeat(32), epoch: 7, floats: 3 }, second] }))
   next.ensureSlots(1)
   assert.equal(importSlot(next, 0, bytes, 0), end)
   assert.equal(next.ringCount(0), 4)
@@ -125,6 +125,23 @@ test('a marked state is left out and comes in marked', () => {
   memory.resetSlot(5)
   importSlot(memory, 5, bytes, 0)
   assert.deepEqual(memory.hidden.map((slab) => slab.words[1]![slab.stride + 1]! & HIDDEN_MARKED), [HIDDEN_MARKED, 0])
+})
+
+test('a state of another release of the same file is neither written nor taken', () => {
+  const memory = filled()
+  const bytes = new Uint8Array(exportBytesMax(memory))
+  exportSlot(memory, 5, bytes, 0)
+  const next = new SequenceMemory(layout({ hidden: [{ ...first, epoch: 8 }, second] }))
+  next.ensureSlots(1)
+  importSlot(next, 0, bytes, 0)
+  assert.deepEqual(next.hidden.map((slab) => slab.words[0]![1]! & HIDDEN_MARKED), [HIDDEN_MARKED, 0])
+  memory.relayout([second, { ...first, epoch: 8 }], [1, -1])
+  const end = exportSlot(memory, 5, bytes, 0)
+  assert.equal(end, bytes.length - 16 - 12, 'the state of the second alone')
+  memory.relayout([second], [0])
+  memory.resetSlot(5)
+  importSlot(memory, 5, bytes, 0)
+  assert.deepEqual([...memory.hidden[0]!.words[1]!.subarray(4, 4 + HIDDEN_HEAD + 2)], [7, 0, 101, 201])
 })
 
 test('bytes that end too early, of another format or of a longer ring are refused', () => {

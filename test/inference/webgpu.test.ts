@@ -9,7 +9,7 @@ import type { LoadedModel } from '../../src/inference/model-store.js'
 import type { ModelRole, Scorer } from '../../src/inference/scorer.js'
 import { modelsFolder } from '../../src/topology/open-scorer.js'
 import { GraphBuilder } from './onnx-maker.js'
-import { cut, makeSchedule, scoreParts } from './schedule.js'
+import { cut, makeSchedule, scoreParts, switchModels } from './schedule.js'
 import { F, features, gruStep, rowModel, TestStore, windowDense, windowGru, type TestModel } from './test-models.js'
 import { scoreTolerance, whyNoWebgpu } from './webgpu-adapter.js'
 
@@ -56,7 +56,7 @@ describe('models on WebGPU', () => {
   test('are replaced while three workers score on the same adapter', { skip }, async () => {
     const scorer = await open(models, 'webgpu', 3)
     let done = false
-    const replacing = scorer.replaceModel(2, { model: otherRow, role: 'shadow' }).finally(() => (done = true))
+    const replacing = switchModels(scorer, [models[0]!, models[1]!, otherRow].map((model) => ({ model, role: 'shadow' as const }))).finally(() => (done = true))
     while (!done) assert.deepEqual((await scoreParts(scorer, parts.slice(0, 3))).failed.flat(), [])
     await replacing
     assert.deepEqual(scorer.models.map(({ reference, device }) => `${reference} ${device}`), ['gru@1 webgpu', 'window@1 webgpu', 'other-row@1 webgpu'])

@@ -1,16 +1,17 @@
 import avro from 'avsc'
 import type { Clock } from '../../src/base/clock.js'
 import { HarrierError, messageOf } from '../../src/base/errors.js'
-import { silentLogger } from '../../src/base/logger.js'
+import { silentLogger, type Logger } from '../../src/base/logger.js'
 import { Prng } from '../../src/base/prng.js'
 import type { LineageRecord } from '../../src/codec/lineage-codec.js'
 import { schemaPrefix } from '../../src/codec/registry-prefix.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
 import { Engine } from '../../src/topology/engine.js'
+import { ModelTurns } from '../../src/topology/model-turns.js'
 import { topologyNames } from '../../src/topology/names.js'
 import { Changelog } from '../../src/topology/changelog.js'
 import { Standby } from '../../src/topology/standby.js'
-import { Outputs } from '../../src/topology/outputs.js'
+import { Outputs, type OutputOptions } from '../../src/topology/outputs.js'
 import { TaskRestorer } from '../../src/topology/restore.js'
 import { Stage } from '../../src/topology/stage.js'
 import { MemoryRegistry } from '../../src/topology/test-driver.js'
@@ -18,13 +19,17 @@ import { smallTopology, startMs } from '../topology/card-events.js'
 import { MemoryBroker, type MemoryRecord } from './memory-broker.js'
 import { MemoryGroup } from './memory-group.js'
 import { SimulatedConsumer, SimulatedProducer, SimulatedReader, type CommitFault, type ProcessWorld } from './simulated-kafka.js'
+import { SimulatedReleases, usesOf } from './simulated-releases.js'
 import { SimulatedScorer } from './simulated-scorer.js'
+import { tellAgain } from './told-again.js'
 import { VirtualClock } from './virtual-clock.js'
 
 export interface SimulationOptions {
   readonly seed: number
   /** False: one process, nothing fails. The input is the same. */
   readonly faults: boolean
+  /** Models are released, rolled back, tried and withdrawn all the while. */
+  readonly releases?: boolean
 }
 
 export interface SimulationResult {
@@ -68,8 +73,10 @@ export class Simulation {
   readonly #problems: string[] = []
   readonly #counts: Record<string, number> = {}
   #failing: boolean
+  readonly #releases: SimulatedReleases
 
   constructor(options: SimulationOptions) {
+    this.#releases = new SimulatedReleases(new Prng(options.seed + 4))
     this.#options = options
     this.#prng = new Prng(options.seed)
     this.#failing = options.faults
@@ -94,6 +101,7 @@ export class Simulation {
       fed = true
     })
     this.#start('a')
+    if (this.#options.releases) void this.#release(new Prng(this.#options.seed + 5))
     if (this.#options.faults) {
       if (this.#prng.below(3) === 0) this.#loseRegistry(600)
       this.#start('b')
@@ -106,6 +114,7 @@ export class Simulation {
       this.#problems.push(`not drained after ${settleMsMax} ms: committed ${committed.join(', ')}; ${[...this.#processes.values()].map((each) => each.describe()).join('; ')}`)
     }
     const contents = this.#verify()
+    await this.#verifyReleases()
     return { problems: this.#problems, contents, faults: this.#counts, trace: this.#trace }
   }
 
@@ -128,6 +137,16 @@ export class Simulation {
       const partition = customer % partitions
       this.#inputs[partition]!.push(broken ? `dead ${id}` : String(id))
       this.#broker.appendInput(this.#names.input, partition, { timestampMs: timeMs, key: Buffer.from(`c${customer}`), value: bytes, headers: [] })
+    }
+  }
+
+  /** Now and then several in a row, so that some are overtaken before they are in force. */
+  async #release(prng: Prng): Promise<void> {
+    while (this.#clock.nowMs() < faultyMs) {
+      await this.#clock.sleep(prng.below(prng.below(3) === 0 ? 100 : 1500))
+      const said = this.#releases.releaseSomething(this.#clock.nowMs())
+      this.note(said)
+      if (said.startsWith('revision')) this.count('release')
     }
   }
 
@@ -200,16 +219,13 @@ export class Simulation {
 
   /** Wires one process as src/topology/open-engine.ts does, over this world. */
   makeEngine(world: ProcessWorld): { engine: Engine; consumer: SimulatedConsumer } {
-    const scorer = new SimulatedScorer(world.clock, world.prng, topology.stage.ring)
+    const { revision, models } = this.#releases.newest
+    const scorer = new SimulatedScorer(world.clock, world.prng, topology.stage.ring, usesOf(models), revision)
+    const logger: Logger = { log: (level, message, fields) => level !== 'debug' && this.note(`${world.instanceId}: ${message} ${JSON.stringify(fields)}`) }
+    const modelTurns = new ModelTurns({ scorer, source: this.#releases.source(), usesOf: (released) => Promise.resolve(usesOf(released.models)), clock: world.clock, logger, limits: { pollMs: 40 } })
     const stage = new Stage(topology, scorer, this.#registry)
     const names = this.#names
-    const outputs = new Outputs(stage, {
-      schemaIds: { scored: 11, alert: 12, lineage: 13 },
-      inputTopic: names.input,
-      partitions: partitions,
-      transactionalId: names.transactionalId(world.instanceId),
-      engine: { harrier: 'test', onnxruntime: 'none', node: 'any', device_class: 'simulated' },
-    })
+    const outputs = new Outputs(stage, this.#outputOptions(world.instanceId))
     const reader = new SimulatedReader(world)
     let consumer: SimulatedConsumer | undefined
     const engine = new Engine({
@@ -217,15 +233,26 @@ export class Simulation {
       outputs,
       names,
       clock: world.clock,
-      logger: { log: (level, message, fields) => level !== 'debug' && this.note(`${world.instanceId}: ${message} ${JSON.stringify(fields)}`) },
+      logger,
+      modelTurns,
       producer: new SimulatedProducer(world, names.transactionalId(world.instanceId)),
-      restorer: new TaskRestorer({ reader, names, registry: { schemaById: () => Promise.resolve(loadOwnSchema('lineage')) }, clock: world.clock, logger: silentLogger }),
+      restorer: new TaskRestorer({ reader, names, registry: { schemaById: () => Promise.resolve(loadOwnSchema('lineage')) }, clock: world.clock, logger: silentLogger, reached: (release, signal) => modelTurns.reached(release, signal) }),
       closeReader: () => Promise.resolve(),
       startOfInput: () => Promise.resolve(0),
       standby: this.#options.seed % 2 === 0 ? this.#makeStandby(world, stage, reader) : undefined,
       makeConsumer: (handlers) => (consumer = new SimulatedConsumer(world, names.input, handlers)),
     })
     return { engine, consumer: consumer! }
+  }
+
+  #outputOptions(instanceId: string): OutputOptions {
+    return {
+      schemaIds: { scored: 11, alert: 12, lineage: 13 },
+      inputTopic: this.#names.input,
+      partitions,
+      transactionalId: this.#names.transactionalId(instanceId),
+      engine: { harrier: 'test', onnxruntime: 'none', node: 'any', device_class: 'simulated' },
+    }
   }
 
   /** Whose partitions are followed changes at random: a wrong guess must cost nothing but time. */
@@ -259,6 +286,32 @@ export class Simulation {
 
   #isDrained(): boolean {
     return this.#inputs.every((ids, partition) => ids.length === 0 || this.#broker.committed.get(partition) === ids.length) && this.#broker.openTransactions === 0
+  }
+
+  /** Each batch was scored by the models of the release that its lineage names, none goes back to an older one, and the scores are those of an engine that was never interrupted. */
+  async #verifyReleases(): Promise<void> {
+    this.#registry.down = false
+    for (let partition = 0; partition < partitions; partition++) {
+      const read = (topic: string): Buffer[] => this.#broker.read(topic, partition, 0, Infinity).map(({ record }) => record.value!)
+      const lineage = read(this.#names.lineage).map((value) => types.lineage.fromBuffer(value.subarray(5)) as LineageRecord)
+      let before = 0
+      for (const { sequence, release, models } of lineage) {
+        if (release < before) this.#problems.push(`${partition}: batch ${sequence} was scored by release ${release} after one by release ${before}`)
+        if (release > before) this.count('in force')
+        before = release
+        const told = models.map(({ role, model, sha256, share, epoch }) => ({ role, model, sha256, share, epoch }))
+        const released = this.#releases.at(release).map(({ role, model, sha256, share, epoch }) => ({ role, model, sha256, share, epoch }))
+        if (JSON.stringify(told) !== JSON.stringify(released)) this.#problems.push(`${partition}: batch ${sequence} names ${JSON.stringify(told)}, release ${release} is ${JSON.stringify(released)}`)
+      }
+      const input = this.#broker.log(this.#names.input, partition)
+      const told = await tellAgain({ topology, registry: this.#registry, releases: this.#releases, outputs: this.#outputOptions('told'), partition, input, lineage })
+      for (const [index, value] of read(this.#names.scored).entries()) {
+        if (told[index]?.equals(value) === true) continue
+        const text = (bytes: Buffer | undefined): string => (bytes ? JSON.stringify(types.scored.fromBuffer(bytes.subarray(5))) : 'nothing')
+        this.#problems.push(`${partition}: scored event ${index} differs from that of an engine without interruptions:\n  ${text(value)}\n  ${text(told[index])}`)
+        break
+      }
+    }
   }
 
   #verify(): Map<string, string> {

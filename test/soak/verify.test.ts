@@ -25,6 +25,7 @@ const lineage = (sequence: number, from: number, to: number, counts: { scored: n
   inputs: [{ topic: 'transactions', partition: 0, from, to }],
   counts: { records: to - from, alerts: 0, late: 0, fallbacks: 0, labels: 0, labels_repeated: 0, labels_conflicting: 0, labels_unknown: 0, ...counts },
   models: [],
+  release: 0,
   digests: { topology: '', features: '', policy: '', layout: '' },
   stream_time_before: 0,
   stream_time_after: 0,

@@ -21,7 +21,7 @@ describe('rights on the cluster', () => {
     const names = topologyNames(topology)
     const run = neededAcls([names]).filter((acl) => acl.for === 'run')
     const topics = run.filter(({ resource }) => resource === 'topic').flatMap((acl) => acl.names)
-    assert.deepEqual([...topics].sort(), [names.input, ...names.sinks].sort())
+    assert.deepEqual([...topics].sort(), [names.input, ...names.sinks, 'harrier.models'].sort())
     assert.deepEqual(run.filter(({ pattern }) => pattern === 'prefixed').flatMap((acl) => acl.names), ['card-fraud-'])
     assert.ok(run.every(({ operations }) => operations.every((operation) => operation === 'Read' || operation === 'Write')))
   })

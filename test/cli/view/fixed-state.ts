@@ -37,10 +37,10 @@ export function fixedState(changes: Partial<DemoState> = {}): DemoState {
     kills: 1,
     engine: { state: 'running', upMs: 12_345 },
     models: [
-      { model: 'card-gru@1', role: 'champion', device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
-      { model: 'card-attention@1', role: 'shadow', device: 'webgpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
-      { model: 'card-cnn@1', role: 'shadow', device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
-      { model: 'card-row@1', role: 'shadow', device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
+      { model: 'card-gru@1', role: 'champion', share: 1, device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
+      { model: 'card-attention@1', role: 'shadow', share: 1, device: 'webgpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
+      { model: 'card-cnn@1', role: 'shadow', share: 1, device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
+      { model: 'card-row@1', role: 'shadow', share: 1, device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 },
     ],
     tasks: [0, 1, 2, 3].map((partition) => ({
       task: `card-fraud/customer/${partition}`,

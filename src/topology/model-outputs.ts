@@ -1,0 +1,69 @@
+import { AlertEncoder } from '../codec/alert-encoder.js'
+import type { EventShape } from '../codec/event-part-writer.js'
+import type { EventColumns } from '../codec/event-columns.js'
+import { ScoredEventEncoder } from '../codec/scored-event-encoder.js'
+import { hashKey } from '../entity/key-index.js'
+import type { ScoringModels } from '../inference/scorer.js'
+
+export interface ModelOutputsOptions {
+  readonly shape: Omit<EventShape, 'schemaId' | 'models' | 'deciders'>
+  readonly scoredId: number | undefined
+  readonly alertId: number | undefined
+  /** Whose score stands in for the champion's; undefined: no model's. */
+  readonly fallback: string | undefined
+  /** Column of the entity. */
+  readonly entityColumn: number
+}
+
+/** What outputs take from the models that scored a batch: who decides which event, and the encoders that know their names. */
+export class ModelOutputs {
+  readonly models: ScoringModels
+  readonly count: number
+  readonly scored: ScoredEventEncoder | null
+  readonly alerts: AlertEncoder | null
+  /** Model that stands in for the champion; -1: none. */
+  readonly fallback: number
+  /** Model that decides a share of the entities; -1: none. */
+  readonly challenger: number
+  readonly #threshold: number
+  readonly #salt: number
+  readonly #entityColumn: number
+
+  constructor(inForce: ScoringModels, { shape, scoredId, alertId, fallback, entityColumn }: ModelOutputsOptions) {
+    const { models } = inForce
+    this.models = inForce
+    this.count = models.length
+    const whole = {
+      ...shape,
+      models: models.map(({ reference, role }) => ({ label: reference, role })),
+      deciders: [...models.map(({ reference }) => reference), 'rule', 'review'],
+    }
+    this.scored = scoredId === undefined ? null : new ScoredEventEncoder({ ...whole, schemaId: scoredId })
+    this.alerts = alertId === undefined ? null : new AlertEncoder({ ...whole, schemaId: alertId })
+    this.fallback = fallback === undefined ? -1 : models.findIndex(({ reference }) => reference === fallback)
+    this.challenger = models.findIndex(({ role, share }) => role === 'challenger' && share > 0)
+    const challenger = models[this.challenger]
+    this.#threshold = Math.round((challenger?.share ?? 0) * 0x1_0000_0000)
+    this.#salt = challenger?.epoch ?? 0
+    this.#entityColumn = entityColumn
+  }
+
+  /** The model that decides an event: 0, the champion, or the challenger. It is the same for all events of an entity. */
+  decider(bytes: Uint8Array, events: EventColumns, row: number): number {
+    if (this.challenger < 0) return 0
+    const hash = hashKey(bytes, events.textAt[this.#entityColumn]![row]!, events.textBytes[this.#entityColumn]![row]!)
+    return shareHash(hash, this.#salt) < this.#threshold ? this.challenger : 0
+  }
+}
+
+/**
+ * A place in [0, 2^32) for an entity, by the hash of its key: entities below share * 2^32 are the challenger's. A larger share of
+ * the same challenger keeps those that it has, and another challenger, of another epoch, gets others.
+ */
+export function shareHash(keyHash: number, epoch: number): number {
+  let hash = Math.imul(keyHash ^ Math.imul(epoch, 0x9e3779b1), 0xcc9e2d51)
+  hash ^= hash >>> 15
+  hash = Math.imul(hash, 0x1b873593)
+  hash ^= hash >>> 16
+  return hash >>> 0
+}

@@ -1,0 +1,166 @@
+import type { Clock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import type { LineageRecord } from '../codec/lineage-codec.js'
+import { RegistryClient } from '../codec/registry-client.js'
+import { loadOwnSchema } from '../codec/schema-files.js'
+import { connectLimits, type ClusterConnection } from '../connection/security.js'
+import { withAdmin } from '../consumer/admin.js'
+import { RangeReader } from '../consumer/range-reader.js'
+import { modelDigest } from '../inference/manifest.js'
+import { checkModelFiles, ModelStore } from '../inference/model-store.js'
+import { checkModels } from '../inference/scorer-base.js'
+import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
+import { appendRelease, readReleases, type ReleaseLogOptions } from '../registry/release-ledger.js'
+import { releaserTransactionalId, releaseTopicSpecifications } from '../registry/release-topics.js'
+import { stageKey, type Release, type ReleaseAction, type ReleasedModel } from '../registry/release.js'
+import { StageReleases, type ReleaseChange, type Version } from '../registry/stage-releases.js'
+import { harrierVersion } from './harrier-version.js'
+import type { Topology } from './load-topology.js'
+import { topologyNames, type TopologyNames } from './names.js'
+import { modelsFolder, stageCategories } from './open-scorer.js'
+import { namedModels } from './released-models.js'
+import { lineageOf } from './restore.js'
+
+export interface ReleaseDeskOptions extends ClusterConnection {
+  /** The view of the stage. */
+  readonly topology: Topology
+  readonly namespace?: string | undefined
+  /** Folder of model versions. */
+  readonly models?: string | undefined
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Who does something, and why. */
+export interface Signature {
+  readonly actor: string
+  readonly reason: string
+  readonly details?: Readonly<Record<string, string>>
+}
+
+/** Where a release came in force in a partition. */
+export interface InForce {
+  readonly partition: number
+  /** Its first batch there, and the first offset of the input in it; null: no batch has been scored since. */
+  readonly from: { readonly sequence: number; readonly offset: number; readonly exact: boolean } | null
+}
+
+/** Newest lineage records of a partition that are looked through for the first one of a release. */
+const lookBackRecords = 64
+
+/** Where model versions of one stage are released, and their ledger is read. */
+export class ReleaseDesk {
+  readonly #options: ReleaseDeskOptions
+  readonly #names: TopologyNames
+  readonly #reader: RangeReader
+  readonly #registry: RegistryClient
+  readonly #partitions: number
+  readonly #store: ModelStore
+
+  private constructor(options: ReleaseDeskOptions, names: TopologyNames, reader: RangeReader, registry: RegistryClient, partitions: number) {
+    this.#options = options
+    this.#names = names
+    this.#reader = reader
+    this.#registry = registry
+    this.#partitions = partitions
+    this.#store = new ModelStore(options.models ?? modelsFolder)
+  }
+
+  /** Connects, and makes the topics of releases where they are missing. Errors: those of the cluster; RELEASE_REFUSED for a stage without models. */
+  static async open(options: ReleaseDeskOptions): Promise<ReleaseDesk> {
+    const { topology, brokers, security, registryUrl, registrySecurity, clock, logger } = options
+    if (topology.stage.models.champion === undefined) {
+      const others = topology.chain.filter(({ stage }) => stage.models.champion !== undefined).map(({ stageName }) => stageName)
+      throw new HarrierError('RELEASE_REFUSED', `stage ${topology.stageName} of ${topology.name} has no models`, { remedy: `name one of those that have: ${others.join(', ')}` })
+    }
+    const names = topologyNames(topology, options.namespace)
+    const client = { brokers, security, clock, logger, ...connectLimits(options) }
+    const partitions = await withAdmin(client, async (admin) => {
+      await admin.ensureTopics(releaseTopicSpecifications(names.releaseTopics), { create: true })
+      return (await admin.partitionCounts([names.lineage])).get(names.lineage) ?? 0
+    })
+    const reader = new RangeReader({ ...client, groupId: names.group })
+    await reader.start()
+    return new ReleaseDesk(options, names, reader, new RegistryClient(registryUrl, { clock, logger, security: registrySecurity }), partitions)
+  }
+
+  async close(): Promise<void> {
+    await this.#reader.close()
+  }
+
+  get #log(): ReleaseLogOptions {
+    return { reader: this.#reader, topics: this.#names.releaseTopics, registry: this.#registry }
+  }
+
+  get #stage(): { topology: string; stage: string } {
+    return { topology: this.#options.topology.name, stage: this.#options.topology.stageName }
+  }
+
+  /** What the ledger of the stage comes to. */
+  async releases(): Promise<StageReleases> {
+    return this.#folded(await readReleases(this.#log, stageKey(this.#stage)))
+  }
+
+  /** A version that fits the stage. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */
+  version(reference: string): Version {
+    const { stage } = this.#options.topology
+    const model = this.#store.find(reference)
+    checkModelFiles(model)
+    checkModels([{ model }], { features: stage.features.map(({ name }) => name), categories: stageCategories(stage), window: stage.ring })
+    return { model: reference, sha256: modelDigest(model.manifest) }
+  }
+
+  /** Puts a change into the ledger, and in force. Errors: RELEASE_REFUSED. */
+  async change(change: ReleaseChange, signature: Signature): Promise<Release> {
+    return await this.write((releases) => {
+      const to = releases.after(change)
+      const about = change.action === 'rollback' ? (releases.challenger ?? to.find(({ role }) => role === 'champion')!) : { sha256: '', ...change }
+      const sha256 = about.sha256 || releases.models.find(({ model }) => model === about.model)?.sha256 || ''
+      return { action: change.action, model: about.model, sha256, to }
+    }, signature)
+  }
+
+  /** One entry after those that are there. `next` is told what these come to. */
+  async write(next: (releases: StageReleases) => { action: ReleaseAction; model: string; sha256: string; to: readonly ReleasedModel[]; details?: Readonly<Record<string, string>> }, { actor, reason, details = {} }: Signature): Promise<Release> {
+    const { brokers, security, clock, logger } = this.#options
+    const stage = this.#stage
+    const transactionalId = releaserTransactionalId(this.#names.releaseTopics, stage)
+    const producer = new RdkafkaTransactionalProducer({ brokers, security, clock, logger, transactionalId, ...connectLimits(this.#options) })
+    const schemaIds = { release: await this.#schemaId('releases', 'release'), stageModels: await this.#schemaId('models', 'stage-models') }
+    return await appendRelease({ ...this.#log, producer, schemaIds }, stageKey(stage), (entries) => {
+      const releases = this.#folded(entries)
+      const { details: more = {}, ...entry } = next(releases)
+      return { ...stage, revision: releases.revision + 1, ...entry, from: releases.models, actor, reason, time: clock.nowMs(), details: { ...details, ...more }, harrier: harrierVersion }
+    })
+  }
+
+  /** Where a revision is in force, as the lineage says. */
+  async inForce(revision: number): Promise<InForce[]> {
+    const found: InForce[] = []
+    for (let partition = 0; partition < this.#partitions; partition++) {
+      const records = await lineageOf({ reader: this.#reader, names: this.#names, registry: this.#registry }, this.#names.task(partition), partition, lookBackRecords)
+      found.push({ partition, from: firstOf(records, revision) })
+    }
+    return found
+  }
+
+  #folded(entries: readonly Release[]): StageReleases {
+    return new StageReleases(entries, namedModels(this.#options.topology, (reference) => modelDigest(this.#store.find(reference).manifest)))
+  }
+
+  async #schemaId(topic: 'releases' | 'models', name: 'release' | 'stage-models'): Promise<number> {
+    const subject = `${this.#names.releaseTopics[topic]}-value`
+    const schema = loadOwnSchema(name)
+    if (this.#options.topology.spec.schemas?.register !== false) return await this.#registry.register(subject, schema)
+    const found = await this.#registry.lookup(subject, schema)
+    if (found) return found.id
+    throw new HarrierError('SCHEMA_INVALID', `${name}.avsc is not under subject ${subject}, and schemas.register is false`, { remedy: `register it; \`harrier topology schemas ${this.#options.topology.file} --out <folder>\` writes it` })
+  }
+}
+
+function firstOf(records: readonly LineageRecord[], revision: number): InForce['from'] {
+  const at = records.findIndex(({ release }) => release >= revision)
+  const first = records[at]
+  return first ? { sequence: first.sequence, offset: first.inputs[0]!.from, exact: at > 0 || first.sequence === 0 } : null
+}
