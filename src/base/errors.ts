@@ -19,7 +19,7 @@ export const errorCatalogue = {
   SCHEMA_INVALID: { consequence: 'fatal', summary: 'a schema cannot serve the topology', remedy: 'correct the schema or the field mapping of the source' },
   REGISTRY_UNAVAILABLE: { consequence: 'retry', summary: 'the schema registry does not answer', remedy: 'start the registry or correct its URL; the engine waits meanwhile' },
   REGISTRY_REFUSED: { consequence: 'fatal', summary: 'the schema registry refused a request', remedy: 'read the cause: compatibility, credentials or subject' },
-  BROKER_UNAVAILABLE: { consequence: 'retry', summary: 'no broker answers', remedy: 'start the broker or correct --brokers' },
+  BROKER_UNAVAILABLE: { consequence: 'retry', summary: 'no broker answers', remedy: 'start the broker, or correct --brokers or `brokers` of the connection file' },
   AUTHENTICATION_FAILED: { consequence: 'fatal', summary: 'a broker, the registry or a token endpoint does not accept who we are', remedy: 'correct the credentials in the connection file (docs/connections.md)' },
   TOKEN_UNAVAILABLE: { consequence: 'retry', summary: 'the token endpoint does not answer', remedy: 'start it, or correct tokenEndpoint of the connection file' },
   CERTIFICATE_REFUSED: { consequence: 'fatal', summary: 'a certificate, ours or the other side\'s, is expired, unknown or for another name', remedy: 'renew it, or correct tls.ca, tls.certificate and tls.key of the connection file' },

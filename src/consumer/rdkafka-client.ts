@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { KafkaSecurity } from '../connection/security.js'
+import { unreachableReason } from '../connection/tcp-reach.js'
 import { lastingTrouble, tlsRemedy, withoutNoise } from '../connection/trouble.js'
 import { asHarrierError, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
 import type { RdkafkaMessage } from './message-columns.js'
@@ -90,15 +91,8 @@ export async function connectClient(client: AnyClient, options: ConnectOptions):
     return client
   }
   try {
-    await new Promise<void>((resolve, reject) => {
-      client.connect({ timeout: limitMs }, (error) => {
-        if (!error) return resolve()
-        if (refusal) return reject(refusal)
-        const failed = asHarrierError('BROKER_UNAVAILABLE', `no broker answered at ${brokers} within ${limitMs} ms`, error)
-        const what = said === '' ? failed.message : `no broker answered at ${brokers} within ${limitMs} ms: ${said}`
-        reject(new HarrierError(failed.code, what, { cause: error, ...(failed.code === 'BROKER_UNAVAILABLE' ? tlsRemedy(said, security?.tls !== undefined) : { remedy: failed.remedy }) }))
-      })
-    })
+    const error = await new Promise<unknown>((resolve) => client.connect({ timeout: limitMs }, resolve))
+    if (error) throw refusal ?? (await noAnswer(error, said, options))
   } catch (error) {
     atDisconnect.get(client)?.()
     throw error
@@ -109,6 +103,14 @@ export async function connectClient(client: AnyClient, options: ConnectOptions):
 }
 
 const connectPauseMs = 50
+
+/** librdkafka logs a failure once in 30 s, and what it logs before its log is read is lost: then the address itself is tried. */
+async function noAnswer(error: unknown, said: string, { brokers, security, limitMs, clock }: ConnectOptions): Promise<HarrierError> {
+  const failed = asHarrierError('BROKER_UNAVAILABLE', `no broker answered at ${brokers} within ${limitMs} ms`, error)
+  const reason = said === '' ? await unreachableReason(brokers, clock) : said
+  const what = reason === '' ? failed.message : `no broker answered at ${brokers} within ${limitMs} ms: ${reason}`
+  return new HarrierError(failed.code, what, { cause: error, ...(failed.code === 'BROKER_UNAVAILABLE' ? tlsRemedy(reason, security?.tls !== undefined) : { remedy: failed.remedy }) })
+}
 
 /** Ends the client, by `end` if given; after `limitMs` it is left to the end of the process, which is said. */
 export async function disconnectClient(client: AnyClient, limitMs: number, clock: Clock, logger: Logger, end = (done: () => void): unknown => client.disconnect(done)): Promise<void> {
