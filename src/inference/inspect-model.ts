@@ -1,7 +1,7 @@
-import { statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { InferenceSession } from 'onnxruntime-node'
-import { messageOf } from '../base/errors.js'
+import { HarrierError, messageOf } from '../base/errors.js'
 import { readGraph } from './graph.js'
 import { parseManifest } from './manifest.js'
 import { sha256OfFile } from './model-store.js'
@@ -24,12 +24,15 @@ export interface ModelFacts {
   readonly problem: string | null
 }
 
-/** What an ONNX file holds, and a manifest for it. Errors: MODEL_INVALID when it is none or onnxruntime cannot open it. */
+/** What an ONNX file holds, and a manifest for it. Errors: MODEL_INVALID when it is none, weights beside it are missing, or onnxruntime cannot open it. */
 export async function inspectModel(file: string, stage: { features?: readonly string[]; categories?: Categories } = {}): Promise<ModelFacts> {
   const graph = readOnnxFile(file)
   const folder = dirname(resolve(file))
   const externalData = graph.externalFiles.map((name) => {
     const path = join(folder, name)
+    if (!existsSync(path)) {
+      throw new HarrierError('MODEL_INVALID', `${file} takes weights from ${name}, which does not lie beside it`, { remedy: 'copy the file of weights there, under this name' })
+    }
     return { file: name, bytes: statSync(path).size, sha256: sha256OfFile(path) }
   })
   const bytes = statSync(file).size

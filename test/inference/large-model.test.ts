@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { appendFileSync, closeSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
+import { appendFileSync, closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { stringify } from 'yaml'
@@ -90,6 +90,8 @@ describe('a model of 106 MB in a file beside it', () => {
     writeFileSync(join(other.folder, 'model.yaml'), manifest.replace('file: model.onnx.data', 'file: elsewhere.data'))
     assert.throws(() => loadModelFolder(other.folder), { code: 'MODEL_INVALID', message: /elsewhere\.data cannot be read/ })
     assert.equal(readModelFolder(other.folder).reference, 'other@1', 'the manifest alone can be read')
+    rmSync(join(other.folder, 'model.onnx.data'))
+    await assert.rejects(inspectModel(other.file), { code: 'MODEL_INVALID', message: /model\.onnx takes weights from model\.onnx\.data, which does not lie beside it/ })
   })
 })
 
