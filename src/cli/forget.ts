@@ -1,4 +1,3 @@
-import Kafka from 'node-rdkafka'
 import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { silentLogger } from '../base/logger.js'
@@ -10,6 +9,7 @@ import { addConnectionOptions, resolveConnections, type ConnectionOptions } from
 import { controlHeader, forgetControl } from '../topology/control-record.js'
 import { loadTopology, stageOf } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
+import { rdkafka } from '../consumer/rdkafka.js'
 
 const flushMsMax = 10_000
 
@@ -34,7 +34,7 @@ export function register(program: Command): void {
 async function forget(entity: string, options: ForgetOptions): Promise<void> {
   const { brokers, security, connectMsMax = connectMsMaxDefault } = await resolveConnections(options)
   const topic = topologyNames(stageOf(loadTopology(options.topology), options.stage), options.namespace).input
-  const producer = new Kafka.HighLevelProducer({ 'metadata.broker.list': brokers, ...librdkafkaSecurity(security), 'enable.idempotence': true, 'allow.auto.create.topics': false }, { partitioner: 'murmur2_random' })
+  const producer = new (rdkafka().HighLevelProducer)({ 'metadata.broker.list': brokers, ...librdkafkaSecurity(security), 'enable.idempotence': true, 'allow.auto.create.topics': false }, { partitioner: 'murmur2_random' })
   await connectClient(producer, { brokers, security, limitMs: connectMsMax, clock: systemClock, logger: silentLogger })
   try {
     const offset = await new Promise<unknown>((resolve, reject) => {

@@ -1,13 +1,13 @@
 import { rootCertificates } from 'node:tls'
 import type { KafkaConfig, SASLOptions } from 'kafkajs'
-import Kafka from 'node-rdkafka'
 import { HarrierError } from '../base/errors.js'
 import type { KafkaLogin, KafkaSecurity } from '../connection/security.js'
 import { nodeTls } from '../connection/http-client.js'
 import { oauthBearer } from './oauth-bearer.js'
+import { rdkafka } from './rdkafka.js'
 
 /** What the build of node-rdkafka on this machine can do; its TLS depends on headers that were there when it was compiled. */
-export function missingFeatures({ tls, login }: KafkaSecurity, features: readonly string[] = Kafka.features): string[] {
+export function missingFeatures({ tls, login }: KafkaSecurity, features: readonly string[] = rdkafka().features): string[] {
   const wanted = [...(tls ? ['ssl'] : []), ...(login ? [featureOf[login.mechanism]] : [])]
   return wanted.filter((feature) => !features.includes(feature))
 }
@@ -23,7 +23,7 @@ const featureOf: Record<KafkaLogin['mechanism'], string> = {
 export const rebuildRemedy = 'apt-get install libssl-dev, then npm rebuild node-rdkafka (macOS: brew install openssl)'
 
 /** @throws HarrierError PREREQUISITE_MISSING when the build lacks what the connection needs. */
-export function requireFeatures(security: KafkaSecurity, features: readonly string[] = Kafka.features): void {
+export function requireFeatures(security: KafkaSecurity, features: readonly string[] = rdkafka().features): void {
   const missing = missingFeatures(security, features)
   if (missing.length === 0) return
   throw new HarrierError('PREREQUISITE_MISSING', `node-rdkafka was compiled without ${missing.join(' and ')}, which this connection needs`, { remedy: rebuildRemedy })

@@ -1,4 +1,4 @@
-import Kafka from 'node-rdkafka'
+import type Kafka from 'node-rdkafka'
 import { Arena } from '../base/arena.js'
 import { assert } from '../base/assert.js'
 import type { Clock } from '../base/clock.js'
@@ -11,6 +11,7 @@ import { librdkafkaSecurity } from './kafka-security.js'
 import { rangeReaderSettings, toConfiguration, type ExtraSettings } from './kafka-settings.js'
 import { appendMessage } from './message-columns.js'
 import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries, type Fetched, type Watermarks } from './rdkafka-client.js'
+import { rdkafka } from './rdkafka.js'
 
 export interface RangeReaderLimits {
   readonly connectMsMax: number
@@ -120,7 +121,7 @@ export class RangeReader {
       ...librdkafkaSecurity(options.security),
       ...options.settings,
     })
-    this.#client = new Kafka.KafkaConsumer(configuration as Kafka.ConsumerGlobalConfig, {})
+    this.#client = new (rdkafka().KafkaConsumer)(configuration as Kafka.ConsumerGlobalConfig, {})
     this.#client.on('event.error', (error) => {
       const kafka = toKafkaError(error)
       if (!isPassing(kafka) && kafka.code !== kafkaCode.groupAuthorization) options.logger.log('warn', 'Kafka client error', { cause: kafka.message, code: kafka.code })

@@ -1,4 +1,4 @@
-import Kafka from 'node-rdkafka'
+import type Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
@@ -19,6 +19,7 @@ import { groupConsumerSettings, toConfiguration } from './kafka-settings.js'
 import { LogBounds, partitionName } from './log-bounds.js'
 import { appendMessage } from './message-columns.js'
 import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries } from './rdkafka-client.js'
+import { rdkafka } from './rdkafka.js'
 
 /**
  * A member of a consumer group over node-rdkafka.
@@ -62,7 +63,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
       ...options.settings,
       rebalance_cb: (error: unknown, partitions: TopicPartition[]) => this.#onRebalance(toKafkaError(error), partitions),
     })
-    this.#client = new Kafka.KafkaConsumer(configuration as Kafka.ConsumerGlobalConfig, {})
+    this.#client = new (rdkafka().KafkaConsumer)(configuration as Kafka.ConsumerGlobalConfig, {})
     this.#bounds = new LogBounds(this.#client, options.clock, this.#limits)
     this.#client.on('event.error', (error) => this.#onClientError(toKafkaError(error)))
     this.#client.on('event.log', (event: { fac?: string; message?: string }) => this.#onLog(event))

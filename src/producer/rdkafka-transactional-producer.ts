@@ -1,4 +1,4 @@
-import Kafka from 'node-rdkafka'
+import type Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
@@ -9,6 +9,7 @@ import { producerSettings, toConfiguration } from '../consumer/kafka-settings.js
 import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
 import { toTextHeaders } from './packed-headers.js'
 import { producerLimits, type ProducerLimits, type ProducerOptions, type TransactionalProducer } from './transactional-producer.js'
+import { rdkafka } from '../consumer/rdkafka.js'
 
 type State = 'new' | 'ready' | 'open' | 'broken' | 'dead' | 'closed'
 
@@ -86,7 +87,7 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
       ...settings,
       dr_cb: true,
     })
-    const client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, {})
+    const client = new (rdkafka().Producer)(configuration as Kafka.ProducerGlobalConfig, {})
     client.on('event.error', (error) => {
       const kafka = toKafkaError(error)
       // What a client says that was given up is no news: its successor has fenced it.
@@ -152,7 +153,7 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
 
   async sendOffsets(offsets: readonly TopicPartitionOffset[], { membership }: Pick<GroupConsumer, 'membership'>): Promise<void> {
     assert(this.#state === 'open', `offsets are sent in a transaction (state ${this.#state})`)
-    assert(membership instanceof Kafka.KafkaConsumer, 'this producer is paired with a consumer of node-rdkafka')
+    assert(membership instanceof rdkafka().KafkaConsumer, 'this producer is paired with a consumer of node-rdkafka')
     if (offsets.length === 0) return
     const plain = offsets.map(({ topic, partition, offset }) => ({ topic, partition, offset }))
     await this.#call('sending offsets', (timeoutMs, done) => this.#client.sendOffsetsToTransaction(plain, membership, timeoutMs, done))

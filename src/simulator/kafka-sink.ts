@@ -1,4 +1,4 @@
-import Kafka from 'node-rdkafka'
+import type Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
 import type { Clock } from '../base/clock.js'
 import type { HarrierError } from '../base/errors.js'
@@ -14,6 +14,7 @@ import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
 import type { SimulatorSink } from './live-simulator.js'
 import { AvroRecordEncoder, JsonRecordEncoder, type EncodedRecord, type EventTimes, type RecordEncoder } from './record-encoder.js'
 import type { TransactionChunk } from './transaction-source.js'
+import { rdkafka } from '../consumer/rdkafka.js'
 
 export interface KafkaSinkOptions extends EventTimes {
   readonly brokers: string
@@ -78,7 +79,7 @@ export class KafkaSink implements SimulatorSink {
     const isJson = options.format === 'json'
     const encoder = isJson ? new JsonRecordEncoder(options) : new AvroRecordEncoder(options, await registerSchemas(options, signal))
     const configuration = toConfiguration(simulatorProducerSettings, { 'metadata.broker.list': options.brokers, ...librdkafkaSecurity(options.security), ...options.settings, dr_cb: true })
-    const client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, { partitioner: 'murmur2_random' } as Kafka.ProducerTopicConfig)
+    const client = new (rdkafka().Producer)(configuration as Kafka.ProducerGlobalConfig, { partitioner: 'murmur2_random' } as Kafka.ProducerTopicConfig)
     const { brokers, security, connectMsMax = connectMsMaxDefault, clock, logger = silentLogger } = options
     await connectClient(client, { brokers, security, limitMs: connectMsMax, clock, logger })
     return new KafkaSink(options, client, encoder)

@@ -130,6 +130,7 @@ async function load(name: string, expression: string): Promise<{ ok: true; value
     const ran = await runProgram(process.execPath, ['-e', script, path], { limitMs: loadMsMax })
     const line = ran.stdout.split('\n').at(-1) ?? ''
     if (ran.code === 0) return { ok: true, value: JSON.parse(line) as Record<string, unknown> }
+    if (/different Node\.js version/.test(ran.stderr)) return { ok: false, why: 'it was compiled for another version of Node.js' }
     return { ok: false, why: /^.*Error.*$/m.exec(ran.stderr)?.[0] ?? (ran.stderr.trim().split('\n').at(-1) || `it ended with code ${ran.code}`) }
   } catch (error) {
     return { ok: false, why: messageOf(error).split('\n')[0] ?? '' }

@@ -1,4 +1,4 @@
-import Kafka from 'node-rdkafka'
+import type Kafka from 'node-rdkafka'
 import type { Clock } from '../../base/clock.js'
 import { silentLogger } from '../../base/logger.js'
 import { connectMsMaxDefault } from '../../connection/connection-schema.js'
@@ -8,6 +8,7 @@ import { librdkafkaSecurity } from '../../consumer/kafka-security.js'
 import { rangeReaderSettings, toConfiguration } from '../../consumer/kafka-settings.js'
 import type { RdkafkaMessage } from '../../consumer/message-columns.js'
 import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries, type Fetched, type Watermarks } from '../../consumer/rdkafka-client.js'
+import { rdkafka } from '../../consumer/rdkafka.js'
 
 export const followerLimits = {
   batchRecordsMax: 2000,
@@ -45,7 +46,7 @@ export class TopicFollower {
     this.#connection = connection
     this.#clock = clock
     const settings = { 'metadata.broker.list': connection.brokers, ...librdkafkaSecurity(connection.security), 'client.id': 'harrier-follower', 'fetch.wait.max.ms': followerLimits.pollMsMax }
-    this.#client = new Kafka.KafkaConsumer(toConfiguration(rangeReaderSettings, settings), {})
+    this.#client = new (rdkafka().KafkaConsumer)(toConfiguration(rangeReaderSettings, settings), {})
     // What matters comes back from reading; a broker that is away for a moment is waited for.
     this.#client.on('event.error', () => undefined)
   }
