@@ -263,7 +263,7 @@ export class RangeReader {
     if (position < ends.low) return new HarrierError('RESTORE_IMPOSSIBLE', `${where}, and its log starts at ${ends.low} by now`)
     if (ends.stableEnd < to) {
       return new HarrierError('BROKER_UNAVAILABLE', `${where}: an open transaction holds the stable end at ${ends.stableEnd}`, {
-        remedy: 'the transaction of a dead process ends at its transaction.timeout.ms; starting that process again ends it at once',
+        remedy: 'the transaction of a dead process ends at its transaction.timeout.ms; starting that process again ends it at once. One that stays hangs: see docs/operations.md, "A transaction hangs"',
       })
     }
     return new HarrierError('BROKER_UNAVAILABLE', where)

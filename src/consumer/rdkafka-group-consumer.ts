@@ -27,7 +27,8 @@ import { rdkafka } from './rdkafka.js'
  * Owns: one librdkafka consumer, the assignment, and nothing of the records once they are copied.
  * Talks to: the engine, through `AssignmentHandlers`.
  * Invariants:
- * 1. Rebalances are handled one after the other; a revoked partition is given back only after `onRevoked` is fulfilled.
+ * 1. Rebalances are handled one after the other; a revoked partition is given back only after `onRevoked` is fulfilled, a lost
+ *    one before `onLost` is called.
  * 2. Records of a partition pass only while it is open (assignment.ts), whatever librdkafka still delivers.
  * 3. A partition starts where it was told to, or fails loudly; librdkafka never chooses an offset.
  * 4. Group metadata fences dead members, not partitions: the owner of a batch asks `isOwnedSince` before it sends offsets.
@@ -312,7 +313,9 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     await clock.sleep(0)
     const lost = this.#sessionLost
     this.#sessionLost = false
-    if (lost) this.#assignment.remove(partitions)
+    // Answered at once, before the engine has let go: until then librdkafka beats on under an empty member id, and a
+    // coordinator that comes back meanwhile takes that for a twin and fences us. What is assigned next waits for its turn here.
+    if (lost) this.#giveBack(partitions)
     try {
       if (partitions.length > 0) await (lost ? handlers.onLost(partitions) : handlers.onRevoked(partitions))
     } catch (error) {
@@ -320,7 +323,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
       this.#fail(error instanceof HarrierError ? error : asHarrierError('TRANSACTION_ABORTED', 'giving partitions back failed', error))
     } finally {
       await this.#polling?.catch(() => undefined)
-      this.#giveBack(partitions)
+      if (!lost) this.#giveBack(partitions)
     }
   }
 

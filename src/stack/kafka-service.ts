@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { systemClock, type Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import { uniqueSuffix } from '../base/prng.js'
+import { fenceKilledBroker } from './fence-killed-broker.js'
 import { partFolder } from './library.js'
 import { stackLimits } from './limits.js'
 import { runProgram } from './programs.js'
@@ -75,8 +77,8 @@ const loggingOptions = [
   '-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS',
 ]
 
-/** The broker's command line. Writes its configuration, and formats its log folder the first time. */
-export async function brokerCommand(java: string, folder: StateFolder, ports: BrokerPorts, extras: BrokerExtras = {}): Promise<string[]> {
+/** The broker's command line. Writes its configuration, formats its log folder the first time, and clears up after a crash. */
+export async function brokerCommand(java: string, folder: StateFolder, ports: BrokerPorts, extras: BrokerExtras = {}, clock: Clock = systemClock): Promise<string[]> {
   mkdirSync(folder.kafkaData, { recursive: true })
   const config = join(folder.kafkaData, 'server.properties')
   writeFileSync(config, serverProperties(folder, ports, extras))
@@ -87,6 +89,7 @@ export async function brokerCommand(java: string, folder: StateFolder, ports: Br
     const ran = await runProgram(java, format, { limitMs: stackLimits.formatMsMax, env: serviceEnvironment() })
     if (ran.code !== 0) throw new HarrierError('STACK_FAILED', `the broker's log folder cannot be formatted:\n${ran.stdout}${ran.stderr}`)
   }
+  await fenceKilledBroker(java, { dataFolder: join(folder.kafkaData, 'data'), folder: folder.kafkaData, controllerPort: ports.controller, classPath, clock })
   const memory = ['-Xms256m', '-Xmx512m', '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20', '-XX:+ExitOnOutOfMemoryError']
   return [java, ...memory, ...(extras.jvmOptions ?? []), '-Djava.awt.headless=true', ...loggingOptions, '-cp', classPath, 'kafka.Kafka', config]
 }

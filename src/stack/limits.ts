@@ -6,6 +6,8 @@ export const stackLimits = {
   registryStartMsMax: 90_000,
   /** Writing the identity of a new log folder (one short JVM). */
   formatMsMax: 60_000,
+  /** For a controller to notice that its broker has died (one short JVM). */
+  fenceMsMax: 60_000,
   /** After SIGTERM; then SIGKILL. */
   stopGraceMsMax: 15_000,
   /** After SIGKILL; then an error. */

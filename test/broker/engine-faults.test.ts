@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test'
 import { systemClock } from '../../src/base/clock.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
 import { malformedAvro } from '../topology/malformed-records.js'
-import { CardFeeder, CuttableProxy, EngineProcess, smallBatchTopology } from './engine-fixture.js'
+import { CardFeeder, CuttableProxy, driveToEnd, EngineProcess, smallBatchTopology } from './engine-fixture.js'
 import { verifyEngineRun } from './engine-verify.js'
 import { startTestStack, type TestStack } from './test-stack.js'
 
@@ -112,23 +112,15 @@ describe('the engine on a real broker, when the world fails', () => {
     const feeder = new CardFeeder(stack, ['broker'], 8)
     await feeder.start()
     await feeder.send(1500)
-    let engine = new EngineProcess({ stack, namespace: 'broker', instanceId: 'a', topology })
+    const start = (): EngineProcess => new EngineProcess({ stack, namespace: 'broker', instanceId: 'a', topology })
+    const engine = start()
     await engine.until('in full run', () => (engine.stats?.counters.scored ?? 0) > 0)
     await stack.killBroker()
     await systemClock.sleep(1000)
     await stack.startBroker()
     await feeder.send(300)
-    // The broker may have forgotten the member, and then takes its return for a twin: the process ends, and its supervisor starts it again.
-    let restarts = 0
-    while (engine.position !== feeder.total) {
-      await engine.until('all committed, or ended', () => engine.position === feeder.total || engine.ended)
-      if (!engine.ended) break
-      assert.ok(engine.log.join().includes('FENCED'), engine.log.slice(-5).join('\n'))
-      assert.ok(++restarts <= 3, 'one restart should do')
-      engine = new EngineProcess({ stack, namespace: 'broker', instanceId: 'a', topology })
-    }
-    assert.equal(await engine.interrupt(), 0)
+    const { restarts, aborts } = await driveToEnd(engine, feeder, start)
     await verifyEngineRun(stack.brokers, 'broker', feeder.sent)
-    t.diagnostic(`aborts ${engine.stats!.counters.aborts}, restarts ${restarts}`)
+    t.diagnostic(`aborts ${aborts}, restarts ${restarts}`)
   })
 })

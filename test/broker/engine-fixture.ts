@@ -5,6 +5,7 @@ import { createServer, connect, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import avro from 'avsc'
 import { Kafka, logLevel, type Admin, type Message, type Producer } from 'kafkajs'
@@ -48,6 +49,12 @@ export interface EngineProcessOptions {
   readonly program?: string | undefined
 }
 
+const living = new Set<EngineProcess>()
+// A test that fails leaves its engine behind, which waits for a broker that is gone, and the file with it.
+after(async () => {
+  for (const engine of living) await engine.kill()
+})
+
 /** `harrier run` as a process of its own. */
 export class EngineProcess {
   readonly exited: Promise<number | NodeJS.Signals>
@@ -73,8 +80,10 @@ export class EngineProcess {
       if (line.includes('"task ready"')) this.ready++
       this.#changed.notify()
     })
+    living.add(this)
     this.exited = new Promise((resolve) => {
       this.#child.on('exit', (code, signal) => {
+        living.delete(this)
         this.#ended = true
         this.#changed.notify()
         resolve(signal ?? code ?? -1)

@@ -26,6 +26,8 @@ export interface CopyLoopOptions {
 
 /** Two heartbeats. */
 const twinNoticeMs = 3000
+/** A batch that takes longer is waited for with empty polls. */
+const heldMsMax = 500
 
 /** The smallest engine that keeps the rules of revocation, loss and abort: what the crash and rebalance tests run. */
 export class CopyLoop {
@@ -81,7 +83,7 @@ export class CopyLoop {
       const epoch = this.consumer.assignmentEpoch
       const count = await this.consumer.poll(columns, { recordsMax: this.#options.batchRecordsMax, delayMsMax: 50 }).catch((error: unknown) => this.#failed(error))
       if (!count) continue
-      await this.#copy(columns, epoch, batch++).catch((error: unknown) => this.#recover(error))
+      await this.#whilePolling(this.#copy(columns, epoch, batch++).catch((error: unknown) => this.#recover(error)))
     }
     this.#parked = true
     this.changed.notify()
@@ -120,12 +122,45 @@ export class CopyLoop {
     this.aborts++
     this.#note(`${error.code} ${error.message}`)
     try {
-      if (error.code === 'TRANSACTION_ABORTED') await this.producer.abort()
-      else await this.#startAnew()
+      if (error.code !== 'TRANSACTION_ABORTED' || !(await this.#aborted())) await this.#startAnew()
       for (const partition of this.consumer.assignment()) {
         const next = this.#next.get(partition.partition)
         if (next !== undefined) await this.consumer.seek(partition, next)
       }
+    } catch (failure) {
+      this.#failed(failure)
+    }
+  }
+
+  /** False when the broker has ended the transaction before us, or does not answer. */
+  async #aborted(): Promise<boolean> {
+    try {
+      await this.producer.abort()
+      return true
+    } catch (failure) {
+      if (failure instanceof HarrierError && (failure.code === 'FENCED' || failure.code === 'BROKER_UNAVAILABLE')) return false
+      throw failure
+    }
+  }
+
+  /** A commit may wait long for its broker. Who does not poll meanwhile hears nothing from the group, and answers it late. */
+  async #whilePolling(work: Promise<void>): Promise<void> {
+    const { clock } = this.#options
+    const state = { ended: false }
+    const ended = work.finally(() => (state.ended = true))
+    if (await Promise.race([ended.then(() => true), clock.sleep(heldMsMax).then(() => false)])) return
+    this.consumer.pause(this.consumer.assignment())
+    const strays = new RecordColumns(1)
+    while (!state.ended && !this.fatal) {
+      strays.reset()
+      await this.consumer.poll(strays, { recordsMax: 1, delayMsMax: 20 }).catch((error: unknown) => this.#failed(error))
+    }
+    await ended
+    // Those that are on their way to their first record begin there by themselves.
+    const known = this.consumer.assignment().filter(({ partition }) => this.#next.has(partition))
+    try {
+      for (const partition of known) await this.consumer.seek(partition, this.#next.get(partition.partition)!)
+      await this.consumer.resume(known)
     } catch (failure) {
       this.#failed(failure)
     }

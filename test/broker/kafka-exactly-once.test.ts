@@ -97,11 +97,24 @@ for (const adapters of Object.values(kafkaAdapters)) {
       return made
     }
 
-    /** Stops all copiers when every committed offset is at the end of committed records, as another client tells. */
-    async function finish(topics: { input: string; groupId: string }): Promise<void> {
+    /**
+     * Stops all copiers when every committed offset is at the end of committed records, as another client tells. One that
+     * ends before is `again`'s business: by itself none may.
+     */
+    async function finish(topics: { input: string; groupId: string }, again?: (ended: Copier) => void): Promise<void> {
       const ends = await admin.ends(topics.input)
       const endMs = clock.monotonicMs() + 120_000
+      const watched = new Set<Copier>()
+      const died: Copier[] = []
       for (;;) {
+        for (const one of alive) {
+          if (!watched.has(one)) void one.ended.then(() => died.push(one))
+          watched.add(one)
+        }
+        for (const one of died.splice(0)) {
+          assert.ok(again, `a copier ended: ${one.errors.join('')}`)
+          again(one)
+        }
         const committed = await admin.committedOffsets(topics.groupId, topics.input)
         // Offsets end before the last transaction marker.
         if ([...ends].every(([partition, { high }]) => (committed.get(partition) ?? 0) >= high - 1)) break
@@ -195,8 +208,13 @@ for (const adapters of Object.values(kafkaAdapters)) {
       await stack.killBroker()
       await clock.sleep(1000)
       await stack.startBroker()
-      await finish(topics)
-      context.diagnostic(one.errors.join(''))
+      let restarts = 0
+      await finish(topics, ({ errors }) => {
+        assert.match(errors.join(''), /FENCED/)
+        assert.ok(++restarts <= 3, errors.join(''))
+        copier(topics, 'a', { pauseMs: 30 })
+      })
+      context.diagnostic(`restarts ${restarts}; ${one.errors.join('')}`)
       await expectExactlyOnce(topics.output, records)
     })
   })
