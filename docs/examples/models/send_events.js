@@ -10,7 +10,12 @@ const messages = lines.map((line) => {
   const event = { id, time: Number(time), card, amount_cents: Number(amount_cents), channel, merchant_code: Number(merchant_code) }
   return { key: card, value: JSON.stringify(event), timestamp: time }
 })
-const producer = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.ERROR }).producer()
+const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.ERROR })
+const admin = kafka.admin()
+await admin.connect()
+await admin.createTopics({ topics: [{ topic, numPartitions: 4 }], waitForLeaders: true }) // where harrier run has not made it yet
+await admin.disconnect()
+const producer = kafka.producer()
 await producer.connect()
 for (let at = 0; at < messages.length; at += 1000) await producer.send({ topic, messages: messages.slice(at, at + 1000) })
 await producer.disconnect()
