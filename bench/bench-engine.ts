@@ -14,8 +14,8 @@ const logLinesKept = 15
 export class BenchEngine {
   readonly startedMs = systemClock.monotonicMs()
   stats: EngineStats | undefined
-  /** When each task became ready, on the monotonic clock. */
-  readonly readyMs: number[] = []
+  /** When each task became ready, on the monotonic clock, and how long its restore took. */
+  readonly ready: { readonly atMs: number; readonly restoredMs: number }[] = []
   onStats: (stats: EngineStats) => void = () => undefined
   readonly #child: ChildProcess
   readonly #changed = new Condition()
@@ -33,7 +33,7 @@ export class BenchEngine {
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
       this.#log.push(line)
       if (this.#log.length > logLinesKept) this.#log.shift()
-      if (line.includes('"task ready"')) this.readyMs.push(systemClock.monotonicMs())
+      if (line.includes('"task ready"')) this.ready.push({ atMs: systemClock.monotonicMs(), restoredMs: (JSON.parse(line) as { ms: number }).ms })
       this.#changed.notify()
     })
     this.#child.once('exit', () => {

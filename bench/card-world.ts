@@ -16,7 +16,7 @@ import { benchTopology } from './bench-topology.js'
 import { makeCardStates, writeCardStates, type CardStates } from './card-states.js'
 import { ZipfSource } from './zipf-source.js'
 
-const partitions = 4
+export const partitions = 4
 const model = 'card-gru@1'
 const epochMs = 1_522_540_800_000
 /** The cards have lived for so long before the load begins. */
@@ -68,8 +68,8 @@ export class CardWorld {
     return { file, names }
   }
 
-  engine({ file }: CardTopology, nodeArgs: readonly string[] = []): BenchEngine {
-    return new BenchEngine(['--topology', file, '--namespace', this.namespace, '--instance-id', 'bench', '--create-topics', '--partitions', String(partitions), ...connectionArguments(this.#options.connections)], nodeArgs)
+  engine({ file }: CardTopology, nodeArgs: readonly string[] = [], instance = 'bench'): BenchEngine {
+    return new BenchEngine(['--topology', file, '--namespace', this.namespace, '--instance-id', instance, '--create-topics', '--partitions', String(partitions), ...connectionArguments(this.#options.connections)], nodeArgs)
   }
 
   /** Gives every card its past. Returns the bytes of all their changelog records. */

@@ -117,7 +117,7 @@ async function measure(world: CardWorld, topology: CardTopology, { perSecond, ra
   try {
     const sent = await world.sent(topology)
     const partitions = (await world.committed(topology)).length
-    await engine.until('restored', () => engine.readyMs.length >= partitions, readyMsMax)
+    await engine.until('restored', () => engine.ready.length >= partitions, readyMsMax)
     const drained = await drain(world, topology, engine, sent)
     const delay = new LatencyHistogram()
     const load = await world.load()

@@ -60,7 +60,7 @@ export async function benchRestore(options: RestoreBenchOptions): Promise<Restor
     const seededBytes = await world.populate(topology)
     engine = world.engine(topology)
     await engine.running(restoreMsMax)
-    onStep(`restored without load: ${((engine.readyMs.at(-1)! - engine.startedMs) / 1000).toFixed(1)} s from the start of the process to its last partition`)
+    onStep(`restored without load: ${((engine.ready.at(-1)!.atMs - engine.startedMs) / 1000).toFixed(1)} s from the start of the process to its last partition`)
     const recoveries: Recovery[] = []
     let writtenBytes = 0
     for (let repeat = 1; repeat <= repeats; repeat++) {
@@ -120,7 +120,7 @@ async function watchRecovery(world: CardWorld, topology: CardTopology, engine: B
         firstScoreMs,
         allPartitionsMs,
         caughtUpMs: atMs,
-        restoreMs: engine.readyMs.at(-1)! - engine.startedMs,
+        restoreMs: engine.ready.at(-1)!.atMs - engine.startedMs,
         changelogRecords: [...ends.values()].reduce((sum, { low, high }) => sum + high - low, 0),
         tailRecords: engine.stats!.counters.restoredRecords,
       }

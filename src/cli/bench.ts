@@ -8,6 +8,7 @@ import type { CheckpointBenchResult, CheckpointRun } from '../../bench/checkpoin
 import type { PipelineBenchResult } from '../../bench/pipeline.js'
 import type { ReasonsBenchResult } from '../../bench/reasons.js'
 import type { RestoreBenchResult } from '../../bench/restore.js'
+import type { TakeOverBenchResult } from '../../bench/take-over.js'
 import { parseCount } from './parse-options.js'
 
 interface BenchOptions extends ConnectionOptions {
@@ -33,6 +34,10 @@ export function register(program: Command): void {
     .option('--load-seconds <n>', 'load before each kill', parseCount, 30)
     .option('--cpu-prof <folder>', 'profile the engine that restores (read with Chrome or speedscope)')
   addConnectionOptions(restore).action(runRestoreBench)
+  const takeOver = cardOptions(bench.command('take-over').description('kill one of two engines with standby copies of each other, and time until the other scores its partitions'), 1_000_000)
+    .option('--repeats <n>', 'kills; the medians count', parseCount, 3)
+    .option('--load-seconds <n>', 'load before each kill', parseCount, 30)
+  addConnectionOptions(takeOver).action(runTakeOverBench)
   const checkpoint = cardOptions(bench.command('checkpoint').description('what the checkpoint costs and writes: on against off, in turns'), 200_000)
     .option('--repeats <n>', 'runs of each; the medians count', parseCount, 3)
     .option('--events <n>', 'payments that each run works off', parseCount, 600_000)
@@ -123,6 +128,14 @@ async function runRestoreBench(options: CardOptions & { repeats: number; loadSec
   process.exit(0)
 }
 
+async function runTakeOverBench(options: CardOptions & { repeats: number; loadSeconds: number }): Promise<void> {
+  const connections = await resolveConnections(options)
+  const module = await import('../../bench/take-over.js')
+  const result = await module.benchTakeOver({ ...options, perSecond: options.rate, connections, onStep: tell })
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : takeOverTable(result))
+  process.exit(0)
+}
+
 function tell(text: string): void {
   process.stderr.write(`${text}\n`)
 }
@@ -152,8 +165,25 @@ function checkpointTable({ on, off, ...result }: CheckpointBenchResult): string 
   ].join('')
 }
 
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1e6).toLocaleString('en')} MB`
+}
+
+function takeOverTable(result: TakeOverBenchResult): string {
+  return rows([
+    ['cards', `${result.cards.toLocaleString('en')}, half of them of the process that dies`],
+    ['load', `${result.eventsPerSecond.toLocaleString('en')} payments/s, Zipf ${result.exponent}`],
+    ['SIGKILL to the notice of the group', `${result.noticedSeconds} s`],
+    ['notice to a score of all of them', `${result.afterNoticeSeconds} s`],
+    ['SIGKILL to the first new score', `${result.firstScoreSeconds} s`],
+    ['to a new score of every partition', `${result.allPartitionsSeconds} s`],
+    ['input folded again', `${result.tailRecords.toLocaleString('en')} records`],
+    ['memory of the survivor', `${megabytes(result.residentBytes)} resident, ${megabytes(result.stateBytes)} of it state`],
+    ['kills', result.repeats.toLocaleString('en')],
+  ])
+}
+
 function restoreTable(result: RestoreBenchResult): string {
-  const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6).toLocaleString('en')} MB`
   return rows([
     ['cards', `${result.cards.toLocaleString('en')}, ${result.bytesPerCard.toLocaleString('en')} bytes each on the changelog`],
     ['load', `${result.eventsPerSecond.toLocaleString('en')} payments/s, Zipf ${result.exponent}`],
