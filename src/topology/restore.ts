@@ -171,7 +171,7 @@ export class TaskRestorer {
       }
       if (clock.monotonicMs() > deadlineMs) {
         throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: group ${names.group} has committed offset ${committed ?? 'none'}, but ${names.lineage} ends at ${to ?? 'none'}`, {
-          remedy: committed !== null && to !== null && to > committed ? behindRemedy : 'somebody reset the offsets or deleted lineage records: reset both, or run under another name or namespace',
+          remedy: 'somebody reset the offsets or deleted lineage records: reset both, or run under another name or namespace. If the cluster died in a commit: docs/operations.md, "A transaction hangs"',
         })
       }
       await clock.sleep(limits.agreeRetryMs, signal)
@@ -446,6 +446,5 @@ export function labelsToOf({ inputs }: Pick<LineageRecord, 'inputs'>): number {
 
 const noIds: ReadonlySet<number> = new Set()
 const noKey = Buffer.alloc(0)
-const behindRemedy = 'somebody reset the offsets (reset the lineage, too, or run under another name or namespace), or the cluster died in a commit and its broker passed over the marker of the offsets: see docs/operations.md, "A transaction hangs"'
 const lineageRemedy = 'the lineage topic must keep all its records: set its retention.ms to -1; or start a new state generation'
 const missingInputRemedy = 'records of the input are missing (retention, compaction or deleted records), or their schemas are: restore them, or start a new state generation'
