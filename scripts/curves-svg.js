@@ -1,6 +1,7 @@
-// node scripts/curves-svg.js      Draws docs/precision-recall-*.svg from training/figures.json; --check: exit code 1 when a picture is not as the figures say.
+// node scripts/curves-svg.js      Draws docs/precision-recall-*.svg from training/figures.json and docs/account-*.svg from training/account.json; --check: exit code 1 when a picture is not as the figures say.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { lossByDecile, reliability } from './account-svg.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const size = { width: 640, height: 420, left: 56, right: 200, top: 40, bottom: 48 }
@@ -31,10 +32,13 @@ function drawn(title, curves) {
 /** File -> content. */
 export function pictures() {
   const { bound, stream, book } = JSON.parse(readFileSync(`${root}training/figures.json`, 'utf8'))
+  const account = JSON.parse(readFileSync(`${root}training/account.json`, 'utf8'))
   const of = (entries, set) => ({ ...Object.fromEntries(Object.entries(entries).map(([name, { sets }]) => [name, sets[set].curve])), bound: bound.bound.sets[set].curve })
   return {
     'precision-recall-book.svg': drawn('Book protocol, its four test sets', of(book, 'book')),
     'precision-recall-stream.svg': drawn('Stream protocol, the book\'s four test sets', of(stream, 'book')),
+    'account-reliability.svg': reliability(account),
+    'account-loss.svg': lossByDecile(account),
     'precision-recall-every-payment.svg': drawn('Stream protocol, every payment of the four weeks', of(stream, 'every')),
   }
 }

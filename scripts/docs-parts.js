@@ -30,7 +30,7 @@ import { topologySchema } from '../dist/src/topology/topology-schema.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
 import { serviceLimits } from '../dist/src/web/service-limits.js'
 import { featureTable, settingTable } from './docs-schema.js'
-import { agreementTable, bookTable, costTable, streamOnBookSets, streamOnEveryPayment, visibilityTable } from './docs-results.js'
+import { accountCosts, accountTable, agreementTable, bookTable, calibrationTable, costTable, lossTable, streamOnBookSets, streamOnEveryPayment, visibilityTable } from './docs-results.js'
 import { eventTimeExample, featureExample, mistakeExamples } from './docs-examples.js'
 import { globSync } from './glob.js'
 
@@ -132,8 +132,9 @@ function limitTable(groups) {
 const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'consumer/rdkafka-client.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
 const httpLimits = { 'web/service-limits.ts': serviceLimits, 'inference/serving/request-queue.ts': queueLimitsDefault, 'inference/serving/model-host.ts': modelHostLimits }
 
+/** Of the models that score payments. */
 function modelManifests() {
-  return globSync(`${root}models`, /model\.yaml$/).map((file) => parse(readFileSync(file, 'utf8')))
+  return globSync(`${root}models`, /model\.yaml$/).map((file) => parse(readFileSync(file, 'utf8'))).filter(({ metrics }) => metrics.heldOut.stream)
 }
 
 function modelTable() {
@@ -191,4 +192,8 @@ export const parts = {
   visibility: () => visibilityTable(table),
   'training-cost': () => costTable(table),
   agreement: () => agreementTable(table),
+  'account-risk': () => accountTable(table),
+  'account-calibration': () => calibrationTable(table),
+  'account-loss': () => lossTable(table),
+  'account-costs': () => accountCosts(table),
 }

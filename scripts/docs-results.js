@@ -68,3 +68,51 @@ export function agreementTable(table) {
   const rows = Object.entries(models).map(([name, { kind, otherBits, torchDifference }]) => [code(name), kind, payments.toLocaleString('en'), otherBits, torchDifference?.toExponential(1) ?? 'trees: not run in PyTorch'])
   return `${days}, after ${eventsStreamed.toLocaleString('en')} events from 2018-04-01 on:\n\n${table(['model', 'kind', 'scores compared', 'other bits than on Kafka', 'PyTorch differs by at most'], rows)}`
 }
+
+const amount = (value) => value.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 })
+const share = (value) => `${(value * 100).toFixed(1)} %`
+
+export function accountTable(table) {
+  const { models, bound, baseRate, split } = json('account.json')
+  const row = (name, { aucRoc, averagePrecision, brier, calibrationError }) => [name, short(aucRoc, 4), short(averagePrecision, 4), brier === undefined ? '' : short(brier, 4), calibrationError === undefined ? '' : short(calibrationError, 4)]
+  const rows = ['account-risk', 'account-row'].map((name) => row(code(name), models[name]))
+  const atOnce = ['account-risk', 'account-row'].map((name) => row(`${code(name)}, at once`, models[name].atOnce))
+  const { rows: days, share: positive } = models['account-risk']
+  return `${split.test}: ${days.toLocaleString('en')} days of customers, ${share(positive)} of them with a fraud within seven days; ${models['account-risk'].atOnce.rows.toLocaleString('en')} payments scored at once, ${share(models['account-risk'].atOnce.share)}.\n\n${table(['', 'AUC ROC', 'average precision', 'Brier score', 'calibration error'], [...rows, ['the base rate', short(0.5, 4), short(positive, 4), short(baseRate.brier, 4), short(Math.abs(baseRate.share - positive), 4)], row('*bound*', bound), ...atOnce])}`
+}
+
+export function calibrationTable(table) {
+  const { models } = json('account.json')
+  const bands = models['account-risk'].calibration
+  const plain = new Map(models['account-row'].calibration.map((band) => [band.from, band]))
+  return table(
+    ['score from', 'days', 'mean score', 'came true', '95 %', '`account-row`: days', 'mean score', 'came true'],
+    bands.map(({ from, rows, meanScore, share: came, low, high }) => {
+      const other = plain.get(from)
+      return [from, rows.toLocaleString('en'), share(meanScore), share(came), `${share(low)} to ${share(high)}`, other?.rows.toLocaleString('en') ?? '0', other ? share(other.meanScore) : '', other ? share(other.share) : '']
+    }),
+  )
+}
+
+export function lossTable(table) {
+  const { models } = json('account.json')
+  const ours = models['account-loss'].loss
+  const plain = models['account-row'].loss
+  return table(
+    ['tenth', '`account-loss` expects', 'realised', 'base: `account-row` × mean loss', 'realised'],
+    [
+      ...ours.deciles.map(({ decile, expected, realised }, i) => [decile, amount(expected), amount(realised), amount(plain.deciles[i].expected), amount(plain.deciles[i].realised)]),
+      ['all', amount(ours.expected), amount(ours.realised), amount(plain.expected), amount(plain.realised)],
+    ],
+  )
+}
+
+export function accountCosts(table) {
+  return table(
+    ['model', 'parameters', 'µs for a row, alone', 'µs for a row, in 256', 'training, s', 'CPU-s', 'Wh, estimated'],
+    ['account-risk', 'account-loss', 'account-row'].map((name) => {
+      const { training } = parse(readFileSync(`${root}models/${name}/1/model.yaml`, 'utf8'))
+      return [code(`${name}@1`), training.parameters.toLocaleString('en'), training.microsecondsARow[1], training.microsecondsARow[256], training.seconds, training.cpuSeconds, training.wattHoursEstimated]
+    }),
+  )
+}

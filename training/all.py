@@ -32,6 +32,9 @@ def main() -> None:
         run(*train)
     run(*harrier, 'features', '--topology', 'card-terminal', '--from', data, '--out', terminal_rows, '--models', options.out)
     run(*train, '--terminal-rows', terminal_rows, '--figures', ROOT / 'training' / 'figures.json', '--seeds', options.seeds, '--book')
+    account_rows = options.work / 'account-rows.parquet'
+    run(*harrier, 'features', '--topology', 'account-risk', '--from', data, '--out', account_rows, '--models', options.out)
+    run(sys.executable, ROOT / 'training' / 'train_account.py', '--rows', account_rows, '--transactions', data, '--out', options.out, '--golden', ROOT / 'test' / 'golden' / 'models', '--figures', ROOT / 'training' / 'account.json')
     run('node', ROOT / 'scripts' / 'docs.js')
     run('node', ROOT / 'scripts' / 'curves-svg.js')
 

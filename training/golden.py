@@ -49,7 +49,7 @@ def write_scores(model, name: str, sha256: str, rows: Sequences, at: np.ndarray,
     """The framework's scores of the golden rows, with the sha256 of the file that must reproduce them."""
     scores = ',\n  '.join('[' + ','.join(shortest(v) for v in sequence) + ']' for sequence in sequence_scores(model, rows, at, None))
     folder.mkdir(parents=True, exist_ok=True)
-    head = f'"model": "{name}@1", "sha256": "{sha256}", "kind": "{model.kind}", "source": "{source_of(model)}", "tolerance": {TOLERANCE}'
+    head = f'"model": "{name}@1", "sha256": "{sha256}", "kind": "{model.kind}", "source": "{source_of(model)}", "tolerance": {tolerance_of(model):g}'
     (folder / f'{name}.json').write_text(f'{{{head},\n "scores": [\n  {scores}]}}\n')
 
 
@@ -59,14 +59,14 @@ def write_beside(model, rows: Sequences, at: np.ndarray, file: Path) -> None:
     for sequence, scores in zip(at, sequence_scores(model, rows, at, None)):
         lines = ',\n   '.join('[' + ','.join(shortest(v) for v in rows.x[i]) + ']' for i in sequence)
         parts.append(f'{{"rows": [\n   {lines}],\n  "scores": [{", ".join(shortest(v) for v in scores)}]}}')
-    head = f'"source": "{source_of(model)}", "tolerance": {TOLERANCE},\n "features": {json.dumps(rows.names)}'
+    head = f'"source": "{source_of(model)}", "tolerance": {tolerance_of(model):g},\n "features": {json.dumps(rows.names)}'
     (file.parent / 'golden.json').write_text(f'{{{head},\n "sequences": [\n  ' + ',\n  '.join(parts) + '\n ]}\n')
 
 
 def check(model, rows: Sequences, at: np.ndarray, file: Path) -> float:
     """The largest difference between the training framework's and onnxruntime's scores of the golden rows; over the tolerance it ends the run."""
     difference = float(np.abs(sequence_scores(model, rows, at, None) - sequence_scores(model, rows, at, session(file))).max())
-    if difference > TOLERANCE:
+    if difference > tolerance_of(model):
         raise SystemExit(f'{file}: onnxruntime differs from {source_of(model)} by {difference:.1e}')
     return difference
 
@@ -92,13 +92,17 @@ def sequence_scores(model, rows: Sequences, at: np.ndarray, run) -> np.ndarray:
         if run is None:
             out = model(*(torch.from_numpy(i) for i in inputs))
             logit, *states = out if isinstance(out, tuple) else (out,)
-            outputs = [torch.sigmoid(logit).numpy(), *(s.numpy() for s in states)]
+            outputs = [(torch.sigmoid(logit) * getattr(model, 'scale', 1)).numpy(), *(s.numpy() for s in states)]
         else:
             outputs = run.run(None, dict(zip(('x', 'h'), inputs)))
         scores[:, t] = outputs[0]
         if model.kind == 'recurrent':
             h = outputs[1]
     return scores
+
+
+def tolerance_of(model) -> float:
+    return TOLERANCE * getattr(model, 'scale', 1)
 
 
 def source_of(model) -> str:

@@ -17,12 +17,15 @@ DESCRIPTIONS = {
     'terminal-attention': 'Self-attention over the last 32 payments on a terminal, four heads, the newest payment asks.',
     'terminal-cnn': 'Three causal convolutions over the last 32 payments on a terminal.',
     'terminal-row': 'Small perceptron on the newest payment\'s features of card and terminal: the baseline and the fall-back.',
+    'account-risk': 'Self-attention over a customer\'s last 32 days, four heads, the newest day asks: how likely is a fraud within seven days.',
+    'account-loss': 'The same network, asked what the frauds of the next seven days will cost, in the currency of the payments.',
+    'account-row': 'Logistic regression on the newest day\'s features alone: the baseline and the fall-back.',
     'terminal-boost': 'Gradient boosted trees on the newest payment\'s features of card and terminal.',
 }
 BATCH_ROWS_MAX = {'row': 2048, 'recurrent': 2048, 'window': 512}
 
 
-def manifest(name: str, kind: str, hidden: int, features: list[str], sha256: str, training: dict, metrics: dict) -> dict:
+def manifest(name: str, kind: str, hidden: int, features: list[str], sha256: str, training: dict, metrics: dict, meaning: str = 'probability') -> dict:
     inputs, outputs = [{'name': 'x', 'what': 'features'}], [{'name': 'score', 'what': 'score'}]
     body: dict = {'name': name, 'version': 1, 'kind': kind, 'description': DESCRIPTIONS[name], 'file': 'model.onnx', 'sha256': sha256, 'features': features}
     if kind == 'window':
@@ -34,7 +37,7 @@ def manifest(name: str, kind: str, hidden: int, features: list[str], sha256: str
     if kind == 'recurrent':
         body['states'] = [{'shape': [hidden]}]
     return body | {
-        'score': {'meaning': 'probability'}, 'normalisation': 'in-graph', 'limits': {'batchRowsMax': BATCH_ROWS_MAX[kind]},
+        'score': {'meaning': meaning}, 'normalisation': 'in-graph', 'limits': {'batchRowsMax': BATCH_ROWS_MAX[kind]},
         'training': training, 'metrics': metrics,
     }
 

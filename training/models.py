@@ -162,7 +162,7 @@ MODELS = {'card-gru': GruModel, 'card-attention': AttentionModel, 'card-cnn': Cn
 
 
 class Scorer(nn.Module):
-    """The exported form of a model: the same inputs, a probability instead of a logit."""
+    """The exported form of a model: the same inputs, a probability instead of a logit; `scale` times that for a model that has one."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -172,7 +172,8 @@ class Scorer(nn.Module):
         out = self.model(*inputs)
         if isinstance(out, tuple):
             return torch.sigmoid(out[0]), *out[1:]
-        return torch.sigmoid(out)
+        scale = getattr(self.model, 'scale', None)
+        return torch.sigmoid(out) if scale is None else torch.sigmoid(out) * scale
 
 
 def parameter_count(model: nn.Module) -> int:

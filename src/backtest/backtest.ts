@@ -7,6 +7,7 @@ import { connectLimits } from '../connection/security.js'
 import { withAdmin } from '../consumer/admin.js'
 import { quotedName, quotedText } from '../replay/column-appender.js'
 import { isTable } from '../topology/export-features.js'
+import { turnsDays } from '../topology/day-calendar.js'
 import { harrierVersion } from '../topology/harrier-version.js'
 import type { Topology } from '../topology/load-topology.js'
 import type { BacktestOptions } from './backtest-options.js'
@@ -109,6 +110,13 @@ function nothingMeasured({ read, firstRefusal }: PassResult): HarrierError {
 }
 
 function checkOptions({ topology, whatIf, from, loss, offsets, compareWith, sinceMs, untilMs }: BacktestOptions): void {
+  for (const { chain, name } of [topology, ...(whatIf ? [whatIf.topology] : [])]) {
+    const last = chain.at(-1)!
+    if (!turnsDays(last.stage)) continue
+    throw new HarrierError('USAGE', `stage ${last.stageName} of ${name} scores entities when days turn, and a backtest compares scores of events`, {
+      remedy: `take a topology that scores events; or compare days from the rows of \`harrier features --topology ${name}\``,
+    })
+  }
   if ('field' in loss && !isNumberField(topology.chain.at(-1)!, loss.field)) {
     throw new HarrierError('USAGE', `--loss: "${loss.field}" is not a number field of ${topology.name}`, { remedy: 'give a number, or a number field of the source and a factor: amount*0.01' })
   }

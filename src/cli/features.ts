@@ -25,7 +25,7 @@ interface FeaturesOptions extends ConnectionOptions {
 export function register(program: Command): void {
   const command = program
     .command('features')
-    .description('write one feature row for each event of a table or topic, as the stream computes it')
+    .description('write one feature row for each event (or turned day) of a table or topic, as the stream computes it')
     .requiredOption('--from <source>', 'a .csv or .parquet file, or the name of a topic')
     .requiredOption('--out <file>', 'the Parquet file to write')
     .option('--topology <name>', 'a .yaml file, or the name of one in topologies/', 'card-fraud')

@@ -63,6 +63,14 @@ export class EventColumns {
     this.count = 0
   }
 
+  /** A row that no record was decoded to: every field is null. */
+  setNull(row: number): void {
+    for (let f = 0; f < this.fields.length; f++) {
+      if (this.numbers[f]!.length > 0) this.numbers[f]![row] = NaN
+      else this.textBytes[f]![row] = -1
+    }
+  }
+
   setFault(row: number, code: number, field?: number, detail?: string): void {
     this.fault[row] = code
     this.#messages.set(row, describeFault(code, field === undefined ? undefined : this.fields[field], detail))

@@ -36,7 +36,12 @@ export interface LineageRecord {
   inputs: OffsetRange[]
   counts: {
     records: number
+    /** Scored events: of records, and of days that turned. */
     scored: number
+    /** Of those: days that turned. */
+    turned: number
+    /** Records that changed state and gave no scored event of their own. */
+    unscored: number
     alerts: number
     dead_letters: number
     late: number
@@ -55,6 +60,9 @@ export interface LineageRecord {
   digests: { topology: string; features: string; policy: string; layout: string }
   stream_time_before: number
   stream_time_after: number
+  /** How far days have been turned: day since 1970 × 4096 + segment of the entities; -1 where no days turn. */
+  turns_before: number
+  turns_after: number
   /** After the first stage: stream time of each upstream task, by partition. */
   upstream_stream_times_before: number[]
   upstream_stream_times_after: number[]

@@ -7,6 +7,8 @@ export interface EntityStoreOptions extends WindowLogOptions {
   readonly keyBytesMax: number
   /** An entity whose last event lies further back than this, in event time, starts anew. */
   readonly ttlMs: number
+  /** Slots know up to which day they have been turned; see topology/day-turns.ts. */
+  readonly turnsDays?: boolean
 }
 
 const eventsWord = 5
@@ -27,13 +29,17 @@ export class EntityStore {
   readonly slots: SlotTable
   readonly log: WindowLog
   readonly #ttlMs: number
+  /** The word of the day mark, the last of a slot; -1: there is none. */
+  readonly #dayWord: number
   /** Slots of tasks that are gone and that have not been given back yet. */
   readonly #abandoned: Iterator<number>[] = []
 
   constructor(options: EntityStoreOptions) {
     this.#ttlMs = options.ttlMs
     this.log = new WindowLog(options)
-    this.slots = new SlotTable({ keyBytesMax: options.keyBytesMax, coreWords: this.log.coreWords })
+    const words = this.log.coreWords
+    this.#dayWord = options.turnsDays ? words : -1
+    this.slots = new SlotTable({ keyBytesMax: options.keyBytesMax, coreWords: options.turnsDays ? words + 1 : words })
   }
 
   /** Bytes of slots and logs. */
@@ -148,6 +154,50 @@ export class EntityStore {
     const position = this.log.positionAfter(core, word, timeMs)
     this.log.lookFrom(core, word, position)
     this.log.scan(core, word, position, timeMs, values)
+  }
+
+  /** A number of the slot's own that goes where its other words go: into an undo, the changelog, a restore; 0 for a new entity. */
+  dayMark(slot: number): number {
+    return this.slots.coreOf(slot)[this.slots.wordOf(slot) + this.#dayWord]!
+  }
+
+  setDayMark(slot: number, mark: number, undo: UndoLog | null): void {
+    const core = this.slots.coreOf(slot)
+    const word = this.slots.wordOf(slot)
+    undo?.slot(slot, core, word, this.slots.coreWords)
+    undo?.noEntry()
+    core[word + this.#dayWord] = mark
+  }
+
+  /** Event time of the newest event of the entity, ms. */
+  newestMs(slot: number): number {
+    return this.slots.coreOf(slot)[this.slots.wordOf(slot) + lastTimeWord]!
+  }
+
+  /** Event time of the entity's youngest event at or before t, whatever its time to live says; -Infinity where there is none. */
+  youngestUntil(slot: number, timeMs: number): number {
+    const core = this.slots.coreOf(slot)
+    const word = this.slots.wordOf(slot)
+    const position = this.log.positionAfter(core, word, timeMs)
+    return position > 0 ? this.log.timeAt(core, word, position - 1) : -Infinity
+  }
+
+  /** Event time of the entity's oldest event after t; Infinity where there is none. */
+  oldestAfter(slot: number, timeMs: number): number {
+    const core = this.slots.coreOf(slot)
+    const word = this.slots.wordOf(slot)
+    const position = this.log.positionAfter(core, word, timeMs)
+    return position < core[word + lengthWord]! ? this.log.timeAt(core, word, position) : Infinity
+  }
+
+  /** Leaves the windows at a moment that is no event's where `fold` leaves those of an event. The state stays as it is. */
+  lookAt(slot: number, timeMs: number): void {
+    const core = this.slots.coreOf(slot)
+    const word = this.slots.wordOf(slot)
+    const position = this.log.positionAfter(core, word, timeMs)
+    this.log.scan(core, word, position, timeMs, null)
+    this.log.lookFrom(core, word, position)
+    this.log.history.isOfOthers = false
   }
 
   /** Forgets the images: the transaction has committed. */

@@ -63,6 +63,28 @@ export class KeyIndex {
     }
   }
 
+  /**
+   * Appends the slots of one segment, whose keys' hashes are `segment` modulo `segments`, in the order of hashes and keys: neither
+   * where slots lie nor how the table has grown shows in it. Costs a probe for each bucket of the segment. Powers of two only.
+   */
+  collect(segment: number, segments: number, into: number[]): void {
+    const from = into.length
+    for (const table of this.#old ? [this.#table, this.#old] : [this.#table]) {
+      const mask = table.length - 1
+      for (let home = segment & mask; home < table.length; home += segments) {
+        for (let i = home; table[i] !== empty; i = (i + 1) & mask) {
+          const slot = table[i]! - 1
+          if (slot < 0) continue
+          const hash = this.#slots.hashOf(slot)
+          if ((hash & mask) === home && (hash & (segments - 1)) === segment) into.push(slot)
+        }
+      }
+    }
+    if (into.length - from < 2) return
+    const sorted = into.splice(from).sort((a, b) => this.#slots.hashOf(a) - this.#slots.hashOf(b) || Buffer.compare(this.#slots.keyOf(a), this.#slots.keyOf(b)))
+    for (const slot of sorted) into.push(slot)
+  }
+
   get bytes(): number {
     return this.#table.byteLength + (this.#old?.byteLength ?? 0)
   }

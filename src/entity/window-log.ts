@@ -352,15 +352,15 @@ export class WindowLog {
   /** How many entries lie at or before t. */
   positionAfter(core: Float64Array, word: number, timeMs: number): number {
     let position = core[word + lengthWord]!
-    while (position > 0 && this.#timeAt(core, word, position - 1) > timeMs) position--
+    while (position > 0 && this.timeAt(core, word, position - 1) > timeMs) position--
     return position
   }
 
-  /** Windows (t - w, t] over the entries before `position`, with this event. */
-  scan(core: Float64Array, word: number, position: number, timeMs: number, values: Float64Array): void {
+  /** Windows (t - w, t] over the entries before `position`, with this event; null: with none. */
+  scan(core: Float64Array, word: number, position: number, timeMs: number, values: Float64Array | null): void {
     const { valueCount, windowsMs } = this.#options
     this.fillWith(values)
-    this.previousTimeMs = position > 0 ? this.#timeAt(core, word, position - 1) : -1
+    this.previousTimeMs = position > 0 ? this.timeAt(core, word, position - 1) : -1
     const entry = this.#saved
     for (let e = position - 1; e >= 0; e--) {
       this.copyEntry(core, word, e, entry, 0)
@@ -373,12 +373,11 @@ export class WindowLog {
     }
   }
 
-  fillWith(values: Float64Array): void {
+  /** Windows that hold this event alone; null: nothing. */
+  fillWith(values: Float64Array | null): void {
     const { valueCount } = this.#options
-    for (let i = 0; i < this.counts.length; i++) {
-      this.counts[i] = 1
-      for (let v = 0; v < valueCount; v++) this.sums[i * valueCount + v] = values[v]!
-    }
+    this.counts.fill(values ? 1 : 0)
+    for (let s = 0; s < this.sums.length; s++) this.sums[s] = values ? values[s % valueCount]! : 0
   }
 
   #addToWindows(core: Float64Array, word: number, values: Float64Array, from: number, to: number): void {
@@ -398,7 +397,8 @@ export class WindowLog {
     }
   }
 
-  #timeAt(core: Float64Array, word: number, entry: number): number {
+  /** Event time of an entry, oldest 0, ms. */
+  timeAt(core: Float64Array, word: number, entry: number): number {
     const sizeClass = core[word + classWord]!
     const handle = core[word + blockWord]! - 1
     const position = (core[word + startWord]! + entry) & (this.#pool.entriesOf(sizeClass) - 1)

@@ -94,7 +94,8 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
     }
     const w = wiring.window(spec.window)
     const s = wiring.sum(spec.field, spec.window)
-    return (inputs) => (inputs.log.sums[s]! / inputs.log.counts[w]!) * spec.scale
+    // At a moment that is no event's a window may be empty.
+    return ({ log: { counts, sums } }) => (counts[w] === 0 ? 0 : (sums[s]! / counts[w]!) * spec.scale)
   },
   /** field / mean of field over W; 1 where the mean is 0 or W is empty */
   ratio: (spec, wiring) => {
@@ -205,6 +206,13 @@ const runningKinds: ReadonlySet<FeatureKind> = new Set(['count', 'sum', 'mean', 
 /** Its windows keep running sums, which are exact for integers only. */
 export function sumsExactly(spec: FeatureSpec): boolean {
   return 'window' in spec && 'field' in spec && runningKinds.has(spec.kind) && spec.delay === undefined
+}
+
+const eventKinds: ReadonlySet<FeatureKind> = new Set(['value', 'log1p', 'ratio', 'category'])
+
+/** It looks at the event itself, and so has no value at a moment that is no event's. */
+export function needsEvent({ kind }: FeatureSpec): boolean {
+  return eventKinds.has(kind)
 }
 
 export function usesLabels(specs: readonly FeatureSpec[]): boolean {

@@ -95,9 +95,9 @@ export const manifestSchema = z
     score: z
       .strictObject({
         meaning: z
-          .enum(['probability', 'logit', 'logits'])
+          .enum(['probability', 'logit', 'logits', 'value'])
           .default('probability')
-          .describe('`probability`: as it is. `logit`: the sigmoid of it. `logits`: the softmax over the classes.'),
+          .describe('`probability`: as it is. `logit`: the sigmoid of it. `logits`: the softmax over the classes. `value`: no probability but a number as it is, such as an expected loss; a policy\'s thresholds do not fit it, so it is for shadows.'),
         column: z.number().int().nonnegative().default(0).describe('The class to read where the output is [B, classes], from 0.'),
       })
       .default({ meaning: 'probability', column: 0 }),

@@ -49,7 +49,7 @@ export class ScoreReader {
   /** The score of row `row` of an output of `stride` numbers a row. */
   read(data: ArrayLike<number>, row: number, stride: number): number {
     const value = data[row * stride + this.#column]!
-    if (this.#meaning === 'probability') return value - value === 0 ? value : NaN
+    if (this.#meaning === 'probability' || this.#meaning === 'value') return value - value === 0 ? value : NaN
     if (this.#meaning === 'logit') return 1 / (1 + Math.exp(-value))
     return softmax(data, row * stride, stride, value)
   }

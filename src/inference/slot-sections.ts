@@ -24,6 +24,13 @@ export function exportBytesMax({ layout }: SequenceMemory): number {
   return HEAD_BYTES + ring + layout.hidden.reduce((sum, { floats }) => sum + HIDDEN_HEAD_BYTES + floats * 4, 0)
 }
 
+/** Writes a sequence memory that holds nothing, whatever lies in the slot; returns the position after it. */
+export function exportNothing(into: Uint8Array, at: number): number {
+  into.fill(0, at, at + HEAD_BYTES)
+  into[at] = FORMAT
+  return at + HEAD_BYTES
+}
+
 /** Writes a slot's ring and hidden states at `at`; returns the position after them. Not while a frame with this slot is in flight. */
 export function exportSlot(memory: SequenceMemory, slot: number, into: Uint8Array, at: number): number {
   const { window, features } = memory.layout

@@ -9,8 +9,8 @@ import type { Frame } from '../inference/frame.js'
 import type { LabelChunk } from './label-queue.js'
 import { emptyPart, type Task, type TaskPart } from './task.js'
 
-/** What became of a record. */
-export const Disposition = { scored: 0, deadLetter: 1, control: 2, label: 3 } as const
+/** What became of a record. `folded`: it changed state, and gave no score of its own. */
+export const Disposition = { scored: 0, deadLetter: 1, control: 2, label: 3, folded: 4 } as const
 
 /** Rows of outputs beyond two for each record (scored event or dead letter, and alert): lineage records of the tasks. */
 export const partitionsMax = 4096
@@ -42,7 +42,12 @@ export interface AppliedLabel {
 
 /** Everything that one batch needs on its way from poll to commit, allocated once and used again. */
 export class Batch {
+  /** Most records of the input; the columns have room for the turned days, too. */
+  readonly recordsMax: number
+  /** What was polled, then a row for each day that turned. */
   readonly records: RecordColumns
+  /** Records that were polled: the first of the rows. */
+  polled = 0
   readonly events: EventColumns
   readonly outcome: OutcomeColumns
   readonly outputs: RecordColumns
@@ -72,6 +77,10 @@ export class Batch {
   /** While a restore folds: the schema ids that were unknown when these records were first folded. */
   unknownIds: ReadonlySet<number> | undefined
   frame: Frame | null = null
+  /** Rows of the frame so far. */
+  frameRows = 0
+  /** How far the sweeps of its tasks may come; see `DayTurns`. */
+  sweepTo: number
   /** Record row of each frame row. */
   readonly recordRow: Int32Array
   /** Frame row of each record row; -1 when it is not scored. */
@@ -95,27 +104,33 @@ export class Batch {
   polledAtMs = 0
   readonly #partOfPartition = new Map<number, TaskPart>()
 
-  constructor(options: { recordsMax: number; bytesMax: number; fields: readonly FieldSpec[]; models: number; restoring?: boolean }) {
-    const { recordsMax, bytesMax, fields, models } = options
+  /** `daysMax`: rows of days that turn. */
+  constructor(options: { recordsMax: number; bytesMax: number; fields: readonly FieldSpec[]; models: number; restoring?: boolean; daysMax?: number }) {
+    const { recordsMax, bytesMax, fields, models, daysMax = 0 } = options
+    const rowsMax = recordsMax + daysMax
+    this.recordsMax = recordsMax
+    this.sweepTo = options.restoring ? -1 : Infinity
     this.sequences = options.restoring ? new Float64Array(recordsMax) : null
     this.labelsTo = options.restoring ? new Float64Array(recordsMax) : null
     const bytes = Math.min(firstArenaBytesMax, recordsMax * firstRecordBytes)
-    this.records = new RecordColumns(recordsMax, new Arena(bytes, bytesMax))
-    this.events = new EventColumns(fields, recordsMax)
-    this.outcome = new OutcomeColumns(recordsMax, models)
+    this.records = new RecordColumns(rowsMax, new Arena(bytes, bytesMax))
+    this.events = new EventColumns(fields, rowsMax)
+    this.outcome = new OutcomeColumns(rowsMax, models)
     this.outputs = new RecordColumns(recordsMax * 2 + Math.min(partitionsMax, recordsMax) + checkpointRowsMax, new Arena(bytes, bytesMax))
-    this.recordRow = new Int32Array(recordsMax)
-    this.frameRow = new Int32Array(recordsMax)
-    this.nextRow = new Int32Array(recordsMax)
-    this.disposition = new Uint8Array(recordsMax)
-    this.late = new Uint8Array(recordsMax)
-    this.streamTimeMs = new Float64Array(recordsMax)
-    this.labelStart = new Int32Array(recordsMax)
-    this.labelCount = new Int32Array(recordsMax)
+    this.recordRow = new Int32Array(rowsMax)
+    this.frameRow = new Int32Array(rowsMax)
+    this.nextRow = new Int32Array(rowsMax)
+    this.disposition = new Uint8Array(rowsMax)
+    this.late = new Uint8Array(rowsMax)
+    this.streamTimeMs = new Float64Array(rowsMax)
+    this.labelStart = new Int32Array(rowsMax)
+    this.labelCount = new Int32Array(rowsMax)
   }
 
   reset(): void {
     this.isDecoded = false
+    this.polled = 0
+    this.frameRows = 0
     this.records.reset()
     this.outputs.reset()
     this.undo.clear()
@@ -144,5 +159,25 @@ export class Batch {
     this.parts.push(part)
     this.#partOfPartition.set(task.partition, part)
     return part
+  }
+
+  /** A row is the last of its part so far. */
+  link(part: TaskPart, row: number): void {
+    this.labelCount[row] = 0
+    if (part.firstRow < 0) part.firstRow = row
+    else this.nextRow[part.lastRow] = row
+    part.beforeLastRow = part.lastRow
+    part.lastRow = row
+    this.nextRow[row] = -1
+    this.frameRow[row] = -1
+  }
+
+  /** A row comes just before the last of its part. */
+  linkBefore(part: TaskPart, row: number): void {
+    this.labelCount[row] = 0
+    if (part.beforeLastRow < 0) part.firstRow = row
+    else this.nextRow[part.beforeLastRow] = row
+    part.beforeLastRow = row
+    this.nextRow[row] = part.lastRow
   }
 }

@@ -49,7 +49,7 @@ export class Checkpointer {
     return nowMs - this.#lastRestMs >= this.#intervalMs / restsPerInterval
   }
 
-  /** Whether a task has had no turn for an interval and has something to write: worth a batch without records. */
+  /** Whether a task has had no turn for an interval and has something to write, or has days to turn: worth a batch without records. */
   isOverdue(nowMs: number): boolean {
     return this.#stage.tasks.some((task) => task !== undefined && this.#waitsFor(task, nowMs))
   }
@@ -150,7 +150,7 @@ export class Checkpointer {
     batch.outputs.arena.align()
     const at = batch.outputs.arena.used
     if (store.isEmpty(slot)) return this.#delete(batch, task, slot, row)
-    const size = appendSlotRecord(batch.outputs.arena, { store, memory: this.#stage.scorer.memory }, slot, task.nextSequence - 1)
+    const size = appendSlotRecord(batch.outputs.arena, { store, memory: this.#stage.scorer.memory }, slot, task.nextSequence - 1, this.#stage.turns?.isBlank(slot))
     batch.outputs.setValue(row, at, size)
   }
 
@@ -196,7 +196,7 @@ export class Checkpointer {
       const slot = this.#sweepAt
       const task = tasks[store.owner(slot)]
       if (!task || !batch.partitions.has(task.partition) || store.dirtySince(slot) !== Infinity) continue
-      if (!store.isFresh(slot, task.streamTimeMs) || !isOf(task, store, slot)) continue
+      if (!store.isFresh(slot, task.streamTimeMs) || !isOf(task, store, slot) || this.#stage.turns?.isDone(slot) === false) continue
       batch.swept.push(slot)
       batch.sweptIn.push(task.partition)
       this.#delete(batch, task, slot, this.#begin(batch, task, slot))
@@ -224,7 +224,8 @@ export class Checkpointer {
   }
 
   #waitsFor(task: Task, nowMs: number): boolean {
-    return task.isReady && task.dirty.length > 0 && (task.hurries || nowMs - task.lastTurnMs >= this.#intervalMs)
+    if (!task.isReady) return false
+    return (task.dirty.length > 0 && (task.hurries || nowMs - task.lastTurnMs >= this.#intervalMs)) || this.#stage.turns?.owes(task) === true
   }
 }
 

@@ -5,6 +5,7 @@ import { hiddenFloatsOf } from '../inference/manifest.js'
 import { ModelStore } from '../inference/model-store.js'
 import { SequenceMemory } from '../inference/sequence-memory.js'
 import { EntityStore } from '../entity/entity-store.js'
+import { turnsDays } from './day-calendar.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
 import { modelsFolder, modelUses } from './open-scorer.js'
@@ -50,7 +51,7 @@ function mermaidOf(stages: readonly DescribedStage[]): string {
     const { view, names, uses } = stage
     const { stage: spec, stageName, forward, place } = view
     const id = idOf(stage)
-    lines.push(`  ${id}["${stageName}: key ${spec.key}<br/>${spec.features.length} features, ring of ${spec.ring}"]`)
+    lines.push(`  ${id}["${stageName}: key ${spec.key}<br/>${spec.features.length} features, ring of ${spec.ring}${turnsDays(spec) ? ` days<br/>${scoredText(spec)}` : ''}"]`)
     const then = forward ? `hop${place}` : 'policy'
     lines.push(...uses.flatMap(({ model, role }, index) => [`  ${id} --> m${place}_${index}(["${model.reference}<br/>${role}"])`, `  m${place}_${index} --> ${then}`]))
     if (uses.length === 0) lines.push(`  ${id} --> ${then}`)
@@ -85,7 +86,8 @@ function textOf(stages: readonly DescribedStage[]): string {
       `  grace ${formatDuration(stage.grace)}, ttl ${formatDuration(stage.ttl)}, late events: ${stage.late}, ring of ${stage.ring} rows`,
       '',
     )
-    table('features  (one float32 row for each event, in this order)', stage.features.map((feature) => [feature.name, feature.kind, featureText(feature)]))
+    if (turnsDays(stage)) lines.push(`  ${scoredText(stage)}`, '')
+    table(`features  (one float32 row for each ${turnsDays(stage) ? 'day' : 'event'}, in this order)`, stage.features.map((feature) => [feature.name, feature.kind, featureText(feature)]))
     if (uses.length > 0) table('models', uses.map(({ model, role }) => [model.reference, role, model.manifest.kind, `sha256 ${model.manifest.sha256.slice(0, 12)}…`]))
     if (forward) lines.push(`passes on  every field, each feature as ${stageName}.<name>${stage.models.champion === undefined ? '' : `, the champion's score as ${stageName}.score`}, to stage ${forward.to.stageName} by ${forward.to.key}`, '')
     else lines.push('policy', `  review from ${stage.policy.review}, decline from ${stage.policy.decline}; fall-back: ${JSON.stringify(stage.policy.fallback)}`, '')
@@ -113,6 +115,7 @@ function slotSections(topology: Topology, uses: ReturnType<typeof modelUses>): {
     graceMs: stage.grace,
     ttlMs: stage.ttl,
     windowEntriesMax: spec.limits.windowEntriesMax,
+    turnsDays: turnsDays(stage),
   })
   const memory = new SequenceMemory({
     features: stage.features.length,
@@ -138,6 +141,13 @@ function featureText(feature: FeatureSpec): string {
   if ('unit' in feature) parts.push(`in ${formatDuration(feature.unit)}`)
   if ('log1p' in feature && feature.log1p) parts.push('ln(1 + x)')
   return parts.join(' ')
+}
+
+/** When a stage that turns days scores. */
+function scoredText({ grace, score }: Topology['stage']): string {
+  const { events } = score!
+  const besides = events ? `, and at once where ${[...(events.from === undefined ? [] : [`${events.field} >= ${events.from}`]), ...(events.below === undefined ? [] : [`${events.field} < ${events.below}`])].join(', ')}` : ''
+  return `scored at the end of each UTC day, ${formatDuration(grace)} later in stream time${besides}`
 }
 
 function windowText(windowMs: number, delayMs: number): string {

@@ -10,6 +10,8 @@ import type { Standby } from './standby.js'
 export class EngineCounters {
   records = 0
   scored = 0
+  /** Of those: days that turned. */
+  turned = 0
   alerts = 0
   deadLetters = 0
   late = 0
@@ -33,10 +35,11 @@ export class EngineCounters {
 
   /** A batch that has committed, at this wall-clock time. */
   countBatch(batch: Batch, nowMs: number): void {
-    for (let row = 0; row < batch.records.count; row++) this.delay.add(nowMs - batch.records.timestamp[row]!)
+    for (let row = 0; row < batch.polled; row++) this.delay.add(nowMs - batch.records.timestamp[row]!)
     for (const part of batch.parts) {
       this.records += part.records
-      this.scored += part.scored
+      this.scored += part.scored + part.turned
+      this.turned += part.turned
       this.alerts += part.alerts
       this.deadLetters += part.deadLetters
       this.late += part.late

@@ -169,7 +169,7 @@ export class Engine {
         this.#fail(error)
         return 0
       })
-      // Without records there may still be changes that have waited long enough to go on the changelog.
+      // Without records there may still be changes that have waited long enough to go on the changelog, and days to turn.
       if (this.#fatal || (count === 0 && !stage.checkpointer.isOverdue(clock.monotonicMs()))) {
         this.#free.push(batch)
         this.#changed.notify()

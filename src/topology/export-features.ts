@@ -11,6 +11,7 @@ import type { ColumnValues, TableColumn } from '../replay/column-appender.js'
 import { ParquetTable } from '../replay/parquet-table.js'
 import { TableSource, labelColumns } from '../replay/table-source.js'
 import type { Batch } from './batch.js'
+import { frameRowsMax } from './day-calendar.js'
 import { takeLabels } from './label-reader.js'
 import type { Topology } from './load-topology.js'
 import { openScorer } from './open-scorer.js'
@@ -53,7 +54,7 @@ export function isTable(from: string): boolean {
 }
 
 /**
- * One feature row for each event of a table or topic, by the same code that scores the stream: `Stage.fold`.
+ * One feature row for each event of a table or topic (where days turn: for each turned day, and each event scored at once), by the same code that scores the stream: `Stage.fold`.
  * Columns: event_id, entity, event_time (ms since 1970), one float32 for each feature, and labels where the table has them.
  */
 export async function exportFeatures(options: ExportOptions): Promise<ExportResult> {
@@ -84,7 +85,8 @@ async function exportTable(options: ExportOptions): Promise<ExportResult> {
 /** A scorer without models, unless a later stage that is asked for reads the score. */
 function scorerFor(view: Topology, { topology, models, clock, logger }: ExportOptions): Promise<Scorer> {
   const score = `${view.stageName}.score`
-  const isRead = topology.chain.slice(view.place + 1, topology.place + 1).some(({ stage }) => stage.features.some((feature) => 'field' in feature && feature.field === score))
+  const readBy = ({ stage }: Topology): boolean => stage.score?.events?.field === score || stage.features.some((feature) => 'field' in feature && feature.field === score)
+  const isRead = topology.chain.slice(view.place + 1, topology.place + 1).some(readBy)
   if (isRead) return openScorer({ topology: view, models, workers: 0, clock, logger })
   return createScorer({
     features: view.stage.features.map(({ name }) => name),
@@ -93,7 +95,7 @@ function scorerFor(view: Topology, { topology, models, clock, logger }: ExportOp
     device: 'cpu',
     workers: 0,
     clock,
-    limits: { rowsMax: view.spec.limits.batchRecordsMax, framesMax: framesNeeded },
+    limits: { rowsMax: frameRowsMax(view.stage, view.place, view.spec.limits), framesMax: framesNeeded },
   })
 }
 
@@ -192,6 +194,7 @@ async function exportTopic(options: ExportOptions): Promise<ExportResult> {
     const writer = await RowWriter.open(stage, false, options.out)
     const batch = stage.makeBatch({ restoring: true })
     batch.labelsTo!.fill(Infinity)
+    batch.sweepTo = Infinity
     let done = 0
     return await writer.filled(async () => {
       for (let partition = 0; partition < partitions; partition++) {
@@ -208,6 +211,13 @@ async function exportTopic(options: ExportOptions): Promise<ExportResult> {
           stage.finishRestored(batch)
           done += columns.count
         }, { onProgress: ({ position, to }) => onProgress(done, done + to - position) })
+        while (stage.turns?.owes(stage.tasks[partition]!) === true) {
+          batch.reset()
+          batch.partFor(stage.tasks[partition]!, stage.tasks[partition]!.position)
+          stage.fold(batch)
+          writer.write(batch)
+          stage.finishRestored(batch)
+        }
         stage.dropTask(partition)
       }
     })

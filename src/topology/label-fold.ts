@@ -5,6 +5,7 @@ import type { EntityStore } from '../entity/entity-store.js'
 import { hashId } from '../entity/id-hash.js'
 import { hashKey } from '../entity/key-index.js'
 import type { Batch } from './batch.js'
+import type { DayTurns } from './day-turns.js'
 import type { Task, TaskPart } from './task.js'
 
 /** Columns of labels, by number; -1: they do not give it. */
@@ -18,10 +19,12 @@ export interface LabelColumns {
 export class LabelFold {
   readonly #store: EntityStore
   readonly #columns: LabelColumns
+  readonly #turns: DayTurns | null
 
-  constructor(store: EntityStore, columns: LabelColumns) {
+  constructor(store: EntityStore, columns: LabelColumns, turns: DayTurns | null) {
     this.#store = store
     this.#columns = columns
+    this.#turns = turns
   }
 
   /** Labels that are known by the stream time of this row's event come into effect before it. */
@@ -31,7 +34,7 @@ export class LabelFold {
     batch.labelStart[row] = batch.labels.length
     while (queue.dueMs <= task.streamTimeMs && queue.headOffset < to) {
       const { headChunk: chunk, headRow } = queue
-      if (chunk.labels.fault[headRow] === Fault.none) this.#fold(batch, task, part, sequence, chunk.records, chunk.labels, headRow)
+      if (chunk.labels.fault[headRow] === Fault.none) this.#fold(batch, task, part, sequence, chunk.records, chunk.labels, headRow, row)
       else part.deadLetters++
       batch.labels.push({ chunk, row: headRow, streamTimeMs: task.streamTimeMs })
       queue.shift()
@@ -42,10 +45,11 @@ export class LabelFold {
 
   /** A label from the stage before, which has waited for its time already. */
   foldForwarded(batch: Batch, task: Task, part: TaskPart, row: number, sequence: number): void {
-    this.#fold(batch, task, part, sequence, batch.records, batch.events, row)
+    this.#fold(batch, task, part, sequence, batch.records, batch.events, row, row)
   }
 
-  #fold(batch: Batch, task: Task, part: TaskPart, sequence: number, records: RecordColumns, labels: EventColumns, row: number): void {
+  /** `row`: of the label; `at`: of the batch. */
+  #fold(batch: Batch, task: Task, part: TaskPart, sequence: number, records: RecordColumns, labels: EventColumns, row: number, at: number): void {
     const { id, isFraud, key } = this.#columns
     const { bytes } = records.arena
     const store = this.#store
@@ -55,6 +59,7 @@ export class LabelFold {
     const keyBytes = labels.textBytes[key]![row]!
     const slot = keyBytes > 0 ? task.index.find(bytes, keyAt, keyBytes, hashKey(bytes, keyAt, keyBytes)) : -1
     if (batch.sequences && slot > 0 && sequence <= store.asOf(slot)) return
+    if (slot > 0) this.#turns?.turnDue(batch, task, part, slot, at, sequence)
     const counts = part.labels
     if (slot <= 0 || store.isFresh(slot, task.streamTimeMs)) {
       counts.unknown++

@@ -172,13 +172,13 @@ function asItRuns(stage: DeclaredStage): StageSpec {
 }
 
 function digestsOf(declared: TopologySpec, spec: TopologySpec, stage: StageSpec, fields: readonly FieldSpec[], place: number): Topology['digests'] {
-  const { key, keyBytesMax, grace, ttl, late, ring, features, models, policy, upstreamSkew } = stage
+  const { key, keyBytesMax, grace, ttl, late, ring, features, models, policy, upstreamSkew, score } = stage
   // What the stage before passes on and this one does not read may change.
   const read = new Set([eventIdField, eventTimeField, key, ...features.flatMap((feature) => ('field' in feature ? [feature.field] : []))])
   return {
     topology: digestOf(declared),
     features: digestOf(features),
-    policy: digestOf({ policy, models, late }),
+    policy: digestOf({ policy, models, late, ...(score ? { score } : {}) }),
     layout: digestOf({
       source: { format: spec.source.format, fields: place === 0 ? fields : fields.filter(({ name }) => read.has(name)) },
       late,
@@ -193,6 +193,7 @@ function digestsOf(declared: TopologySpec, spec: TopologySpec, stage: StageSpec,
       windowEntriesMax: spec.limits.windowEntriesMax,
       version: 1,
       ...(place === 0 ? {} : { upstreamSkew }),
+      ...(score?.when === 'dayTurn' ? { score: score.when } : {}),
       ...(place === 0 && declared.labels ? { labels: { format: declared.labels.format, fields: declared.labels.fields } } : {}),
     }),
   }

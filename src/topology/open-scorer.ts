@@ -7,6 +7,7 @@ import { fellBack, type DevicePolicy } from '../inference/device.js'
 import type { Categories } from '../inference/recodes.js'
 import type { ModelUse, Scorer } from '../inference/scorer.js'
 import type { StageModels } from '../registry/release.js'
+import { frameRowsMax } from './day-calendar.js'
 import type { Topology } from './load-topology.js'
 import { releasedUses } from './released-models.js'
 import type { StageSpec } from './topology-schema.js'
@@ -61,7 +62,7 @@ export async function openScorer({ topology, models, device, workers, released, 
     workers: workers ?? spec.limits.workers,
     clock,
     logger,
-    limits: { rowsMax: spec.limits.batchRecordsMax, framesMax: spec.limits.batchesAheadMax + spareFrames },
+    limits: { rowsMax: frameRowsMax(stage, topology.place, spec.limits), framesMax: spec.limits.batchesAheadMax + spareFrames },
   })
   for (const model of scorer.models) {
     const { reference, role, device: used, deviceNote, fileBytes, openedBytes } = model

@@ -150,8 +150,9 @@ export class Outputs {
       for (let row = part.firstRow; row >= 0; row = batch.nextRow[row]!) {
         for (let i = 0; i < batch.labelCount[row]!; i++) this.#passLabel(batch, part, batch.labels[batch.labelStart[row]! + i]!)
         if (batch.disposition[row] === Disposition.label) this.#forward?.forwardedLabel(batch, part.task.partition, row)
-        if (batch.disposition[row] === Disposition.control || batch.disposition[row] === Disposition.label) continue
-        if (batch.disposition[row] === Disposition.deadLetter) {
+        const disposition = batch.disposition[row]
+        if (disposition === Disposition.control || disposition === Disposition.label || disposition === Disposition.folded) continue
+        if (disposition === Disposition.deadLetter) {
           const { code, message } = batch.causes.get(row)!
           appendDeadLetter(
             batch.outputs,
@@ -220,7 +221,9 @@ export class Outputs {
       ],
       counts: {
         records: part.records,
-        scored: part.scored,
+        scored: part.scored + part.turned,
+        turned: part.turned,
+        unscored: part.unscored,
         alerts: part.alerts,
         dead_letters: part.deadLetters,
         late: part.late,
@@ -243,6 +246,8 @@ export class Outputs {
       digests: { ...this.#topology.digests },
       stream_time_before: part.streamTimeBefore,
       stream_time_after: part.streamTimeAfter,
+      turns_before: part.turnsBefore,
+      turns_after: part.turnsAfter,
       upstream_stream_times_before: part.upstreamBefore ? [...part.upstreamBefore] : [],
       upstream_stream_times_after: part.upstreamAfter ? [...part.upstreamAfter] : [],
       oldest_dirty: part.oldestDirty,

@@ -7,7 +7,8 @@ import type { TransactionalProducer } from '../producer/transactional-producer.j
 import type { Batch } from './batch.js'
 import type { TopologyNames } from './names.js'
 import type { Outputs } from './outputs.js'
-import { labelsToOf, lastOfOtherGenerations, type LineageSource, type TaskRestorer } from './restore.js'
+import type { TaskRestorer } from './restore.js'
+import { labelsToOf, lastOfOtherGenerations, type LineageSource } from './task-lineage.js'
 import { takeLabels } from './label-reader.js'
 import type { Stage } from './stage.js'
 import type { Task } from './task.js'
@@ -73,6 +74,8 @@ export class Rebuild {
       const from = task.position
       const to = other.inputs[0]!.to
       this.#labelsTo = labelsToOf(other)
+      // Days that the other has not turned are for the engine to score.
+      this.#batch.sweepTo = other.turns_after
       const records = await this.#fold(task, from, to)
       await this.#writeAll(task)
       return { partition, from, to: Math.max(from, to), records: records + restored.records, entities: task.index.size }
@@ -89,7 +92,7 @@ export class Rebuild {
     batch.reset()
     const take = async (columns: RecordColumns): Promise<void> => {
       for (let row = 0; row < columns.count && !signal.aborted; row++) {
-        if (batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await this.#commit(task)
+        if (batch.records.count === batch.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await this.#commit(task)
         batch.records.copyRow(columns, row)
         records++
       }

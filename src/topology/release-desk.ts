@@ -20,7 +20,7 @@ import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
 import { modelsFolder, stageCategories } from './open-scorer.js'
 import { namedModels } from './released-models.js'
-import { lineageOf } from './restore.js'
+import { lineageOf } from './task-lineage.js'
 
 export interface ReleaseDeskOptions extends ClusterConnection {
   /** The view of the stage. */
@@ -139,7 +139,7 @@ export class ReleaseDesk {
   async inForce(revision: number): Promise<InForce[]> {
     const found: InForce[] = []
     for (let partition = 0; partition < this.#partitions; partition++) {
-      const records = await lineageOf({ reader: this.#reader, names: this.#names, registry: this.#registry }, this.#names.task(partition), partition, lookBackRecords)
+      const records = await lineageOf({ reader: this.#reader, names: this.#names, registry: this.#registry }, { name: this.#names.task(partition), partition }, { count: lookBackRecords, settled: false })
       found.push({ partition, from: firstOf(records, revision) })
     }
     return found

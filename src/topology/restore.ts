@@ -1,6 +1,5 @@
-import { decodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
+import type { LineageRecord } from '../codec/lineage-codec.js'
 import type { RegistryClient } from '../codec/registry-client.js'
-import { schemaIdOf } from '../codec/registry-prefix.js'
 import type { Clock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
@@ -9,10 +8,10 @@ import type { RangeReader } from '../consumer/range-reader.js'
 import type { ScorerModel } from '../inference/scorer.js'
 import type { Batch } from './batch.js'
 import { Changelog } from './changelog.js'
-import { isSilentRecord } from './control-record.js'
 import { takeLabels } from './label-reader.js'
 import type { TopologyNames } from './names.js'
 import type { Stage } from './stage.js'
+import { labelsFromOf, labelsToOf, lastOfOtherGenerations, lineageOf } from './task-lineage.js'
 import { emptyPart, type Task, type TaskPart } from './task.js'
 
 export interface RestoreLimits {
@@ -60,6 +59,8 @@ interface End {
   readonly position: number
   /** Labels before this offset had come into effect then; -1: none. */
   readonly labelsTo: number
+  /** How far days had been turned then; see `Task.turnPosition`. */
+  readonly turnsTo: number
 }
 
 export interface RestoreResult {
@@ -107,7 +108,7 @@ export class TaskRestorer {
     return result
   }
 
-  async #replay(stage: Stage, task: Task, { last, position, labelsTo }: End, signal: AbortSignal): Promise<RestoreResult> {
+  async #replay(stage: Stage, task: Task, { last, position, labelsTo, turnsTo }: End, signal: AbortSignal): Promise<RestoreResult> {
     if (last.digests.layout !== stage.topology.digests.layout) {
       throw new HarrierError('LAYOUT_CHANGED', `task ${task.name}: windows, features or limits of the state differ from those of its log (layout ${last.digests.layout.slice(0, 12)}, now ${stage.topology.digests.layout.slice(0, 12)})`, {
         remedy: `set generation: ${stage.topology.stage.generation + 1} in stages.${stage.topology.stageName}, fold its state with \`harrier rebuild\` while the engine runs, then restart with the new topology`,
@@ -121,13 +122,16 @@ export class TaskRestorer {
     if (task.streamTimeMs !== last.stream_time_after) {
       throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again ended at stream time ${task.streamTimeMs}, its lineage says ${last.stream_time_after}`, { remedy: missingInputRemedy })
     }
+    if (task.turnPosition !== last.turns_after) {
+      throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again turned days up to ${task.turnPosition}, its lineage says ${last.turns_after}`, { remedy: missingInputRemedy })
+    }
     if (task.labels && task.labels.position !== labelsToOf(last)) {
       throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again took labels up to offset ${task.labels.position}, its lineage says ${labelsToOf(last)}`, { remedy: missingInputRemedy })
     }
     task.nextSequence = last.sequence + 1
     task.position = last.inputs[0]!.to
     for (const { sequence, inputs } of journal.tail) task.tail.push(sequence, inputs[0]!.from)
-    if (position > task.position) records += await this.#foldSilently(stage, task, { position, labelsTo }, signal)
+    if (position > task.position) records += await this.#foldSilently(stage, task, { position, labelsTo, turnsTo }, signal)
     return { records, entities }
   }
 
@@ -164,7 +168,7 @@ export class TaskRestorer {
       if (to === committed) return last && endOf(last)
       const other = await lastOfOtherGenerations(this.#options, task, signal)
       if (other && committed !== null && other.inputs[0]!.to === committed && (to === null || to < committed)) {
-        if (last) return { last, position: committed, labelsTo: labelsToOf(other) }
+        if (last) return { last, position: committed, labelsTo: labelsToOf(other), turnsTo: other.turns_after < 0 ? Infinity : other.turns_after }
         throw new HarrierError('LAYOUT_CHANGED', `task ${task.name}: this state generation has no state yet; ${other.task} has scored up to offset ${committed}`, {
           remedy: 'fold its state with `harrier rebuild` while the engine of the other generation runs, then restart with this topology',
         })
@@ -197,8 +201,7 @@ export class TaskRestorer {
 
   /** The last lineage records of a task, oldest first. */
   #lineage(task: Task, { count, settled = true, signal }: { count: number; settled?: boolean; signal?: AbortSignal }): Promise<LineageRecord[]> {
-    const own = Buffer.from(task.name)
-    return readLineage(this.#options, task.partition, { count, settled, signal, accept: (records, row) => own.equals(records.key(row) ?? noKey) })
+    return lineageOf(this.#options, task, { count, settled, signal })
   }
 
   /** Returns how many entities there are. */
@@ -216,15 +219,16 @@ export class TaskRestorer {
    * Another generation has scored events that this one's state does not know: they are folded as one batch without outputs.
    * Its lineage record goes with the next batch that commits; until then a restore does the same again.
    */
-  async #foldSilently(stage: Stage, task: Task, { position: to, labelsTo }: Pick<End, 'position' | 'labelsTo'>, signal: AbortSignal): Promise<number> {
+  async #foldSilently(stage: Stage, task: Task, { position: to, labelsTo, turnsTo }: Omit<End, 'last'>, signal: AbortSignal): Promise<number> {
     const part = emptyPart(task, { sequence: task.nextSequence, from: task.position, to })
     part.models = stage.scorer.inForce
     await this.#readLabels(stage, task, task.labels?.position ?? -1, labelsTo, signal)
-    await this.#foldRange(stage, task, [{ sequence: part.sequence, from: part.from, to, labelsTo, skip: [], unknownIds: noIds }], signal, (folded) => addCounts(part, folded))
+    await this.#foldRange(stage, task, [{ sequence: part.sequence, from: part.from, to, labelsTo, turnsTo, skip: [], unknownIds: noIds }], signal, (folded) => addCounts(part, folded))
     // Those that have not come into effect are read again.
     task.labels?.reset(task.labels.position)
     part.labelsTo = task.labels?.position ?? -1
     part.streamTimeAfter = task.streamTimeMs
+    part.turnsAfter = task.turnPosition
     part.oldestDirty = task.oldestDirty(part.sequence + 1)
     task.nextSequence = part.sequence + 1
     task.position = to
@@ -237,6 +241,7 @@ export class TaskRestorer {
   async #fold(stage: Stage, task: Task, { tail, last }: Journal, signal: AbortSignal): Promise<number> {
     const first = tail[0]
     task.streamTimeMs = first ? first.stream_time_before : last.stream_time_after
+    task.turnPosition = first ? first.turns_before : last.turns_after
     const upstream = first ? first.upstream_stream_times_before : last.upstream_stream_times_after
     if (upstream.length > 0) task.upstream?.set(upstream)
     await this.#readLabels(stage, task, labelsFromOf(first ?? last), labelsToOf(last), signal)
@@ -245,17 +250,19 @@ export class TaskRestorer {
       return 0
     }
     const inForce = stage.scorer.models
-    const ranges = tail.map(({ sequence, inputs, models, unknown_schema_ids }) => ({
+    const ranges = tail.map(({ sequence, inputs, models, unknown_schema_ids, turns_after }) => ({
       sequence,
       from: inputs[0]!.from,
       to: inputs[0]!.to,
       labelsTo: labelsToOf({ inputs }),
+      turnsTo: turns_after,
       skip: leftOut(inForce, models),
       unknownIds: unknown_schema_ids.length === 0 ? noIds : new Set(unknown_schema_ids),
     }))
     let scored = 0
-    const folded = await this.#foldRange(stage, task, ranges, signal, (part) => (scored += part.scored))
-    const expected = tail.reduce((sum, record) => sum + record.counts.scored, 0)
+    const folded = await this.#foldRange(stage, task, ranges, signal, (part) => (scored += part.scored + part.unscored))
+    // Not the days that turned: those that a changelog record reflects are not turned again.
+    const expected = tail.reduce((sum, { counts }) => sum + counts.scored - counts.turned + counts.unscored, 0)
     if (scored !== expected) {
       throw new HarrierError('RESTORE_IMPOSSIBLE', `task ${task.name}: folding its log again gave ${scored} scored events, its lineage says ${expected}`, { remedy: missingInputRemedy })
     }
@@ -283,14 +290,20 @@ export class TaskRestorer {
     let otherScored: Promise<void> = Promise.resolve()
     let at = 0
     let folded = 0
-    const flush = async (): Promise<void> => {
-      if (batch.records.count === 0) return
-      const { skip, unknownIds } = ranges[at]!
+    const flush = async (sweeps = false): Promise<void> => {
+      if (batch.records.count === 0 && !sweeps) return
+      const { skip, unknownIds, turnsTo, sequence } = ranges[at]!
       const loading = stage.decoder.prepare(batch.records, 0, signal, unknownIds)
       if (loading) await loading
       batch.unknownIds = unknownIds
+      // The sweep of a range comes after its events, as it did then, with the sequence that it had.
+      batch.sweepTo = sweeps ? turnsTo : -1
+      if (sweeps) {
+        task.nextSequence = sequence
+        batch.partFor(task, task.position)
+      }
       stage.fold(batch)
-      folded += batch.records.count
+      folded += batch.polled
       onFolded(batch.parts[0]!)
       // The two change places before it is scored.
       const folding = batch
@@ -302,14 +315,19 @@ export class TaskRestorer {
       otherScored = done
       ;[batch, other] = [other, batch]
     }
+    /** The events of a range are in. Days that turned behind them follow; ranges that were folded under the same conditions are folded as one. */
+    const endRange = async (): Promise<void> => {
+      const { turnsTo } = ranges[at]!
+      const sweeps = turnsTo > task.turnPosition
+      const next = ranges[at + 1]
+      if (sweeps || !next || !areAlike(next, ranges[at]!)) await flush()
+      while (sweeps && task.turnPosition < turnsTo && stage.turns?.owes(task) === true && !signal.aborted) await flush(true)
+    }
     const take = async (columns: RecordColumns): Promise<void> => {
       for (let row = 0; row < columns.count && !signal.aborted; row++) {
         const offset = columns.offset[row]!
-        let next = at
-        while (offset >= ranges[next]!.to) next++
-        // Batches that were folded under the same conditions are folded as one.
-        if ((next !== at && !areAlike(ranges[next]!, ranges[at]!)) || batch.records.count === batch.records.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await flush()
-        at = next
+        for (; offset >= ranges[at]!.to; at++) await endRange()
+        if (batch.records.count === batch.recordsMax || batch.records.arena.used > batch.records.arena.bytesMax / 4) await flush()
         const taken = batch.records.copyRow(columns, row)
         batch.sequences![taken] = ranges[at]!.sequence
         batch.labelsTo![taken] = ranges[at]!.labelsTo
@@ -322,7 +340,7 @@ export class TaskRestorer {
         signal,
         onProgress: ({ position, records }) => progress(records, position - from, to - from, task.index.size),
       })
-      if (!signal.aborted) await flush()
+      for (; at < ranges.length && !signal.aborted; at++) await endRange()
     } finally {
       await otherScored
       stage.finishRestored(other)
@@ -354,59 +372,15 @@ interface FoldedRange {
   readonly to: number
   /** Labels before this offset had come into effect by the end of the batch. */
   readonly labelsTo: number
+  /** How far days had been turned by the end of the batch; see `Task.turnPosition`. */
+  readonly turnsTo: number
   readonly skip: readonly number[]
   /** Schema ids that were unknown then, whatever the registry says now. */
   readonly unknownIds: ReadonlySet<number>
 }
 
-export type LineageSource = Pick<TaskRestorerOptions, 'reader' | 'names' | 'registry'>
-
-interface LineageQuery {
-  readonly count: number
-  /** Batches that are being committed are waited for. A batch without records does not move the committed offset: only this shows it. */
-  readonly settled: boolean
-  readonly signal?: AbortSignal | undefined
-  readonly accept: (records: RecordColumns, row: number) => boolean
-}
-
-/** The last lineage records of a partition that `accept` takes, oldest first. */
-async function readLineage({ reader, names, registry }: LineageSource, partition: number, { count, settled, signal, accept }: LineageQuery): Promise<LineageRecord[]> {
-  const columns = await reader.lastRecords(names.lineage, partition, {
-    count,
-    settled,
-    accept: (records, row) => records.value(row) !== null && accept(records, row),
-    ...(signal ? { signal } : {}),
-  })
-  const records: LineageRecord[] = []
-  for (let row = 0; row < columns.count; row++) {
-    const value = columns.value(row)!
-    const id = schemaIdOf(value)
-    records.push(decodeLineage(value, id === undefined ? undefined : await registry.schemaById(id)))
-  }
-  return records
-}
-
-/** The last lineage records of a task by its name, oldest first. */
-export function lineageOf(source: LineageSource, task: string, partition: number, count: number): Promise<LineageRecord[]> {
-  const own = Buffer.from(task)
-  return readLineage(source, partition, { count, settled: false, accept: (records, row) => own.equals(records.key(row) ?? noKey) })
-}
-
-/** The last batch that another state generation of the task's stage and partition has scored. */
-export async function lastOfOtherGenerations(source: LineageSource, task: Task, signal?: AbortSignal): Promise<LineageRecord | undefined> {
-  const { names } = source
-  const accept = (records: RecordColumns, row: number): boolean => {
-    const key = Buffer.from(records.key(row) ?? noKey).toString()
-    return key !== task.name && names.isTaskOfAnyGeneration(key) && !isSilentRecord(records, row)
-  }
-  return (await readLineage(source, task.partition, { count: 1, settled: true, signal, accept }))[0]
-}
-
 function addCounts(part: TaskPart, folded: TaskPart): void {
-  part.records += folded.records
-  part.scored += folded.scored
-  part.deadLetters += folded.deadLetters
-  part.late += folded.late
+  for (const count of ['records', 'scored', 'turned', 'unscored', 'deadLetters', 'late'] as const) part[count] += folded[count]
   for (const id of folded.unknownSchemaIds) part.unknownSchemaIds.add(id)
 }
 
@@ -432,19 +406,9 @@ function areAlike(a: FoldedRange, b: FoldedRange): boolean {
 }
 
 function endOf(last: LineageRecord): End {
-  return { last, position: last.inputs[0]!.to, labelsTo: labelsToOf(last) }
-}
-
-/** The second range of a batch is that of its labels; -1: it has none, or none yet. */
-function labelsFromOf({ inputs }: Pick<LineageRecord, 'inputs'>): number {
-  return inputs[1]?.from ?? -1
-}
-
-export function labelsToOf({ inputs }: Pick<LineageRecord, 'inputs'>): number {
-  return inputs[1]?.to ?? -1
+  return { last, position: last.inputs[0]!.to, labelsTo: labelsToOf(last), turnsTo: last.turns_after }
 }
 
 const noIds: ReadonlySet<number> = new Set()
-const noKey = Buffer.alloc(0)
 const lineageRemedy = 'the lineage topic must keep all its records: set its retention.ms to -1; or start a new state generation'
 const missingInputRemedy = 'records of the input are missing (retention, compaction or deleted records), or their schemas are: restore them, or start a new state generation'

@@ -5,7 +5,7 @@ import { HarrierError } from '../base/errors.js'
 import { wordViews } from '../base/word-views.js'
 import type { EntityStore } from '../entity/entity-store.js'
 import type { SequenceMemory } from '../inference/sequence-memory.js'
-import { exportBytesMax, exportSlot, importSlot } from '../inference/slot-sections.js'
+import { exportBytesMax, exportNothing, exportSlot, importSlot } from '../inference/slot-sections.js'
 
 // The value of a changelog record, little-endian:
 //   u8 format, u8 flags (1 = deleted), u16 zero, u32 crc32 of all that follows
@@ -21,15 +21,16 @@ export interface SlotState {
   readonly memory: SequenceMemory
 }
 
-/** Appends the record's value to the arena, which has been aligned, and returns its length. The slot is in no frame in flight. */
-export function appendSlotRecord(arena: Arena, { store, memory }: SlotState, slot: number, asOf: number): number {
+/** Appends the record's value to the arena, which has been aligned, and returns its length. The slot is in no frame in flight. `isBlank`: no row of the entity is in its sequence memory. */
+export function appendSlotRecord(arena: Arena, { store, memory }: SlotState, slot: number, asOf: number, isBlank = false): number {
   const words = store.exportLength(slot)
   arena.reserve(bodyAt + words * 8 + exportBytesMax(memory))
   const at = arena.used
   assert(at % 8 === 0, 'a record of words is aligned')
   writeHead(arena, 0, asOf, words)
   store.writeWords(slot, wordViews(arena.bytes.buffer).doubles, (at + bodyAt) / 8)
-  arena.used = exportSlot(memory, slot, arena.bytes, at + bodyAt + words * 8)
+  const memoryAt = at + bodyAt + words * 8
+  arena.used = isBlank ? exportNothing(arena.bytes, memoryAt) : exportSlot(memory, slot, arena.bytes, memoryAt)
   return seal(arena, at)
 }
 

@@ -85,6 +85,7 @@ class Link {
     this.#free = Array.from({ length: batchesInFlight }, () => {
       const batch = stage.makeBatch({ restoring: true })
       batch.labelsTo!.fill(Infinity)
+      batch.sweepTo = Infinity
       return { batch, tags: new Float64Array(batch.records.recordsMax) }
     })
   }
@@ -96,12 +97,20 @@ class Link {
       const taken = records.copyRow(columns, row)
       if (!this.#isFirst) records.offset[taken] = this.#offsets[records.partition[taken]!]!++
       into[taken] = tags[row]!
-      if (records.count === records.recordsMax || records.arena.used > records.arena.bytesMax / 4) await this.#begin()
+      if (records.count === batch.recordsMax || records.arena.used > records.arena.bytesMax / 4) await this.#begin()
     }
   }
 
   async flush(): Promise<void> {
     if (this.#filling && this.#filling.batch.records.count > 0) await this.#begin()
+    for (const task of this.#stage.tasks) {
+      // Days that have ended and that no sweep has come to.
+      while (task && this.#stage.turns?.owes(task) === true) {
+        this.#filling ??= await this.#emptyBatch()
+        this.#filling.batch.partFor(task, task.position)
+        await this.#begin()
+      }
+    }
     await this.#done
     this.#rethrow()
   }
@@ -111,6 +120,8 @@ class Link {
     this.#rethrow()
     const free = this.#free.pop()!
     free.batch.reset()
+    // Days that turn are rows behind the records.
+    free.tags.fill(noTag)
     return free
   }
 

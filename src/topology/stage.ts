@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js'
 import { Condition } from '../base/condition.js'
-import { Fault, faultErrorCode } from '../codec/decode-fault.js'
+import { Fault } from '../codec/decode-fault.js'
 import { isText } from '../codec/field-spec.js'
 import { createSourceDecoder, type SourceDecoder } from '../codec/source-decoder.js'
 import { schemaIdAt } from '../codec/registry-prefix.js'
@@ -8,7 +8,7 @@ import type { SchemaLookup } from '../codec/registry-client.js'
 import { EntityStore } from '../entity/entity-store.js'
 import { hashKey } from '../entity/key-index.js'
 import { ForwardKind, forwardFields } from '../codec/forward-encoder.js'
-import { FeatureProgram, neededFields, storeNeeds } from '../features/feature-program.js'
+import { FeatureProgram, storeNeeds } from '../features/feature-program.js'
 import { NO_UPDATE, RESET } from '../inference/frame.js'
 import type { ScoreOptions, Scorer } from '../inference/scorer.js'
 import { Batch, Disposition } from './batch.js'
@@ -17,8 +17,12 @@ import { Checkpointer } from './checkpointer.js'
 import { LabelQueue } from './label-queue.js'
 import { LabelFold } from './label-fold.js'
 import { labelSource, type LabelSource } from './label-source.js'
+import { frameRowsMax, turnsDays } from './day-calendar.js'
+import { DayTurns } from './day-turns.js'
+import { EventReader } from './event-reader.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames } from './names.js'
+import { Refusal } from './refusal.js'
 import { Task, type TaskPart } from './task.js'
 import { eventIdField, eventTimeField } from './topology-schema.js'
 import { UpstreamTimes } from './upstream-times.js'
@@ -40,6 +44,9 @@ export class Stage {
   /** By partition; undefined where this process does not own it. */
   readonly tasks: (Task | undefined)[] = []
   readonly #program: FeatureProgram
+  readonly #reader: EventReader
+  /** Where entities are scored when a day has turned. */
+  readonly turns: DayTurns | null
   readonly #atRest = new Condition()
   #scoring = 0
   /** Batches that are folded and whose frames have not been scored. */
@@ -49,10 +56,6 @@ export class Stage {
   #frozen = false
   /** Which scores are explained: those of alerts. Undefined before the last stage. */
   readonly #explain: ScoreOptions['explain']
-  readonly #fieldColumns: number[]
-  readonly #textColumns: number[]
-  readonly #hashedColumns: number[]
-  readonly #idColumn: number
   readonly #keyColumn: number
   readonly #timeColumn: number
   /** The labels that the stage reads itself; null where it reads none, or has them from the stage before. */
@@ -60,8 +63,7 @@ export class Stage {
   /** Columns of what came with a forwarded record; null in the first stage. */
   readonly #forwarded: { kind: number; upstream: number; streamTime: number; late: number } | null
   readonly #labelFold: LabelFold
-  /** The key of the next stage, which every event must have; -1: there is none. */
-  readonly #nextKeyColumn: number
+  readonly #refusal: Refusal
   /** Tasks of the stage before. */
   readonly #upstreamTasks: number
 
@@ -76,6 +78,7 @@ export class Stage {
       graceMs: stage.grace,
       ttlMs: stage.ttl,
       windowEntriesMax: spec.limits.windowEntriesMax,
+      turnsDays: turnsDays(stage),
     })
     this.decoder = createSourceDecoder({
       format: spec.source.format,
@@ -87,10 +90,8 @@ export class Stage {
     this.checkpointer = new Checkpointer(this)
     this.#program = new FeatureProgram(stage.features, this.store.log, new Set(fields.filter(isText).map((field) => field.name)))
     const column = (name: string): number => fields.findIndex((field) => field.name === name)
-    this.#fieldColumns = neededFields(stage.features).map(column)
-    this.#textColumns = this.#program.textFields.map(column)
-    this.#hashedColumns = this.#program.hashedFields.map(({ name }) => column(name))
-    this.#idColumn = column(eventIdField)
+    this.#reader = new EventReader(this.#program, stage.features, fields)
+    this.turns = turnsDays(stage) ? new DayTurns(topology, this.store, this.#program) : null
     this.#keyColumn = column(stage.key)
     this.#timeColumn = column(eventTimeField)
     this.labels = topology.labels ? labelSource(topology, topology.labels, registry) : null
@@ -99,16 +100,18 @@ export class Stage {
       topology.place === 0
         ? null
         : { kind: column(kind), upstream: column(upstream), streamTime: column(streamTime), late: column(late) }
-    const own = { id: this.#idColumn, isFraud: column(isFraud), key: this.#keyColumn }
-    this.#labelFold = new LabelFold(this.store, this.labels?.columns ?? own)
-    this.#nextKeyColumn = topology.forward ? column(topology.forward.to.key) : -1
+    const own = { id: column(eventIdField), isFraud: column(isFraud), key: this.#keyColumn }
+    this.#labelFold = new LabelFold(this.store, this.labels?.columns ?? own, this.turns)
+    this.#refusal = new Refusal(topology)
     this.#upstreamTasks = partitions
     const { review, reasons } = stage.policy
     this.#explain = topology.forward || reasons === 0 ? undefined : { from: review, top: reasons, eventsMax: spec.limits.explainedEventsMax }
   }
 
   makeBatch({ recordsMax = this.topology.spec.limits.batchRecordsMax, restoring = false } = {}): Batch {
-    return new Batch({ recordsMax, restoring, bytesMax: this.topology.spec.limits.batchBytesMax, fields: this.topology.fields, models: this.scorer.models.length })
+    const { spec, stage, fields, place } = this.topology
+    const daysMax = this.turns ? frameRowsMax(stage, place, spec.limits) : 0
+    return new Batch({ recordsMax, restoring, bytesMax: spec.limits.batchBytesMax, fields, models: this.scorer.models.length, daysMax })
   }
 
   /** A task that is none of this process's yet: see `addTask`. */
@@ -166,18 +169,12 @@ export class Stage {
     batch.frame = frame
     if (!batch.isDecoded) this.decode(batch)
     const { records, events, sequences } = batch
-    const undo = sequences ? null : batch.undo
     const { stage } = this.topology
-    const { entry } = this.#program
     const times = events.numbers[this.#timeColumn]!
-    const keyAt = events.textAt[this.#keyColumn]!
-    const keyBytes = events.textBytes[this.#keyColumn]!
-    const features = stage.features.length
-    const keep = stage.late === 'score'
+    batch.polled = records.count
     let task: Task | undefined
     let part: TaskPart | undefined
-    let count = 0
-    for (let row = 0; row < records.count; row++) {
+    for (let row = 0; row < batch.polled; row++) {
       if (records.partition[row] !== task?.partition) {
         task = this.tasks[records.partition[row]!]
         assert(task, 'a record belongs to a task of this process')
@@ -188,7 +185,7 @@ export class Stage {
         this.#forget(batch, task!, part!, row)
         continue
       }
-      const cause = this.#refusal(batch, row)
+      const cause = this.#refusal.of(batch, row)
       if (cause) {
         this.#deadLetter(batch, part!, row, cause.code, cause.message)
         continue
@@ -206,61 +203,81 @@ export class Stage {
       const late = timeMs + stage.grace < streamTimeMs || (this.#forwarded !== null && events.numbers[this.#forwarded.late]![row] === 1)
       if (late) {
         part!.late++
-        if (!keep) {
+        if (stage.late === 'dead-letter') {
           this.#deadLetter(batch, part!, row, 'RECORD_INVALID', `late: event time ${timeMs} is more than ${stage.grace} ms behind stream time ${streamTimeMs}`)
           continue
         }
       }
-      this.#readEvent(batch, row)
-      const { bytes } = records.arena
-      const hash = hashKey(bytes, keyAt[row]!, keyBytes[row]!)
-      let slot = task!.index.find(bytes, keyAt[row]!, keyBytes[row]!, hash)
-      if (sequences && slot > 0 && sequence <= this.store.asOf(slot)) {
-        part!.scored++
-        continue
-      }
-      if (late) {
-        const known = slot > 0 && !this.store.isFresh(slot, streamTimeMs)
-        if (!known) slot = 0
-        this.store.peek(slot, timeMs, entry, streamTimeMs)
-        frame.flags[count] = known ? NO_UPDATE : NO_UPDATE | RESET
-      } else {
-        if (slot < 0) {
-          slot = this.store.allocate()
-          this.store.slots.setKey(slot, bytes, keyAt[row]!, keyBytes[row]!, hash)
-          this.store.setOwner(slot, task!.partition)
-          task!.index.add(slot)
-          batch.created.push(slot)
-          batch.createdIn.push(task!.partition)
-        }
-        frame.flags[count] = this.store.fold(slot, timeMs, entry, streamTimeMs, undo) ? RESET : 0
-        task!.markChanged(part!, slot, sequence, sequences !== null)
-      }
-      this.#program.writeRow(timeMs, frame.rows, count * features)
-      frame.slot[count] = slot
-      frame.eventTime[count] = timeMs
-      batch.recordRow[count] = row
-      batch.frameRow[row] = count++
-      batch.disposition[row] = Disposition.scored
-      batch.late[row] = late ? 1 : 0
-      part!.scored++
+      this.#foldEvent(batch, part!, row, late, sequence)
     }
-    frame.count = count
+    if (this.turns) for (const done of batch.parts) this.turns.sweep(batch, done)
+    frame.count = batch.frameRows
     for (const done of batch.parts) this.#finishPart(done, sequences !== null)
   }
 
-  /** What the features and the entity's log take of an event. */
-  #readEvent({ records, events }: Batch, row: number): void {
-    const program = this.#program
-    const { values } = program
+  /** An event changes its entity, if it is not late, and leaves its row, if it is scored. */
+  #foldEvent(batch: Batch, part: TaskPart, row: number, late: boolean, sequence: number): void {
+    const { records, events, sequences } = batch
+    const { task } = part
+    const { turns } = this
+    const { entry } = this.#program
+    const frame = batch.frame!
+    const { streamTimeMs } = task
+    const timeMs = events.numbers[this.#timeColumn]![row]!
+    const keyAt = events.textAt[this.#keyColumn]![row]!
+    const keyBytes = events.textBytes[this.#keyColumn]![row]!
+    this.#reader.read(batch, row)
     const { bytes } = records.arena
-    const columns = this.#fieldColumns
-    for (let v = 0; v < columns.length; v++) values[v] = events.numbers[columns[v]!]![row]!
-    const texts = this.#textColumns
-    for (let t = 0; t < texts.length; t++) program.readText(t, bytes, events.textAt[texts[t]!]![row]!, events.textBytes[texts[t]!]![row]!)
-    const hashed = this.#hashedColumns
-    for (let h = 0; h < hashed.length; h++) program.hashText(h, bytes, events.textAt[hashed[h]!]![row]!, events.textBytes[hashed[h]!]![row]!)
-    program.takeEntry(bytes, events.textAt[this.#idColumn]![row]!, events.textBytes[this.#idColumn]![row]!)
+    const hash = hashKey(bytes, keyAt, keyBytes)
+    let slot = task.index.find(bytes, keyAt, keyBytes, hash)
+    const isScored = turns === null || turns.scores(events, row)
+    if (sequences && slot > 0 && sequence <= this.store.asOf(slot)) {
+      if (isScored) part.scored++
+      else part.unscored++
+      return
+    }
+    if (turns && slot > 0) turns.turnDue(batch, task, part, slot, row, sequence)
+    let flags = 0
+    if (late) {
+      const known = slot > 0 && !this.store.isFresh(slot, streamTimeMs)
+      if (!known) slot = 0
+      this.store.peek(slot, timeMs, entry, streamTimeMs)
+      flags = known ? NO_UPDATE : NO_UPDATE | RESET
+    } else {
+      if (slot < 0) {
+        slot = this.store.allocate()
+        this.store.slots.setKey(slot, bytes, keyAt, keyBytes, hash)
+        this.store.setOwner(slot, task.partition)
+        task.index.add(slot)
+        batch.created.push(slot)
+        batch.createdIn.push(task.partition)
+      }
+      const anew = this.store.fold(slot, timeMs, entry, streamTimeMs, sequences ? null : batch.undo)
+      if (anew) {
+        flags = RESET
+        turns?.begin(task, slot)
+      }
+      task.markChanged(part, slot, sequence, sequences !== null)
+    }
+    if (!isScored) {
+      part.unscored++
+      batch.disposition[row] = Disposition.folded
+      return
+    }
+    if (turns) {
+      flags = turns.flagsBeside(slot)
+      if ((flags & RESET) !== 0) slot = 0
+    }
+    const at = batch.frameRows++
+    this.#program.writeRow(timeMs, frame.rows, at * this.topology.stage.features.length)
+    frame.flags[at] = flags
+    frame.slot[at] = slot
+    frame.eventTime[at] = timeMs
+    batch.recordRow[at] = row
+    batch.frameRow[row] = at
+    batch.disposition[row] = Disposition.scored
+    batch.late[row] = late ? 1 : 0
+    part.scored++
   }
 
   /** Stream time as of this record. */
@@ -272,12 +289,14 @@ export class Stage {
     }
     if (streamTimeMs > task.streamTimeMs) task.streamTimeMs = streamTimeMs
     batch.streamTimeMs[row] = task.streamTimeMs
+    this.turns?.advance(task)
   }
 
   #finishPart(part: TaskPart, restoring: boolean): void {
     const { task } = part
     task.position = part.to
     part.streamTimeAfter = task.streamTimeMs
+    part.turnsAfter = task.turnPosition
     part.upstreamAfter = task.upstream && task.upstream.times.slice()
     part.oldestDirty = task.oldestDirty(part.sequence + 1)
     if (restoring) return
@@ -361,7 +380,7 @@ export class Stage {
   rollback(batch: Batch): void {
     if (batch.frame) this.scorer.undo(batch.frame)
     this.store.rollback(batch.undo)
-    for (const { task, dirtied, sequence, positionBefore, streamTimeBefore, before, labelsFrom, upstreamBefore } of batch.parts) {
+    for (const { task, dirtied, sequence, positionBefore, streamTimeBefore, turnsBefore, before, labelsFrom, upstreamBefore } of batch.parts) {
       task.labels?.rewind(labelsFrom)
       if (upstreamBefore) task.upstream!.set(upstreamBefore)
       if (before) task.silentPart = before
@@ -369,6 +388,7 @@ export class Stage {
       task.nextSequence = sequence
       task.position = positionBefore
       task.streamTimeMs = streamTimeBefore
+      task.turnPosition = turnsBefore
       task.tail.pop()
     }
     this.checkpointer.rollback(batch)
@@ -395,6 +415,7 @@ export class Stage {
     const slot = length > 0 ? task.index.find(bytes, at, length, hashKey(bytes, at, length)) : -1
     const sequence = sequences ? sequences[row]! : part.sequence
     if (slot < 0 || (sequences && sequence <= this.store.asOf(slot))) return
+    this.turns?.turnDue(batch, task, part, slot, row, sequence)
     this.store.forget(slot, sequences ? null : batch.undo)
     task.markChanged(part, slot, sequence, sequences !== null)
   }
@@ -405,33 +426,9 @@ export class Stage {
   }
 
   #link(batch: Batch, part: TaskPart, row: number): void {
-    batch.labelCount[row] = 0
-    if (part.firstRow < 0) part.firstRow = row
-    else batch.nextRow[part.lastRow] = row
-    part.lastRow = row
-    batch.nextRow[row] = -1
-    batch.frameRow[row] = -1
+    batch.link(part, row)
     part.records++
     part.to = batch.records.offset[row]! + 1
-  }
-
-  /** Why a record cannot be scored, or undefined. */
-  #refusal(batch: Batch, row: number): { code: string; message: string } | undefined {
-    const { records, events } = batch
-    const fault = events.fault[row]!
-    if (fault !== Fault.none) return { code: faultErrorCode(fault), message: events.faultMessage(row) }
-    if (records.keyBytes[row]! <= 0) return { code: 'RECORD_INVALID', message: 'the record has no key: without one its entity has no partition of its own' }
-    const keyBytes = events.textBytes[this.#keyColumn]![row]!
-    if (keyBytes <= 0) return { code: 'RECORD_INVALID', message: `field ${this.topology.stage.key}: the entity is empty` }
-    if (keyBytes > this.store.slots.keyBytesMax) {
-      return { code: 'RECORD_INVALID', message: `field ${this.topology.stage.key}: ${keyBytes} bytes are more than keyBytesMax ${this.store.slots.keyBytesMax}` }
-    }
-    if (this.#nextKeyColumn >= 0) {
-      const { key, keyBytesMax } = this.topology.forward!.to
-      const nextBytes = events.textBytes[this.#nextKeyColumn]![row]!
-      if (nextBytes <= 0 || nextBytes > keyBytesMax) return { code: 'RECORD_INVALID', message: `field ${key}: 1 to ${keyBytesMax} bytes are needed for the next stage, not ${Math.max(0, nextBytes)}` }
-    }
-    return undefined
   }
 
   #deadLetter(batch: Batch, part: TaskPart, row: number, code: string, message: string): void {

@@ -35,6 +35,8 @@ export class Task {
   position = -1
   /** Highest event time seen, ms since 1970; 0 before the first. After the first stage: what all upstream tasks have reached. */
   streamTimeMs = 0
+  /** How far the sweep over turned days has come: day × segments + segment; -1 before the first record, and where no days turn. See `DayTurns`. */
+  turnPosition = -1
   /** Labels that wait for their time; null where the stage reads none itself. */
   readonly labels: LabelQueue | null
   /** Null in the first stage. */
@@ -114,8 +116,16 @@ export interface TaskPart {
   readonly positionBefore: number
   readonly streamTimeBefore: number
   streamTimeAfter: number
+  /** `Task.turnPosition`. */
+  readonly turnsBefore: number
+  turnsAfter: number
   records: number
+  /** Events that were scored; with `turned` the scored events of the batch. */
   scored: number
+  /** Days that turned, each with a score. */
+  turned: number
+  /** Events that changed state and were not scored themselves. */
+  unscored: number
   alerts: number
   deadLetters: number
   late: number
@@ -128,8 +138,9 @@ export interface TaskPart {
   models: ScoringModels | null
   /** What was folded silently before it; see `Task.silentPart`. */
   before: TaskPart | null
-  /** First and last row of the part; `Batch.nextRow` links them. */
+  /** First, last but one and last row of the part; `Batch.nextRow` links them. */
   firstRow: number
+  beforeLastRow: number
   lastRow: number
   dirtied: number
   /** Sequence of the oldest change that is on no changelog when this batch has committed. */
@@ -150,8 +161,12 @@ export function emptyPart(task: Task, { sequence, from, to }: { sequence: number
     positionBefore: task.position,
     streamTimeBefore: task.streamTimeMs,
     streamTimeAfter: task.streamTimeMs,
+    turnsBefore: task.turnPosition,
+    turnsAfter: task.turnPosition,
     records: 0,
     scored: 0,
+    turned: 0,
+    unscored: 0,
     alerts: 0,
     deadLetters: 0,
     late: 0,
@@ -161,6 +176,7 @@ export function emptyPart(task: Task, { sequence, from, to }: { sequence: number
     models: null,
     before: null,
     firstRow: -1,
+    beforeLastRow: -1,
     lastRow: -1,
     dirtied: 0,
     oldestDirty: 0,

@@ -11,7 +11,7 @@ import { UnknownSchemaIdError } from '../codec/registry-client.js'
 import { schemaPrefix } from '../codec/registry-prefix.js'
 import { loadOwnSchema } from '../codec/schema-files.js'
 import { hashKey } from '../entity/key-index.js'
-import { exportBytesMax, exportSlot } from '../inference/slot-sections.js'
+import { exportBytesMax, exportNothing, exportSlot } from '../inference/slot-sections.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { Batch } from './batch.js'
 import { takeLabels } from './label-reader.js'
@@ -210,6 +210,14 @@ export class TopologyTestDriver {
     return all
   }
 
+  /** As an engine whose input stands still: batches without records while days are due. */
+  async idle(): Promise<TestOutputs> {
+    const all = await this.pipe([])
+    while (this.stage.tasks.some((task) => task && this.stage.turns?.owes(task))) addTo(all, await this.commit(await this.#fold([])))
+    if (this.next) addTo(all, await this.next.idle())
+    return all
+  }
+
   /** Puts labels on their topic. Each comes into effect before the first event that reaches its `known_at`. */
   async label(records: readonly TestRecord[]): Promise<void> {
     assert(this.topology.labels, 'the topology reads labels')
@@ -264,7 +272,7 @@ export class TopologyTestDriver {
 
   /** As if the batch had never been: its records leave the input, too. The newest open batch first. */
   rollback({ batch }: OpenBatch): void {
-    for (let row = 0; row < batch.records.count; row++) this.#logs.input[batch.records.partition[row]!]!.pop()
+    for (let row = 0; row < batch.polled; row++) this.#logs.input[batch.records.partition[row]!]!.pop()
     this.stage.rollback(batch)
   }
 
@@ -296,10 +304,10 @@ export class TopologyTestDriver {
         // Expiry is logical: whether a slot that has expired still lies there is no part of the state.
         if (store.isFresh(slot, task!.streamTimeMs)) continue
         const key = Buffer.from(store.slots.keyOf(slot)).toString()
-        const memory = Buffer.from(bytes.subarray(0, exportSlot(scorer.memory, slot, bytes, 0))).toString('hex')
+        const memory = Buffer.from(bytes.subarray(0, this.stage.turns?.isBlank(slot) === true ? exportNothing(bytes, 0) : exportSlot(scorer.memory, slot, bytes, 0))).toString('hex')
         digests.set(`${task!.partition}/${key}`, digestOf({ words: [...store.exportWords(slot)], memory }))
       }
-      digests.set(`${task!.partition}`, digestOf({ next: task!.nextSequence, position: Math.max(0, task!.position), streamTimeMs: task!.streamTimeMs }))
+      digests.set(`${task!.partition}`, digestOf({ next: task!.nextSequence, position: Math.max(0, task!.position), streamTimeMs: task!.streamTimeMs, turnPosition: task!.turnPosition }))
     }
     return new Map([...digests].sort(([a], [b]) => (a < b ? -1 : 1)))
   }

@@ -2,9 +2,11 @@ import { z } from 'zod'
 import { durationSchema } from '../base/durations.js'
 import { fieldTypes } from '../codec/field-spec.js'
 import { sourceFormats } from '../codec/source-decoder.js'
-import { reachOf, sumsExactly, usesLabels } from '../features/feature-program.js'
+import { needsEvent, reachOf, sumsExactly, usesLabels } from '../features/feature-program.js'
 import { featureSchema } from '../features/feature-spec.js'
+import { rowsMaxLimit } from '../inference/frame.js'
 import { policySchema, type PolicySpec } from '../policy/policy.js'
+import { batchRecordsFor, dayMs, dueDaysMax, frameRowsMax } from './day-calendar.js'
 import { fieldsOfStages } from './stage-fields.js'
 
 const identifier = z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/i, 'a letter, then letters, digits, _ or - (63 at most)')
@@ -66,6 +68,17 @@ const labelsSchema = z.strictObject({
     .describe('`event_id` (text), `known_at` (a time), `is_fraud` (boolean), and each stage\'s key under the name that it has in `source.fields`.'),
 })
 
+const scoreSchema = z.strictObject({
+  when: z
+    .enum(['event', 'dayTurn'])
+    .describe('`event`: every event. `dayTurn`: each entity at the end of each UTC day, once stream time has passed it by `grace`; the ring then holds one row for each day. Only in the last stage, and with labels not in the first.'),
+  events: z
+    .strictObject({ field: z.string().min(1).describe('A number field, for example the score of the stage before.'), from: z.number().optional().describe('At least this.'), below: z.number().optional().describe('Less than this.') })
+    .refine(({ below, from }) => below !== undefined || from !== undefined, 'a condition has a bound: from or below')
+    .optional()
+    .describe('Only with `dayTurn`: events that fulfil this are scored besides, at once, as if the day ended with them; no row of theirs is kept.'),
+})
+
 const stageSchema = z.strictObject({
   key: identifier.describe('The text field whose value names the entity. The input must be partitioned by the key of the first stage: an entity lives in one partition. For later stages events are rekeyed.'),
   keyBytesMax: z.number().int().min(1).max(255).default(47).describe('Longest key in bytes, part of every slot; a longer one makes the record a dead letter.'),
@@ -93,6 +106,7 @@ const stageSchema = z.strictObject({
     })
     .optional()
     .describe('Model versions, from `models/` or the folder given by `--models`. The last stage needs them.'),
+  score: scoreSchema.optional().describe('When entities are scored; see "Day turns". Default: at every event.'),
   policy: policySchema.optional().describe('From a score to a decision, in the last stage and only there; see "Policy".'),
 })
 
@@ -114,6 +128,7 @@ export const limitsSchema = z.strictObject({
     .default(10_000)
     .describe('No change of an entity stays off the changelog longer than this, unless `checkpointBytesMax` forbids it. At least 100ms.'),
   checkpointBytesMax: z.number().int().min(1024).default(1 << 20).describe('Changelog bytes of one transaction.'),
+  turnedPerBatchMax: z.number().int().min(16).max(8192).default(2048).describe('Entities whose turned day the sweep of a batch looks at, in stages with `score: { when: dayTurn }`; at least one segment of 4096.'),
   standby: z.number().int().min(0).max(1).default(0).describe('Warm copies of the state of each partition in other processes of the group, for a quick take-over. Costs as much memory again.'),
   workers: z.number().int().min(1).max(64).default(1).describe('Threads that run models.'),
   explainedEventsMax: z.number().int().min(1).max(16_384).default(2000).describe('Alerts of one batch that get reasons, the first ones; those behind say that they have none. Below `batchRecordsMax` it depends on the borders of batches which these are.'),
@@ -157,6 +172,7 @@ export const topologySchema = z
       const key = fields.get(stage.key)
       if (key?.type !== 'text') refuse(at('key'), `"${stage.key}" is not a text field of the source`)
       else if (place > 0 && key.optional) refuse(at('key'), `"${stage.key}" is optional: an event without it would have no way through this stage`)
+      refuseTurns(topology, { stage, place, isLast }, fields, (path, message) => refuse(at(...path), message))
       const seen = new Set<string>()
       for (const [index, feature] of stage.features.entries()) {
         if (seen.has(feature.name)) refuse(at('features', index, 'name'), `"${feature.name}" is declared twice`)
@@ -207,6 +223,35 @@ export const topologySchema = z
     }
     if (!Number.isInteger(Math.log2(topology.limits.windowEntriesMax))) refuse(['limits', 'windowEntriesMax'], 'must be a power of two')
   })
+
+/** What a stage that scores when days turn cannot have. */
+function refuseTurns(
+  { labels, limits }: { labels?: object | undefined; limits: Limits },
+  { stage, place, isLast }: { stage: DeclaredStage; place: number; isLast: boolean },
+  fields: ReadonlyMap<string, { type: string; optional?: boolean | undefined }>,
+  refuse: (path: (string | number)[], message: string) => void,
+): void {
+  const { score, features, policy, ring, grace, ttl } = stage
+  if (score?.events && score.when !== 'dayTurn') refuse(['score', 'events'], 'without dayTurn every event is scored; leave it out, or write when: dayTurn')
+  if (score?.when !== 'dayTurn') return
+  if (!isLast) refuse(['score', 'when'], 'only the last stage can score when days turn: a turned day is no event that could be passed on')
+  if (place === 0 && labels) refuse(['score', 'when'], 'a stage that reads labels itself cannot turn days; put a stage before it, which may do without models')
+  const { events } = score
+  if (events && (fields.get(events.field)?.type ?? 'text') === 'text') refuse(['score', 'events', 'field'], `"${events.field}" is not a number field of the source`)
+  else if (events && fields.get(events.field)!.optional) refuse(['score', 'events', 'field'], `"${events.field}" is optional; give it a default`)
+  for (const [index, feature] of features.entries()) {
+    if (needsEvent(feature)) refuse(['features', index, 'kind'], `${feature.kind} looks at an event, and the end of a day is none; write max, sum or mean over window: 1d`)
+  }
+  if (features.every((feature) => reachOf(feature) === 0)) refuse(['features'], 'at least one feature has a window: what is scored at the end of a day are its windows')
+  if (ttl < ring * dayMs + grace) refuse(['ttl'], `must be at least ring × 1d plus grace: an entity is scored for ${ring} days after its last event`)
+  if (typeof policy?.fallback === 'object' && 'rule' in policy.fallback) refuse(['policy', 'fallback', 'rule'], 'a day has no fields that a rule could read; write review or { model: … }')
+  const rows = frameRowsMax(stage, place, limits)
+  if (rows > rowsMaxLimit) {
+    const { batchRecordsMax, turnedPerBatchMax } = limits
+    const why = `limits.batchRecordsMax ${batchRecordsMax} makes up to ${rows} rows a batch (each event may bring ${dueDaysMax(stage, place)} days with it), more than ${rowsMaxLimit}`
+    refuse(['score', 'when'], `${why}; write limits: { batchRecordsMax: ${batchRecordsFor(stage, place, turnedPerBatchMax)} }, a smaller ring or upstreamSkew`)
+  }
+}
 
 /** The labels give what each stage looks them up by. */
 function refuseLabels(labels: z.infer<typeof labelsSchema>, stages: readonly { key: string }[], refuse: (path: (string | number)[], message: string) => void): void {

@@ -3,12 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { Kafka, logLevel } from 'kafkajs'
 import { systemClock } from '../../src/base/clock.js'
-import { silentLogger } from '../../src/base/logger.js'
 import { Prng } from '../../src/base/prng.js'
-import type { LineageRecord } from '../../src/codec/lineage-codec.js'
-import { RangeReader } from '../../src/consumer/range-reader.js'
+import { chainFeatures, feedChain, hourMs, lineageOf } from './chain-fixture.js'
 import { EngineProcess } from './engine-fixture.js'
 import { decodeOwn } from './engine-verify.js'
 import { readCommitted } from './kafka-verifier.js'
@@ -17,7 +14,6 @@ import { startTestStack, type TestStack } from './test-stack.js'
 const seed = Number(process.env.SEED ?? 61)
 const events = 2400
 const kills = 6
-const hourMs = 3_600_000
 
 /** Two stages and labels; one partition, so that there is one order. card-row reads fourteen columns: what they hold is up to the topology. */
 const topologyText = `
@@ -47,7 +43,7 @@ stages:
     ttl: 60d
     ring: 4
     features:
-${features({ customer_count_30d: 'kind: labelCount, window: 5d' })}
+${chainFeatures({ customer_count_30d: 'kind: labelCount, window: 5d' })}
     models: { champion: card-gru@1 }
   terminal:
     key: terminal
@@ -55,32 +51,11 @@ ${features({ customer_count_30d: 'kind: labelCount, window: 5d' })}
     ttl: 60d
     ring: 4
     features:
-${features({ customer_mean_1d: 'kind: labelRate, window: 5d, delay: 3h', customer_mean_7d: 'kind: value, field: customer.score', customer_mean_30d: 'kind: timeSinceLabel, memory: 9d' })}
+${chainFeatures({ customer_mean_1d: 'kind: labelRate, window: 5d, delay: 3h', customer_mean_7d: 'kind: value, field: customer.score', customer_mean_30d: 'kind: timeSinceLabel, memory: 9d' })}
     models: { champion: card-row@1 }
     policy: { decline: 0.9, review: 0.5, attributes: [customer] }
 limits: { batchRecordsMax: 25, checkpointIntervalMs: 1s }
 `
-
-function features(more: Readonly<Record<string, string>>): string {
-  const own: Record<string, string> = {
-    amount: 'kind: value, field: amount, scale: 0.01',
-    log_amount: 'kind: log1p, field: amount, scale: 0.01',
-    hour_sin: 'kind: hourSin',
-    hour_cos: 'kind: hourCos',
-    weekend: 'kind: weekend',
-    night: 'kind: night',
-    customer_count_1d: 'kind: count, window: 1d',
-    customer_mean_1d: 'kind: mean, field: amount, window: 1d, scale: 0.01',
-    customer_count_7d: 'kind: count, window: 7d',
-    customer_mean_7d: 'kind: mean, field: amount, window: 7d, scale: 0.01',
-    customer_count_30d: 'kind: count, window: 30d',
-    customer_mean_30d: 'kind: mean, field: amount, window: 30d, scale: 0.01',
-    amount_ratio_30d: 'kind: ratio, field: amount, window: 30d',
-    log_since: 'kind: timeSince, unit: 1s, log1p: true',
-    ...more,
-  }
-  return Object.entries(own).map(([name, text]) => `      - { name: ${name}, ${text} }`).join('\n')
-}
 
 describe(`a topology with two stages and labels on a broker (SEED=${seed})`, () => {
   let stack: TestStack
@@ -89,38 +64,12 @@ describe(`a topology with two stages and labels on a broker (SEED=${seed})`, () 
   before(async () => {
     writeFileSync(topology, topologyText)
     stack = await startTestStack()
-    await feed(['killed', 'calm'])
+    await feedChain(stack.brokers, ['killed', 'calm'], { seed, events, apartMsMax: hourMs / 6 })
   })
   after(async () => {
     await stack.stop()
     rmSync(folder, { recursive: true, force: true })
   })
-
-  /** The same payments and labels for each namespace. Labels are known some hours later, and come in that order. */
-  async function feed(namespaces: readonly string[]): Promise<void> {
-    const kafka = new Kafka({ clientId: 'feeder', brokers: stack.brokers.split(','), logLevel: logLevel.NOTHING })
-    const admin = kafka.admin()
-    await admin.connect()
-    await admin.createTopics({ waitForLeaders: true, topics: namespaces.flatMap((namespace) => ['transactions', 'labels'].map((topic) => ({ topic: `${namespace}.${topic}`, numPartitions: 1 }))) })
-    await admin.disconnect()
-    const producer = kafka.producer({ allowAutoTopicCreation: false })
-    await producer.connect()
-    const prng = new Prng(seed)
-    let now = 1_704_103_200_000
-    const payments = Array.from({ length: events }, (_, id) => {
-      now += prng.below(hourMs / 6)
-      return { id: String(id), at: now, customer: `c${prng.below(40)}`, terminal: `t${prng.below(25)}`, amount: 1 + prng.below(50_000) }
-    })
-    const labels = payments
-      .filter(() => prng.below(3) > 0)
-      .map(({ id, at, customer, terminal }) => ({ id, customer, terminal, known: at + hourMs * (2 + prng.below(30)), fraud: prng.below(4) === 0 }))
-      .sort((a, b) => a.known - b.known)
-    for (const namespace of namespaces) {
-      await producer.send({ topic: `${namespace}.transactions`, messages: payments.map((value) => ({ key: value.customer, value: JSON.stringify(value), headers: { traceparent: `00-${value.id}` } })) })
-      await producer.send({ topic: `${namespace}.labels`, messages: labels.map((value) => ({ key: value.customer, value: JSON.stringify(value) })) })
-    }
-    await producer.disconnect()
-  }
 
   const start = (namespace: string): EngineProcess => new EngineProcess({ stack, namespace, instanceId: 'a', topology })
 
@@ -140,24 +89,6 @@ describe(`a topology with two stages and labels on a broker (SEED=${seed})`, () 
     return new Map(scored.map(({ value }) => [value.event_id, JSON.stringify({ ...value, lineage: value.lineage.task })]))
   }
 
-  /**
-   * Lineage records in their order. Both stages write to the topic, so that their transactions cross there: kafkajs takes
-   * the list of aborted ones to be in the order of their beginnings, and shows records of some (filterAbortedMessages.js).
-   */
-  async function lineageOf(namespace: string): Promise<LineageRecord[]> {
-    const reader = new RangeReader({ brokers: stack.brokers, clock: systemClock, logger: silentLogger })
-    const records: LineageRecord[] = []
-    try {
-      await reader.start()
-      await reader.readRange({ topic: `${namespace}.chain.lineage`, partition: 0, from: 'earliest', to: 'settled-end' }, (columns) => {
-        for (let row = 0; row < columns.count; row++) records.push(decodeOwn<LineageRecord>('lineage', { value: Buffer.from(columns.value(row)!) }))
-      })
-    } finally {
-      await reader.close()
-    }
-    return records
-  }
-
   it(`killed ${kills} times: no event lost or doubled at either hop, and the scores of an uninterrupted run`, async (t) => {
     const prng = new Prng(seed)
     for (let kill = 0; kill < kills; kill++) {
@@ -170,7 +101,7 @@ describe(`a topology with two stages and labels on a broker (SEED=${seed})`, () 
     const killed = await toTheEnd('killed')
     const calm = await toTheEnd('calm')
     assert.deepEqual(killed, calm)
-    const batches = await lineageOf('killed')
+    const batches = await lineageOf(stack.brokers, 'killed.chain.lineage')
     for (const stage of ['customer', 'terminal']) {
       const own = batches.filter(({ task }) => task === `chain/${stage}/0`)
       own.forEach(({ sequence, inputs }, index) => {

@@ -8,7 +8,7 @@ const record: LineageRecord = {
   task: 'card-fraud/customer/3',
   sequence: Number.MAX_SAFE_INTEGER,
   inputs: [{ topic: 'transactions', partition: 3, from: 0, to: 2 ** 53 - 1 }],
-  counts: { records: 2000, scored: 1990, alerts: 3, dead_letters: 10, late: 2, fallbacks: 0, labels: 0, labels_repeated: 0, labels_conflicting: 0, labels_unknown: 0 },
+  counts: { records: 2000, scored: 1990, alerts: 3, dead_letters: 10, late: 2, fallbacks: 0, labels: 0, labels_repeated: 0, labels_conflicting: 0, turned: 1, unscored: 2, labels_unknown: 0 },
   models: [
     { role: 'champion', share: 1, model: 'card-gru@1', sha256: 'ab'.repeat(32), epoch: 1, device: 'cpu', failure: null },
     { role: 'shadow', share: 0.25, model: 'card-cnn@1', sha256: 'cd'.repeat(32), epoch: 8, device: 'webgpu', failure: 'timed out after 50 ms' },
@@ -19,6 +19,8 @@ const record: LineageRecord = {
   stream_time_after: 1_522_540_831_000,
   upstream_stream_times_before: [],
   upstream_stream_times_after: [],
+  turns_before: -1,
+  turns_after: -1,
   oldest_dirty: 0,
   transactional_id: 'card-fraud-0-0',
   engine: { harrier: '0.1.0', onnxruntime: '1.30.0', node: 'v20.20.2', device_class: 'cpu/x64' },

@@ -26,7 +26,7 @@ const batchSizes = [1, 2, 3, 7, 8, 16, 31, 64, 256, 1000]
 const root = repositoryRoot()
 const golden = join(root, 'test', 'golden', 'models')
 /** The models of a topology's last stage see rows of that stage. */
-const goldenSets = { rows: ['card-gru', 'card-attention', 'card-cnn', 'card-row'], 'terminal-rows': ['card-terminal', 'terminal-attention', 'terminal-cnn', 'terminal-row', 'terminal-boost'] }
+const goldenSets = { rows: ['card-gru', 'card-attention', 'card-cnn', 'card-row'], 'terminal-rows': ['card-terminal', 'terminal-attention', 'terminal-cnn', 'terminal-row', 'terminal-boost'], 'account-rows': ['account-risk', 'account-loss', 'account-row'] }
 
 for (const [name, rows] of Object.entries(goldenSets).flatMap(([set, names]) => names.map((each) => [each, readJson<GoldenRows>(set)] as const))) {
   const allRows = rows.sequences.flatMap((sequence) => sequence.rows)

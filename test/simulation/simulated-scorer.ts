@@ -10,7 +10,6 @@ import type { ModelSwitch, ModelUse, ScoreOptions, ScorerModel } from '../../src
 import type { RunSession } from '../../src/inference/session.js'
 
 export const simulatedFeatures = ['f0', 'f1', 'f2', 'f3', 'f4']
-const rowsMax = 64
 const framesMax = 8
 /** Small, so that slots cross chunks. */
 const chunkSlots = 4
@@ -80,10 +79,12 @@ export class SimulatedScorer extends ScorerBase {
   readonly #clock: Clock
   readonly #prng: Prng
   #tail: Promise<void> = Promise.resolve()
+  readonly #rowsMax: number
   #inFlight = 0
 
-  constructor(clock: Clock, prng: Prng, window: number, models: readonly ModelUse[] = [{ model: simulatedModel(1), role: 'champion' }], release = 0) {
+  constructor(clock: Clock, prng: Prng, { window, rowsMax = 64 }: { window: number; rowsMax?: number }, models: readonly ModelUse[] = [{ model: simulatedModel(1), role: 'champion' }], release = 0) {
     super({ features: simulatedFeatures, window, models, release, device: 'cpu', workers: 0, clock, limits: { rowsMax, framesMax }, chunkSlots })
+    this.#rowsMax = rowsMax
     this.#clock = clock
     this.#prng = prng
     this.inForce = { release, models: models.map(described) }
@@ -91,7 +92,7 @@ export class SimulatedScorer extends ScorerBase {
   }
 
   #makeProcessor(uses: readonly ModelUse[]): FrameProcessor {
-    return new FrameProcessor(this.memory, uses.map((use) => ({ model: use.model, open: opened(use) })), simulatedFeatures, rowsMax, this.#clock)
+    return new FrameProcessor(this.memory, uses.map((use) => ({ model: use.model, open: opened(use) })), simulatedFeatures, this.#rowsMax, this.#clock)
   }
 
   protected get framesInFlight(): number {

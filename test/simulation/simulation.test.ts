@@ -5,6 +5,7 @@ import { Simulation, type SimulationResult } from './simulation.js'
 const only = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 const schedules = Number(process.env.SCHEDULES ?? 100)
 const releaseSchedules = Math.ceil(schedules / 2)
+const daySchedules = Math.ceil(schedules / 4)
 /** Seeds whose schedule meets what was wrong once. */
 const found: readonly (readonly [seed: number, what: string])[] = [
   [19, 'a first transaction of unknown outcome lost the records of its batch'],
@@ -21,14 +22,16 @@ async function simulateReleases(seed: number): Promise<SimulationResult> {
   return run
 }
 
-async function simulate(seed: number): Promise<SimulationResult> {
-  const calm = await new Simulation({ seed, faults: false }).run()
+async function simulate(seed: number, topology: 'events' | 'days' = 'events'): Promise<SimulationResult> {
+  const calm = await new Simulation({ seed, topology, faults: false }).run()
   assert.deepEqual(calm.problems, [], `seed ${seed}, without faults`)
-  const run = await new Simulation({ seed, faults: true }).run()
+  const run = await new Simulation({ seed, topology, faults: true }).run()
   const problems = [...run.problems]
   for (const [place, content] of calm.contents) {
     if (run.contents.get(place) !== content && run.contents.has(place)) problems.push(`output of ${place} differs from the uninterrupted run's:\n  ${run.contents.get(place)}\n  ${content}`)
   }
+  for (const place of calm.contents.keys()) if (!run.contents.has(place)) problems.push(`output of ${place} is missing`)
+  for (const place of run.contents.keys()) if (!calm.contents.has(place)) problems.push(`output of ${place} is none of the uninterrupted run's`)
   if (only !== undefined) console.log(run.trace.join('\n'))
   assert.equal(problems.length, 0, `seed ${seed}: ${problems.length} problems\n${problems.slice(0, 8).join('\n')}\nrun it again: SEED=${seed} node scripts/test.js simulation`)
   return run
@@ -36,7 +39,7 @@ async function simulate(seed: number): Promise<SimulationResult> {
 
 describe('the engine under seeded schedules of faults', () => {
   if (only !== undefined) {
-    it(`seed ${only}`, async () => void (await (process.env.RELEASES === '1' ? simulateReleases(only) : simulate(only))))
+    it(`seed ${only}`, async () => void (await (process.env.RELEASES === '1' ? simulateReleases(only) : simulate(only, process.env.DAYS === '1' ? 'days' : 'events'))))
     return
   }
 
@@ -60,6 +63,15 @@ describe('the engine under seeded schedules of faults', () => {
     }
     t.diagnostic(`faults ${JSON.stringify(totals)}`)
     for (const what of ['release', 'in force', 'crash', 'lost']) assert.ok((totals[what] ?? 0) > 2 * releaseSchedules, `the schedules hold ${what}`)
+  })
+
+  it(`${daySchedules} schedules of days that turn: each entity and day has one score, with the bits of an uninterrupted run (DAYS=1 with SEED)`, async (t) => {
+    let turned = 0
+    for (let seed = 1; seed <= daySchedules; seed++) {
+      for (const place of (await simulate(seed, 'days')).contents.keys()) if (place.includes('@')) turned++
+    }
+    t.diagnostic(`${turned} days of customers`)
+    assert.ok(turned > 100 * daySchedules, `${turned} days of customers turned`)
   })
 
   it('the same seed gives the same run', async () => {

@@ -15,7 +15,10 @@ import { Outputs, type OutputOptions } from '../../src/topology/outputs.js'
 import { TaskRestorer } from '../../src/topology/restore.js'
 import { Stage } from '../../src/topology/stage.js'
 import { MemoryRegistry } from '../../src/topology/test-driver.js'
+import { endedDays, frameRowsMax, sweepSegments } from '../../src/topology/day-calendar.js'
+import type { Topology } from '../../src/topology/load-topology.js'
 import { smallTopology, startMs } from '../topology/card-events.js'
+import { daysTopology } from '../topology/day-topologies.js'
 import { MemoryBroker, type MemoryRecord } from './memory-broker.js'
 import { MemoryGroup } from './memory-group.js'
 import { SimulatedConsumer, SimulatedProducer, SimulatedReader, type CommitFault, type ProcessWorld } from './simulated-kafka.js'
@@ -30,11 +33,13 @@ export interface SimulationOptions {
   readonly faults: boolean
   /** Models are released, rolled back, tried and withdrawn all the while. */
   readonly releases?: boolean
+  /** What runs: a score for each event, or for each entity and day. Default: `events`. */
+  readonly topology?: keyof typeof topologies
 }
 
 export interface SimulationResult {
   readonly problems: readonly string[]
-  /** Content of the output of each input, by `partition/offset`. */
+  /** Content of the output of each input, by `partition/offset`, and of each turned day, by `partition/event`. */
   readonly contents: ReadonlyMap<string, string>
   readonly faults: Readonly<Record<string, number>>
   readonly trace: readonly string[]
@@ -51,7 +56,11 @@ const sessionMs = 700
 /** Virtual time in which all must be committed once nothing fails any more. */
 const settleMsMax = 120_000
 
-const topology = smallTopology({ ttl: '5d', limits: 'batchRecordsMax: 12, checkpointIntervalMs: 300ms, checkpointBytesMax: 4096, abortsInARowMax: 1000' })
+const limits = 'batchRecordsMax: 12, checkpointIntervalMs: 300ms, checkpointBytesMax: 4096, abortsInARowMax: 1000'
+const topologies = {
+  events: smallTopology({ ttl: '5d', limits }),
+  days: daysTopology({ ring: 4, ttl: '6d', events: ', events: { field: amount, from: 60000 }', limits: `${limits}, turnedPerBatchMax: 16` }),
+} satisfies Record<string, Topology>
 const types = {
   transaction: avro.Type.forSchema(loadOwnSchema('transaction') as avro.Schema),
   scored: avro.Type.forSchema(loadOwnSchema('scored-event') as avro.Schema),
@@ -65,8 +74,9 @@ export class Simulation {
   readonly #broker: MemoryBroker
   readonly #group: MemoryGroup
   readonly #registry = new MemoryRegistry()
-  readonly #names = topologyNames(topology)
   readonly #options: SimulationOptions
+  readonly #topology: Topology
+  readonly #names: ReturnType<typeof topologyNames>
   readonly #inputs: string[][] = Array.from({ length: partitions }, () => [])
   readonly #processes = new Map<string, SimulatedProcess>()
   readonly #trace: string[] = []
@@ -78,6 +88,8 @@ export class Simulation {
   constructor(options: SimulationOptions) {
     this.#releases = new SimulatedReleases(new Prng(options.seed + 4))
     this.#options = options
+    this.#topology = topologies[options.topology ?? 'events']
+    this.#names = topologyNames(this.#topology)
     this.#prng = new Prng(options.seed)
     this.#failing = options.faults
     this.#broker = new MemoryBroker(this.#clock, new Prng(options.seed + 3))
@@ -219,8 +231,9 @@ export class Simulation {
 
   /** Wires one process as src/topology/open-engine.ts does, over this world. */
   makeEngine(world: ProcessWorld): { engine: Engine; consumer: SimulatedConsumer } {
+    const topology = this.#topology
     const { revision, models } = this.#releases.newest
-    const scorer = new SimulatedScorer(world.clock, world.prng, topology.stage.ring, usesOf(models), revision)
+    const scorer = new SimulatedScorer(world.clock, world.prng, { window: topology.stage.ring, rowsMax: Math.max(64, frameRowsMax(topology.stage, 0, topology.spec.limits)) }, usesOf(models), revision)
     const logger: Logger = { log: (level, message, fields) => level !== 'debug' && this.note(`${world.instanceId}: ${message} ${JSON.stringify(fields)}`) }
     const modelTurns = new ModelTurns({ scorer, source: this.#releases.source(), usesOf: (released) => Promise.resolve(usesOf(released.models)), clock: world.clock, logger, limits: { pollMs: 40 } })
     const stage = new Stage(topology, scorer, this.#registry)
@@ -285,7 +298,16 @@ export class Simulation {
   }
 
   #isDrained(): boolean {
-    return this.#inputs.every((ids, partition) => ids.length === 0 || this.#broker.committed.get(partition) === ids.length) && this.#broker.openTransactions === 0
+    const drained = this.#inputs.every((ids, partition) => ids.length === 0 || this.#broker.committed.get(partition) === ids.length) && this.#broker.openTransactions === 0
+    return drained && this.#inputs.every((ids, partition) => ids.length === 0 || this.#hasTurned(partition))
+  }
+
+  /** All days that have ended are turned, where days turn. */
+  #hasTurned(partition: number): boolean {
+    const last = this.#broker.read(this.#names.lineage, partition, 0, Infinity).at(-1)
+    if (!last) return false
+    const { turns_after, stream_time_after } = types.lineage.fromBuffer(last.record.value!.subarray(5)) as LineageRecord
+    return turns_after < 0 || turns_after === endedDays(stream_time_after, this.#topology.stage.grace) * sweepSegments
   }
 
   /** Each batch was scored by the models of the release that its lineage names, none goes back to an older one, and the scores are those of an engine that was never interrupted. */
@@ -304,7 +326,7 @@ export class Simulation {
         if (JSON.stringify(told) !== JSON.stringify(released)) this.#problems.push(`${partition}: batch ${sequence} names ${JSON.stringify(told)}, release ${release} is ${JSON.stringify(released)}`)
       }
       const input = this.#broker.log(this.#names.input, partition)
-      const told = await tellAgain({ topology, registry: this.#registry, releases: this.#releases, outputs: this.#outputOptions('told'), partition, input, lineage })
+      const told = await tellAgain({ topology: this.#topology, registry: this.#registry, releases: this.#releases, outputs: this.#outputOptions('told'), partition, input, lineage })
       for (const [index, value] of read(this.#names.scored).entries()) {
         if (told[index]?.equals(value) === true) continue
         const text = (bytes: Buffer | undefined): string => (bytes ? JSON.stringify(types.scored.fromBuffer(bytes.subarray(5))) : 'nothing')
@@ -323,25 +345,35 @@ export class Simulation {
       let before = -1
       for (const { value } of read(this.#names.scored)) {
         const event = types.scored.fromBuffer(value!.subarray(5)) as { event_id: string; lineage: { task: string; sequence: number } }
+        const content = JSON.stringify({ ...event, lineage: event.lineage.task })
+        if (event.event_id.includes('@')) {
+          if (contents.has(`${partition}/${event.event_id}`)) this.#problems.push(`${partition}: ${event.event_id} is scored twice`)
+          contents.set(`${partition}/${event.event_id}`, content)
+          continue
+        }
         const offset = offsetOf.get(event.event_id) ?? -1
         if (offset < before) this.#problems.push(`${partition}: the scored event of offset ${offset} comes after that of ${before}`)
         before = offset
         seen.set(offset, (seen.get(offset) ?? 0) + 1)
-        contents.set(`${partition}/${offset}`, JSON.stringify({ ...event, lineage: event.lineage.task }))
+        contents.set(`${partition}/${offset}`, content)
       }
       for (const { headers } of read(this.#names.deadLetters)) {
         const offset = Number(headers.find(({ name }) => name === '__streams.errors.offset')!.value)
         seen.set(offset, (seen.get(offset) ?? 0) + 1)
         contents.set(`${partition}/${offset}`, 'dead letter')
       }
-      for (const offset of ids.keys()) if (seen.get(offset) !== 1) this.#problems.push(`${partition}/${offset} (${ids[offset]}) has ${seen.get(offset) ?? 0} outputs`)
+      const leastOutputs = this.#topology.stage.score ? 0 : 1
+      for (const offset of ids.keys()) if ((seen.get(offset) ?? 0) > 1 || (seen.get(offset) ?? 0) < leastOutputs) this.#problems.push(`${partition}/${offset} (${ids[offset]}) has ${seen.get(offset) ?? 0} outputs`)
       let at = 0
+      let turned: number | undefined
       for (const [index, { value }] of read(this.#names.lineage).entries()) {
-        const { sequence, inputs, counts } = types.lineage.fromBuffer(value!.subarray(5)) as LineageRecord
+        const { sequence, inputs, counts, turns_before, turns_after } = types.lineage.fromBuffer(value!.subarray(5)) as LineageRecord
         const range = inputs[0]!
         if (sequence !== index || range.from !== at || counts.records !== range.to - range.from) {
           this.#problems.push(`${partition}: lineage ${sequence} covers [${range.from}, ${range.to}) with ${counts.records} records where batch ${index} from ${at} should follow`)
         }
+        if (turns_before !== (turned ?? turns_before) || turns_after < turns_before) this.#problems.push(`${partition}: lineage ${sequence} turns days from ${turns_before} to ${turns_after} after ${turned}`)
+        turned = turns_after
         at = range.to
       }
       if (at !== ids.length) this.#problems.push(`${partition}: lineage ends at ${at} of ${ids.length}`)

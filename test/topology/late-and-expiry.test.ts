@@ -43,7 +43,7 @@ describe('late events and expiry', () => {
     assert.equal(scored.length, 1)
     assert.equal(String(deadLetters[0]!.headers['__streams.errors.exception']), 'RECORD_INVALID')
     assert.match(String(deadLetters[0]!.headers['__streams.errors.message']), /^late: event time/)
-    assert.deepEqual({ ...lineage[0]!.value.counts }, { records: 2, scored: 1, alerts: lineage[0]!.value.counts.alerts, dead_letters: 1, late: 1, fallbacks: 0, labels: 0, labels_repeated: 0, labels_conflicting: 0, labels_unknown: 0 })
+    assert.deepEqual({ ...lineage[0]!.value.counts }, { records: 2, scored: 1, alerts: lineage[0]!.value.counts.alerts, dead_letters: 1, late: 1, fallbacks: 0, labels: 0, labels_repeated: 0, labels_conflicting: 0, labels_unknown: 0, turned: 0, unscored: 0 })
     await driver.close()
   })
 

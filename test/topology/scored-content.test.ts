@@ -105,7 +105,7 @@ describe('card-fraud with the committed models', () => {
     assert.equal(lineage!.partition, 0)
     assert.equal(value.sequence, 1)
     assert.deepEqual(value.inputs.map((range) => ({ ...range })), [{ topic: 'transactions', partition: 0, from: 2, to: 4 }])
-    assert.deepEqual({ ...value.counts }, { records: 2, scored: 1, alerts: second.alerts.length, dead_letters: 1, late: 0, fallbacks: 0, labels: 0, labels_repeated: 0, labels_conflicting: 0, labels_unknown: 0 })
+    assert.deepEqual({ ...value.counts }, { records: 2, scored: 1, alerts: second.alerts.length, dead_letters: 1, late: 0, fallbacks: 0, labels: 0, labels_repeated: 0, labels_conflicting: 0, labels_unknown: 0, turned: 0, unscored: 0 })
     const store = new ModelStore(modelsFolder)
     for (const { model, sha256, device, failure } of value.models) {
       assert.equal(sha256, store.load(model).manifest.sha256)
