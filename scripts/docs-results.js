@@ -78,7 +78,7 @@ export function accountTable(table) {
   const rows = ['account-risk', 'account-row'].map((name) => row(code(name), models[name]))
   const atOnce = ['account-risk', 'account-row'].map((name) => row(`${code(name)}, at once`, models[name].atOnce))
   const { rows: days, share: positive } = models['account-risk']
-  return `${split.test}: ${days.toLocaleString('en')} days of customers, ${share(positive)} of them with a fraud within seven days; ${models['account-risk'].atOnce.rows.toLocaleString('en')} payments scored at once, ${share(models['account-risk'].atOnce.share)}.\n\n${table(['', 'AUC ROC', 'average precision', 'Brier score', 'calibration error'], [...rows, ['the base rate', short(0.5, 4), short(positive, 4), short(baseRate.brier, 4), short(Math.abs(baseRate.share - positive), 4)], row('*bound*', bound), ...atOnce])}`
+  return `${split.test}: ${days.toLocaleString('en')} days of customers, ${share(positive)} of them with a fraud within seven days; ${models['account-risk'].atOnce.rows.toLocaleString('en')} payments scored at once, ${share(models['account-risk'].atOnce.share)}.\n\n${table(['', 'AUC ROC', 'average precision', 'Brier score', 'calibration error'], [...rows, ['the base rate', short(0.5, 4), short(positive, 4), short(baseRate.brier, 4), short(Math.abs(baseRate.share - positive), 4)], row('*the simulator\'s state known*', bound.state), row('*what will follow known*', bound), ...atOnce])}`
 }
 
 export function calibrationTable(table) {

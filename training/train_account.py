@@ -18,6 +18,7 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import numpy as np  # noqa: E402
+import pyarrow.csv as pc  # noqa: E402
 import torch  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score  # noqa: E402
@@ -93,7 +94,7 @@ def main() -> None:
         made[name] = (model, fit(model, days, learned, validation, options.seed, say))
     scores = {name: predict(model, days, test) for name, (model, _) in made.items()}
     immediate = {name: predict(model, days, at_once) for name, (model, _) in made.items()}
-    figures = measured(days, frauds, test, at_once, scores, immediate, days.loss[train][days.fraud[train] > 0].mean())
+    figures = measured(days, frauds, options.transactions, test, at_once, scores, immediate, days.loss[train][days.fraud[train] > 0].mean())
     figures['split'] = {key: f'{date_of(a)}..{date_of(b)}' for key, (a, b) in (('train', TRAIN), ('validation', VALIDATION), ('test', TEST))}
     figures['rows'] = {'sha256': days.digest, 'learned': len(learned), 'test': len(test), 'atOnce': len(at_once)}
     say(json.dumps({key: figures[key] for key in ('baseRate', 'bound')}))
@@ -167,7 +168,7 @@ def predict(model, days: Days, at: np.ndarray) -> np.ndarray:
     return np.concatenate([(torch.sigmoid(model(inputs(model, days, at[i:i + 4096]))) * getattr(model, 'scale', 1)).numpy() for i in range(0, len(at), 4096)])
 
 
-def measured(days: Days, frauds: Frauds, test: np.ndarray, at_once: np.ndarray, scores: dict, immediate: dict, mean_loss: float) -> dict:
+def measured(days: Days, frauds: Frauds, payments: Path, test: np.ndarray, at_once: np.ndarray, scores: dict, immediate: dict, mean_loss: float) -> dict:
     y, loss = days.fraud[test], days.loss[test]
     expected = {'account-row': scores['account-row'] * mean_loss, 'account-loss': scores['account-loss']}
     models = {name: {**quality(y, scores[name]), 'calibration': bands(y, scores[name]), 'atOnce': quality(days.fraud[at_once], immediate[name])} for name in ('account-risk', 'account-row')}
@@ -176,7 +177,7 @@ def measured(days: Days, frauds: Frauds, test: np.ndarray, at_once: np.ndarray, 
         models[name]['loss'] = {'expected': rounded(values.mean()), 'realised': rounded(loss.mean()), 'meanAbsoluteError': rounded(np.abs(values - loss).mean()), 'deciles': deciles(values, loss)}
     models['account-loss']['atOnce'] = {'expected': rounded(immediate['account-loss'].mean()), 'realised': rounded(days.loss[at_once].mean())}
     base = float(days.fraud[days.within(*TRAIN)].mean())
-    return {'baseRate': {'share': round(base, 4), 'brier': round(float(brier_score_loss(y, np.full(len(y), base))), 5)}, 'bound': bound(days, frauds, test), 'models': models}
+    return {'baseRate': {'share': round(base, 4), 'brier': round(float(brier_score_loss(y, np.full(len(y), base))), 5)}, 'bound': bound(days, frauds, payments, test), 'models': models}
 
 
 def quality(y: np.ndarray, scores: np.ndarray) -> dict:
@@ -211,7 +212,7 @@ def deciles(values: np.ndarray, loss: np.ndarray) -> list[dict]:
     return [{'decile': i + 1, 'expected': rounded(values[g].mean()), 'realised': rounded(loss[g].mean())} for i, g in enumerate(groups)]
 
 
-def bound(days: Days, frauds: Frauds, test: np.ndarray) -> dict:
+def bound(days: Days, frauds: Frauds, payments: Path, test: np.ndarray) -> dict:
     """What nobody can foresee at the end of a day: frauds of compromises that begin later. The best that one could do who knew all the others."""
     began = np.maximum(frauds.begun('terminal', 2, 28), frauds.begun('customer', 3, 14))
     customer, time_ms, y = days.customer[test], days.time_ms[test], days.fraud[test] > 0
@@ -225,10 +226,38 @@ def bound(days: Days, frauds: Frauds, test: np.ndarray) -> dict:
         for step in range(int((past - first).max())):
             at = np.minimum(first + step, len(keys) - 1)
             known |= (first + step < past) & (began[at] <= time_ms)
-    # The rest of the days are all alike to it.
-    perfect = known.astype(float)
+    perfect = known.astype(float)  # the rest of the days are all alike to it
+    state = state_bound(payments, frauds, customer, time_ms)
     kinds = {s: int((frauds.after(customer, time_ms, (frauds.scenario == s).astype(float)) > 0).sum()) for s in (1, 2, 3)}
-    return {'positive': int(y.sum()), 'foreseeable': round(float(known[y].mean()), 4), 'aucRoc': round(float(roc_auc_score(y, perfect)), 4), 'averagePrecision': round(float(average_precision_score(y, perfect)), 4), 'byScenario': kinds}
+    return {'positive': int(y.sum()), 'foreseeable': round(float(known[y].mean()), 4), 'aucRoc': round(float(roc_auc_score(y, perfect)), 4), 'averagePrecision': round(float(average_precision_score(y, perfect)), 4), 'byScenario': kinds,
+            'state': {'aucRoc': round(float(roc_auc_score(y, state)), 4), 'averagePrecision': round(float(average_precision_score(y, state)), 4), 'brier': round(float(brier_score_loss(y, state)), 5)}}
+
+
+def state_bound(file: Path, frauds: Frauds, customer: np.ndarray, time_ms: np.ndarray) -> np.ndarray:
+    """The probability of a fraud for one who knows the simulator's state at the end of the day, and not the dice it throws afterwards: how often each
+    customer pays, at which terminals and how often above the limit (from the whole of the data), and every compromise that has shown itself with its end."""
+    table = pc.read_csv(file)
+    payer, terminal = table['customer_id'].to_numpy().astype(np.int64), table['terminal_id'].to_numpy().astype(np.int64)
+    customers, terminals = int(payer.max()) + 1, int(terminal.max()) + 1
+    rate = np.bincount(payer, minlength=customers) / 183  # payments a day
+    pairs, times = np.unique(payer * terminals + terminal, return_counts=True)
+    owner, share = pairs // terminals, times / np.bincount(payer, minlength=customers)[pairs // terminals]
+    high = np.bincount(frauds.customer[frauds.scenario == 1], minlength=customers) / 183
+    day, end = time_ms // DAY_MS, np.zeros(terminals)
+    expected = high[customer] * HORIZON_DAYS  # frauds of the seven days, as a Poisson number
+    by_terminal, by_customer = frauds.begun('terminal', 2, 28), frauds.begun('customer', 3, 14)
+    for today in np.unique(day):
+        here, now = day == today, (today + 1) * DAY_MS - 1
+        end[:] = 0
+        of = (frauds.scenario == 2) & (by_terminal <= now)
+        np.maximum.at(end, frauds.terminal[of], by_terminal[of] + 28 * DAY_MS)
+        left = np.clip((end - now) / DAY_MS, 0, HORIZON_DAYS)
+        exposed = np.bincount(owner, share * left[pairs % terminals], minlength=customers)
+        of = (frauds.scenario == 3) & (by_customer <= now)
+        until = np.zeros(customers)
+        np.maximum.at(until, frauds.customer[of], by_customer[of] + 14 * DAY_MS)
+        expected[here] += rate[customer[here]] * (exposed[customer[here]] + np.clip((until[customer[here]] - now) / DAY_MS, 0, HORIZON_DAYS) / 3)
+    return 1 - np.exp(-expected)
 
 
 def ship(options: argparse.Namespace, days: Days, name: str, model: nn.Module, fitted: dict, learned: np.ndarray, test: np.ndarray, figures: dict, say) -> None:
