@@ -28,6 +28,7 @@ import { outputTopics } from '../dist/src/topology/open-engine.js'
 import { restoreLimits } from '../dist/src/topology/restore.js'
 import { topologySchema } from '../dist/src/topology/topology-schema.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
+import { httpMetrics, serviceMetrics, streamMetrics } from '../dist/src/web/metric-catalogue.js'
 import { serviceLimits } from '../dist/src/web/service-limits.js'
 import { featureTable, settingTable } from './docs-schema.js'
 import { accountCosts, accountTable, agreementTable, bookTable, calibrationTable, costTable, lossTable, streamOnBookSets, streamOnEveryPayment, visibilityTable } from './docs-results.js'
@@ -132,6 +133,11 @@ function limitTable(groups) {
 const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'consumer/rdkafka-client.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
 const httpLimits = { 'web/service-limits.ts': serviceLimits, 'inference/serving/request-queue.ts': queueLimitsDefault, 'inference/serving/model-host.ts': modelHostLimits }
 
+function metricTable() {
+  const entries = [...streamMetrics, ...serviceMetrics, ...Object.values(httpMetrics)]
+  return table(['metric', 'type', 'labels', 'what'], entries.map(({ name, type, labels, help }) => [code(name), type, labels.map(code).join(', '), help]))
+}
+
 /** Of the models that score payments. */
 function modelManifests() {
   return globSync(`${root}models`, /model\.yaml$/).map((file) => parse(readFileSync(file, 'utf8'))).filter(({ metrics }) => metrics.heldOut.stream)
@@ -183,6 +189,7 @@ export const parts = {
   'producer-settings': () => kafkaSettings(producerSettings),
   limits: () => limitTable(engineLimits),
   'service-limits': () => limitTable(httpLimits),
+  metrics: metricTable,
   'infer-py': file('docs/examples/infer.py', 'python'),
   models: modelTable,
   thresholds: thresholdTable,

@@ -10,11 +10,14 @@ export class LatencyHistogram {
   readonly #counts = new Uint32Array(buckets)
   count = 0
   maxMs = 0
+  /** Of all values; of those read by `fromJSON` an estimate. */
+  sumMs = 0
 
   add(durationMs: number): void {
     const index = durationMs <= smallestMs ? 0 : Math.min(buckets - 1, 1 + Math.floor(Math.log(durationMs / smallestMs) / logGrowth))
     this.#counts[index]!++
     this.count++
+    this.sumMs += durationMs
     if (durationMs > this.maxMs) this.maxMs = durationMs
   }
 
@@ -30,9 +33,21 @@ export class LatencyHistogram {
     return this.maxMs
   }
 
+  /** Values up to each limit, within the 5 % of a bucket; limits ascend. */
+  countsUpTo(limitsMs: readonly number[]): number[] {
+    let index = 0
+    let total = 0
+    return limitsMs.map((limitMs) => {
+      const last = limitMs <= smallestMs ? 0 : Math.min(buckets - 1, 1 + Math.floor(Math.log(limitMs / smallestMs) / logGrowth))
+      while (index <= last) total += this.#counts[index++]!
+      return total
+    })
+  }
+
   merge(other: LatencyHistogram): void {
     for (let index = 0; index < buckets; index++) this.#counts[index]! += other.#counts[index]!
     this.count += other.count
+    this.sumMs += other.sumMs
     this.maxMs = Math.max(this.maxMs, other.maxMs)
   }
 
@@ -46,6 +61,7 @@ export class LatencyHistogram {
     for (const [index, count] of entries) {
       histogram.#counts[index] = count
       histogram.count += count
+      histogram.sumMs += count * smallestMs * Math.exp(Math.max(0, index - 0.5) * logGrowth)
       histogram.maxMs = Math.max(histogram.maxMs, smallestMs * Math.exp(index * logGrowth))
     }
     return histogram
@@ -54,6 +70,7 @@ export class LatencyHistogram {
   reset(): void {
     this.#counts.fill(0)
     this.count = 0
+    this.sumMs = 0
     this.maxMs = 0
   }
 }

@@ -46,7 +46,7 @@ export interface RunProcessesOptions {
 
 /** The options of a child: those of the command line without the ones that are the parent's own. */
 export function childArguments(argv: readonly string[]): string[] {
-  const withValue = ['--processes', '--instance-id']
+  const withValue = ['--processes', '--instance-id', '--metrics-port']
   const mayHaveValue = ['--serve']
   const args: string[] = []
   for (let i = 0; i < argv.length; i++) {

@@ -10,8 +10,8 @@ import type { DevicePolicy } from '../inference/device.js'
 import { sizeText } from './model-text.js'
 import { parseCount, parseDevice } from './parse-options.js'
 import { childArguments, runProcesses } from './run-processes.js'
-import { addServiceOptions, listenDefault, openServing, parseListen, withPort, type Serving, type ServiceOptions } from './service-options.js'
-import type { ListenAddress } from '../web/service.js'
+import { addServiceOptions, listenDefault, openMetrics, openServing, parseListen, withPort, type Serving, type ServiceOptions } from './service-options.js'
+import type { ListenAddress } from '../web/listen.js'
 import type { EngineView } from '../web/service-parts.js'
 import { readableLogLine } from './view/log-line.js'
 
@@ -30,6 +30,7 @@ interface RunOptions extends ConnectionOptions, ServiceOptions {
   partitions: number
   processes: number
   serve?: ListenAddress | true
+  metricsPort?: ListenAddress
   json?: boolean
   verbose?: boolean
 }
@@ -49,6 +50,7 @@ export function register(program: Command): void {
     .option('--create-topics', 'create topics that are missing')
     .option('--partitions <n>', 'partitions of an input topic that is created', parseCount, 4)
     .option('--serve [host:port]', 'answer HTTP requests besides, as `harrier serve` does (default: 127.0.0.1:8080; with --processes each on the next port)', parseListen)
+    .option('--metrics-port <[host:]port>', 'metrics for Prometheus and health, without the service; on loopback unless a host is named', parseListen)
     .option('--json', 'a line of JSON with statistics each second on stdout, and logs as JSON')
     .option('--verbose', 'log more')
   addServiceOptions(addConnectionOptions(command)).action(run)
@@ -85,8 +87,9 @@ async function run(options: RunOptions): Promise<void> {
     void engine.stop()
   }
   let serving: Serving | undefined
+  const view: EngineView = { topology: topology.name, metrics: () => engine.metrics(), get state() { return engine.state } }
+  const metrics = options.metricsPort === undefined ? undefined : await openMetrics(view, options.metricsPort, logger)
   const serve = async (listen: ListenAddress): Promise<void> => {
-    const view: EngineView = { topology: topology.name, get state() { return engine.state } }
     serving = await openServing({ options, listen, models: options.models, device: options.device, engine: view, clock: systemClock, logger })
     if (stopping.signal.aborted) await serving.close()
   }
@@ -106,7 +109,7 @@ async function run(options: RunOptions): Promise<void> {
       throw error
     })])
   } finally {
-    await serving?.close()
+    await Promise.all([serving?.close(), metrics?.close()])
     stopStats()
     const stats = engine.stats()
     process.stdout.write(options.json ? `${JSON.stringify({ ...stats, state: 'stopped', deviceFallbacks: deviceFallbacks(stats) })}\n` : `${statsLine(stats, 0)}\nstopped\n`)
@@ -130,7 +133,10 @@ async function runSeveral(options: RunOptions): Promise<void> {
   await runProcesses({
     processes: options.processes,
     args: childArguments(process.argv.slice(process.argv.indexOf('run') + 1)),
-    ownArgs: (index) => (options.serve === undefined ? [] : ['--serve', withPort(options.serve === true ? listenDefault : options.serve, index)]),
+    ownArgs: (index) => [
+      ...(options.serve === undefined ? [] : ['--serve', withPort(options.serve === true ? listenDefault : options.serve, index)]),
+      ...(options.metricsPort === undefined ? [] : ['--metrics-port', withPort(options.metricsPort, index)]),
+    ],
     instanceId: options.instanceId,
     clock: systemClock,
     signal: stopping.signal,

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { createLogger } from '../base/logger.js'
 import type { DevicePolicy } from '../inference/device.js'
-import type { ListenAddress } from '../web/service.js'
+import type { ListenAddress } from '../web/listen.js'
 import { parseDevice } from './parse-options.js'
 import { addServiceOptions, listenDefault, openServing, parseListen, type ServiceOptions } from './service-options.js'
 

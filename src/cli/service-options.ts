@@ -8,7 +8,10 @@ import { queueLimitsDefault } from '../inference/serving/request-queue.js'
 import { modelsFolder } from '../topology/open-scorer.js'
 import { serviceLimits } from '../web/service-limits.js'
 import type { EngineView } from '../web/service-parts.js'
-import { openService, type ListenAddress, type Service } from '../web/service.js'
+import type { ListenAddress, Service } from '../web/listen.js'
+import { openMetricsService } from '../web/metrics-route.js'
+import { Metrics } from '../web/metrics.js'
+import { openService } from '../web/service.js'
 import { parseCount } from './parse-options.js'
 
 export const listenDefault: ListenAddress & { toString(): string } = { host: '127.0.0.1', port: 8080, toString: () => '127.0.0.1:8080' }
@@ -64,7 +67,8 @@ export async function openServing({ options, listen, models, device, engine, clo
     folder: models ?? modelsFolder, models: options.serveModels ?? [], device: device ?? 'cpu', threads: options.servingThreads, clock, logger,
     queue: { delayMs: options.batchDelayMs, requestsMax: options.queueRequests, timeoutMsMax: options.queueTimeoutMs },
   })
-  const service = await openService({ host, engine, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
+  const metrics = new Metrics({ stages: () => engine?.metrics() ?? [], models: () => host.served().filter(({ isOpen }) => isOpen) })
+  const service = await openService({ host, engine, metrics, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
   const close = async (): Promise<void> => {
     await service.close()
     await host.close()
@@ -99,4 +103,9 @@ function parseMs(text: string): number {
   const value = Number(text)
   if (!Number.isFinite(value) || value < 0 || value > 1000) throw new InvalidArgumentError('a number of ms from 0 to 1000 is wanted.')
   return value
+}
+
+/** Metrics and health of an engine, without the service. Errors: USAGE, CONFIG_INVALID. */
+export async function openMetrics(engine: EngineView, address: ListenAddress, logger: Logger): Promise<Service> {
+  return await openMetricsService({ metrics: new Metrics({ stages: () => engine.metrics(), models: () => [] }), health: { engine }, logger }, address)
 }

@@ -1,5 +1,6 @@
 import type { Engine } from './engine.js'
 import type { EngineState, EngineStats, StageStats } from './engine-stats.js'
+import type { StageMetrics } from './stage-metrics.js'
 
 /**
  * The stages of a topology in one process. Each is an engine with a group, a transaction and state of its own, so that
@@ -34,6 +35,11 @@ export class EngineChain {
   /** Of the first stage that is not running; `running` when all are. */
   get state(): EngineState {
     return this.engines.map(({ state }) => state).find((state) => state !== 'running') ?? 'running'
+  }
+
+  /** Of each stage, first to last. */
+  metrics(): StageMetrics[] {
+    return this.engines.map((engine) => engine.metrics())
   }
 
   /** As the last stage has them, which scores the events; where several stages have a part, together. Quantiles are since the call before. */

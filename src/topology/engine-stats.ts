@@ -1,9 +1,11 @@
 import { fellBack } from '../inference/device.js'
 import type { ScorerModel } from '../inference/scorer.js'
 import { LatencyHistogram } from '../base/latency-histogram.js'
+import type { Clock } from '../base/clock.js'
 import type { Batch } from './batch.js'
 import type { RefusedRelease } from './model-turns.js'
 import type { Stage } from './stage.js'
+import type { Task, TaskPart } from './task.js'
 import type { Standby } from './standby.js'
 
 /** Counters since the engine's start; what `harrier run` reports and the live view shows. */
@@ -27,15 +29,21 @@ export class EngineCounters {
   labelsUnknown = 0
   batches = 0
   aborts = 0
+  restores = 0
   restoredRecords = 0
   /** From a record's timestamp to the commit of its score. */
   readonly delay = new LatencyHistogram()
   /** Duration of transactions, begin to commit. */
   readonly commit = new LatencyHistogram()
+  readonly #past = { delay: new LatencyHistogram(), commit: new LatencyHistogram() }
+  readonly #batchRecords = new LatencyHistogram()
+  readonly #marks = new BatchMarks()
 
-  /** A batch that has committed, at this wall-clock time. */
-  countBatch(batch: Batch, nowMs: number): void {
+  /** A batch has committed. */
+  countBatch(batch: Batch, clock: Pick<Clock, 'nowMs' | 'monotonicMs'>): void {
+    const nowMs = clock.nowMs()
     for (let row = 0; row < batch.polled; row++) this.delay.add(nowMs - batch.records.timestamp[row]!)
+    this.#batchRecords.add(batch.polled)
     for (const part of batch.parts) {
       this.records += part.records
       this.scored += part.scored + part.turned
@@ -48,18 +56,64 @@ export class EngineCounters {
       this.labelsRepeated += part.labels.repeated
       this.labelsConflicting += part.labels.conflicting
       this.labelsUnknown += part.labels.unknown
+      this.#marks.committed(part, clock.monotonicMs())
     }
     this.explained += batch.outcome.explanations.size
     this.batches++
   }
+
+  /** Begins the quantiles of `delay` and `commit` anew. */
+  resetDelays(): void {
+    for (const each of ['delay', 'commit'] as const) {
+      this.#past[each].merge(this[each])
+      this[each].reset()
+    }
+  }
+
+  /** Since the start, whatever was reset. */
+  histograms(): { readonly delay: LatencyHistogram; readonly commit: LatencyHistogram; readonly batchRecords: LatencyHistogram } {
+    const whole = (each: 'delay' | 'commit'): LatencyHistogram => {
+      const sum = new LatencyHistogram()
+      sum.merge(this.#past[each])
+      sum.merge(this[each])
+      return sum
+    }
+    return { delay: whole('delay'), commit: whole('commit'), batchRecords: this.#batchRecords }
+  }
+
+  /** How long the oldest change of a task has waited for the changelog; 0 when there is none. */
+  checkpointAgeMs(task: Task, nowMs: number): number {
+    return task.dirty.length === 0 ? 0 : this.#marks.ageMs(task.partition, task.oldestDirty(task.nextSequence), nowMs)
+  }
 }
+
+/** When batches committed, one a second and partition at most. */
+class BatchMarks {
+  readonly #byPartition = new Map<number, { sequence: number; atMs: number }[]>()
+
+  committed({ task, sequence, oldestDirty }: TaskPart, nowMs: number): void {
+    const marks = this.#byPartition.get(task.partition) ?? []
+    // the newest of those before the oldest change stays: it tells since when, to a second
+    while (marks.length > 1 && marks[1]!.sequence <= oldestDirty) marks.shift()
+    if (marks.length < batchMarksMax && nowMs - (marks.at(-1)?.atMs ?? -Infinity) >= 1000) marks.push({ sequence, atMs: nowMs })
+    this.#byPartition.set(task.partition, marks)
+  }
+
+  ageMs(partition: number, sequence: number, nowMs: number): number {
+    const marks = this.#byPartition.get(partition) ?? []
+    const mark = marks.findLast((each) => each.sequence <= sequence) ?? marks[0]
+    return mark ? nowMs - mark.atMs : 0
+  }
+}
+
+const batchMarksMax = 3600
 
 /** `running`: partitions are assigned and restored. */
 export type EngineState = 'joining' | 'restoring' | 'running' | 'stopping' | 'failed'
 
 export interface EngineStats {
   readonly state: string
-  readonly counters: Omit<EngineCounters, 'delay' | 'commit' | 'countBatch'>
+  readonly counters: Omit<EngineCounters, 'delay' | 'commit' | 'countBatch' | 'resetDelays' | 'histograms' | 'checkpointAgeMs'>
   /** Quantiles since the last call, ms. */
   readonly delayMs: { readonly p50: number; readonly p99: number; readonly p999: number; readonly count: number }
   /** The same delays as they were counted, to be merged over time: see `LatencyHistogram.fromJSON`. */
@@ -103,8 +157,7 @@ export function engineStats(
     release: { inForce: scorer.inForce.release, refused: refused ?? null },
     tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs, tailRecords: task.tailRecords }] : [])),
   }
-  delay.reset()
-  commit.reset()
+  all.resetDelays()
   return stats
 }
 

@@ -15,6 +15,7 @@ import type { TaskRestorer } from './restore.js'
 import { orAborted, RestoreQueue } from './restore-queue.js'
 import { watchRetention } from './retention-watch.js'
 import type { Stage } from './stage.js'
+import { stageMetrics, type StageMetrics } from './stage-metrics.js'
 import type { Standby } from './standby.js'
 
 /** After an aborted transaction: 10 ms, doubled up to this. */
@@ -222,7 +223,7 @@ export class Engine {
         await this.#commit(next.batch)
         this.#folded.shift()
         stage.commit(next.batch)
-        this.counters.countBatch(next.batch, this.#parts.clock.nowMs())
+        this.counters.countBatch(next.batch, this.#parts.clock)
         this.#free.push(next.batch)
         this.#abortsInARow = 0
       } catch (error) {
@@ -359,6 +360,7 @@ export class Engine {
     await orAborted(restorer.freePredecessor(task), signal)
     const [committed] = await orAborted(this.#consumer.committed([topicPartition]), signal)
     const restored = await restorer.restore(stage, task, committed!.offset, signal)
+    this.counters.restores++
     this.counters.restoredRecords += restored.records
     if (!signal.aborted) this.#labels?.attach(task)
     if (task.position >= 0) await this.#seek(topicPartition, task.position)
@@ -471,9 +473,14 @@ export class Engine {
   /** Quantiles are since the call before. */
   stats(): EngineStats {
     const { stage, standby, modelTurns } = this.#parts
-    const { state } = this
     const lag = this.#consumer.progress().reduce((sum, partition) => sum + partition.lag, 0)
-    return engineStats({ state, lag, counters: this.counters, stage, standby, refused: modelTurns?.refused })
+    return engineStats({ state: this.state, lag, counters: this.counters, stage, standby, refused: modelTurns?.refused })
+  }
+
+  /** All since the start; takes nothing from `stats`. */
+  metrics(): StageMetrics {
+    const { stage, standby, names, clock } = this.#parts
+    return stageMetrics({ state: this.state, progress: this.#consumer.progress(), counters: this.counters, stage, standby, names, clock })
   }
 }
 

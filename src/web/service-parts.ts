@@ -2,6 +2,8 @@ import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import type { ModelHost } from '../inference/serving/model-host.js'
 import type { EngineState } from '../topology/engine-stats.js'
+import type { StageMetrics } from '../topology/stage-metrics.js'
+import type { Metrics } from './metrics.js'
 import type { ServiceLimits } from './service-limits.js'
 
 /** An engine as the service sees it. */
@@ -9,6 +11,8 @@ export interface EngineView {
   readonly topology: string
   /** What its stages are doing; `running` = partitions assigned, state restored. */
   readonly state: EngineState
+  /** What each stage has done. */
+  metrics(): readonly StageMetrics[]
 }
 
 /** What the routes work with. They hold no state of their own. */
@@ -16,6 +20,7 @@ export interface ServiceParts {
   readonly host: ModelHost
   /** The engine of this process, where there is one. */
   readonly engine?: EngineView | undefined
+  readonly metrics: Metrics
   readonly batchDelayMs: number
   readonly limits: ServiceLimits
   readonly clock: Clock

@@ -1,32 +1,19 @@
 import { fastify, type FastifyInstance } from 'fastify'
-import { withTimeout } from '../base/clock.js'
-import { HarrierError, messageOf } from '../base/errors.js'
+import { messageOf } from '../base/errors.js'
 import { uniqueSuffix } from '../base/prng.js'
-import { healthRoutes } from './health-routes.js'
+import { healthOf } from './health-routes.js'
+import { listenOn, type ListenAddress, type Service } from './listen.js'
 import { oipRoutes } from './oip-routes.js'
+import { metricsRoute } from './metrics-route.js'
 import { serveOpenapi } from './openapi.js'
 import { predictRoutes } from './predict-routes.js'
 import { handleErrors, routeOf } from './problem.js'
 import { parseUntrusted } from './safe-json.js'
 import type { ServiceParts } from './service-parts.js'
 
-export interface ListenAddress {
-  readonly host: string
-  /** 0 = any free one. */
-  readonly port: number
-}
-
-/** A service that listens. */
-export interface Service {
-  readonly url: string
-  readonly app: FastifyInstance
-  /** Takes no more, and waits a while for what is being answered. */
-  close(): Promise<void>
-}
-
 /** The application without a socket: for tests, and for whoever listens. */
 export async function buildService(parts: ServiceParts): Promise<FastifyInstance> {
-  const { limits, logger } = parts
+  const { limits, logger, metrics } = parts
   const instance = uniqueSuffix()
   let requests = 0
   const app = fastify({
@@ -59,14 +46,16 @@ export async function buildService(parts: ServiceParts): Promise<FastifyInstance
     done()
   })
   app.addHook('onResponse', (request, reply, done) => {
+    metrics.answered(request.method, request.routeOptions.url ?? '(none)', reply.statusCode, reply.elapsedTime)
     logger.log('debug', 'request', { request: request.id, route: routeOf(request), status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 })
     done()
   })
   serveOpenapi(app)
   app.register((inner, _, done) => {
-    healthRoutes(inner, parts)
+    healthOf(inner, parts)
     oipRoutes(inner, parts)
     predictRoutes(inner, parts)
+    metricsRoute(inner, metrics)
     done()
   })
   await app.ready()
@@ -74,22 +63,6 @@ export async function buildService(parts: ServiceParts): Promise<FastifyInstance
 }
 
 /** Errors: CONFIG_INVALID when the address cannot be listened on. */
-export async function openService(parts: ServiceParts, { host, port }: ListenAddress): Promise<Service> {
-  const app = await buildService(parts)
-  let url: string
-  try {
-    url = await app.listen({ host, port })
-  } catch (error) {
-    throw new HarrierError('CONFIG_INVALID', `the service cannot listen on ${host}:${port}: ${messageOf(error)}`, { cause: error, remedy: 'choose another address with --listen' })
-  }
-  return {
-    url,
-    app,
-    async close() {
-      await withTimeout(app.close(), parts.limits.closeMsMax, () => new Error('connections are still open')).catch((error: unknown) => {
-        parts.logger.log('warn', 'the service was closed before its last answers', { cause: messageOf(error) })
-        app.server.closeAllConnections()
-      })
-    },
-  }
+export async function openService(parts: ServiceParts, address: ListenAddress): Promise<Service> {
+  return await listenOn(await buildService(parts), address, parts.logger)
 }

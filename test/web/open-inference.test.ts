@@ -28,7 +28,7 @@ describe('the Open Inference Protocol', () => {
   const infer = (body: object, path = '/v2/models/card-row'): Promise<LightMyRequestResponse> => call('POST', `${path}/infer`, { payload: body })
 
   before(async () => {
-    service = await testService({ models: ['card-row', 'card-gru'], parts: { engine: { topology: 'card-fraud', get state() { return engineState as 'running' } } } })
+    service = await testService({ models: ['card-row', 'card-gru'], parts: { engine: { topology: 'card-fraud', metrics: () => [], get state() { return engineState as 'running' } } } })
   })
   after(() => service.close())
 

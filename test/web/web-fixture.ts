@@ -4,6 +4,7 @@ import { silentLogger, type Logger } from '../../src/base/logger.js'
 import { ModelHost, type ModelHostOptions } from '../../src/inference/serving/model-host.js'
 import { modelsFolder } from '../../src/topology/open-scorer.js'
 import { serviceLimits } from '../../src/web/service-limits.js'
+import { Metrics } from '../../src/web/metrics.js'
 import type { ServiceParts } from '../../src/web/service-parts.js'
 import { buildService } from '../../src/web/service.js'
 
@@ -18,7 +19,8 @@ export async function testService(options: { models?: readonly string[]; host?: 
   const logger = options.logger ?? silentLogger
   const host = new ModelHost({ folder: modelsFolder, models: options.models ?? ['card-row'], device: 'cpu', threads: 1, clock: systemClock, logger, queue: { timeoutMsMax: 60_000 }, ...options.host })
   await host.open()
-  const app = await buildService({ host, batchDelayMs: 0, limits: serviceLimits, clock: systemClock, logger, ...options.parts })
+  const metrics = new Metrics({ stages: () => options.parts?.engine?.metrics() ?? [], models: () => host.served() })
+  const app = await buildService({ host, metrics, batchDelayMs: 0, limits: serviceLimits, clock: systemClock, logger, ...options.parts })
   return {
     app,
     host,

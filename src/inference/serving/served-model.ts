@@ -104,6 +104,10 @@ export class ServedModel {
     return this.#opened
   }
 
+  get isOpen(): boolean {
+    return this.#opened !== undefined
+  }
+
   get isReady(): boolean {
     return !this.#closed && this.#opened !== undefined && this.#places.some(({ thread }) => thread !== null) && this.#setAside() === undefined
   }

@@ -21,6 +21,8 @@ export class ServingCounters {
   lastAtMs = 0
   readonly queue = new LatencyHistogram()
   readonly compute = new LatencyHistogram()
+  /** Rows of batches. */
+  readonly batchRows = new LatencyHistogram()
   queueMs = 0
   computeMs = 0
   failedMs = 0
@@ -29,6 +31,7 @@ export class ServingCounters {
   batch(rows: number, runs: number, computeMs: number): void {
     this.batches++
     this.runs += runs
+    this.batchRows.add(rows)
     const size = rows <= exactBatchRowsMax ? rows : 2 << (31 - Math.clz32(rows - 1))
     const sum = this.#batchSizes.get(size) ?? { count: 0, ms: 0 }
     sum.count++
