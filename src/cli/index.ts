@@ -3,6 +3,7 @@ import { register as backtest } from './backtest.js'
 import { register as bench } from './bench.js'
 import { register as doctor } from './doctor.js'
 import { register as features } from './features.js'
+import { register as keys } from './keys.js'
 import { register as models } from './models.js'
 import { register as forget } from './forget.js'
 import { register as rebuild } from './rebuild.js'
@@ -36,6 +37,7 @@ export const commandGroups: readonly CommandGroup[] = [
       topology,
       run,
       serve,
+      keys,
       rebuild,
       tail,
       models,

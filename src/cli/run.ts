@@ -90,7 +90,9 @@ async function run(options: RunOptions): Promise<void> {
   const view: EngineView = { topology: topology.name, metrics: () => engine.metrics(), get state() { return engine.state } }
   const metrics = options.metricsPort === undefined ? undefined : await openMetrics(view, options.metricsPort, logger)
   const serve = async (listen: ListenAddress): Promise<void> => {
-    serving = await openServing({ options, listen, models: options.models, device: options.device, engine: view, clock: systemClock, logger })
+    const { namespace, instanceId, models, device } = options
+    const cluster = { connection: connections, namespace, instanceId }
+    serving = await openServing({ options, listen, scored: { connection: connections, topology, namespace }, cluster, models, device, engine: view, clock: systemClock, logger })
     if (stopping.signal.aborted) await serving.close()
   }
   process.on('SIGINT', stop)

@@ -1,15 +1,21 @@
+import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { createLogger } from '../base/logger.js'
 import type { DevicePolicy } from '../inference/device.js'
+import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import type { ListenAddress } from '../web/listen.js'
+import { loadTopology } from '../topology/load-topology.js'
 import { parseDevice } from './parse-options.js'
 import { addServiceOptions, listenDefault, openServing, parseListen, type ServiceOptions } from './service-options.js'
 
 /** A stop that takes longer ends the process anyway. */
 const stopMsMax = 8000
 
-interface ServeOptions extends ServiceOptions {
+interface ServeOptions extends ServiceOptions, ConnectionOptions {
+  instanceId: string
+  topology?: string
+  namespace?: string
   listen: ListenAddress
   models?: string
   device?: DevicePolicy
@@ -26,6 +32,8 @@ Examples:
     curl -s localhost:8080/v2/models/card-row
     curl -s localhost:8080/predict -H 'content-type: application/json' \\
          -d '{"input": {"amount": 99, "log_amount": 4.6, ...}}'
+  For others, who need a key (see harrier keys)
+    harrier serve --keys --listen 0.0.0.0:8080
   Beside a stream, in one process
     harrier run --serve
 `
@@ -38,9 +46,12 @@ export function register(program: Command): void {
     .option('--listen <host:port>', 'where to listen', parseListen, listenDefault)
     .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
     .option('--device <policy>', 'cpu, webgpu, cuda or auto (default: cpu)', parseDevice)
+    .option('--topology <name>', 'take transactions of this topology, which `harrier run` scores: POST /v1/score/<name>')
+    .option('--instance-id <id>', 'name of this instance; two that run at once must differ', hostname().replace(/[^a-zA-Z0-9_-]/g, '-'))
+    .option('--namespace <name>', 'prefix of topics, as `harrier run` has it')
     .option('--json', 'logs as JSON')
     .option('--verbose', 'log each request')
-  addServiceOptions(command).addHelpText('after', examples).action(serve)
+  addServiceOptions(addConnectionOptions(command)).addHelpText('after', examples).action(serve)
 }
 
 async function serve(options: ServeOptions): Promise<void> {
@@ -61,7 +72,11 @@ async function serve(options: ServeOptions): Promise<void> {
     process.on('SIGINT', stop)
     process.on('SIGTERM', stop)
   })
-  const serving = await openServing({ options, listen: options.listen, models: options.models, device: options.device, clock: systemClock, logger })
+  const topology = options.topology === undefined ? undefined : loadTopology(options.topology)
+  const connection = options.keys || topology ? await resolveConnections(options) : undefined
+  const cluster = options.keys ? { connection: connection!, namespace: options.namespace, instanceId: options.instanceId } : undefined
+  const scored = topology && { connection: connection!, topology, namespace: options.namespace }
+  const serving = await openServing({ cluster, scored, options, listen: options.listen, models: options.models, device: options.device, clock: systemClock, logger })
   process.stdout.write(`listening on ${serving.service.url}\n`)
   await stopped
   await serving.close()

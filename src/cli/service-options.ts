@@ -1,10 +1,14 @@
 import { InvalidArgumentError, type Command } from 'commander'
+import { AccessControl } from '../access/access-control.js'
+import type { OidcOptions } from '../access/oidc.js'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
+import type { ClusterConnection } from '../connection/security.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { ModelHost } from '../inference/serving/model-host.js'
 import { queueLimitsDefault } from '../inference/serving/request-queue.js'
+import { ScoreGateway, type ScoreGatewayOptions } from '../topology/score-gateway.js'
 import { modelsFolder } from '../topology/open-scorer.js'
 import { serviceLimits } from '../web/service-limits.js'
 import type { EngineView } from '../web/service-parts.js'
@@ -29,6 +33,11 @@ export interface ServiceOptions {
   queueRequests: number
   queueTimeoutMs: number
   anonymous?: boolean
+  keys?: boolean
+  oidcIssuer?: string
+  oidcAudience?: string
+  oidcJwks?: string
+  oidcRoleClaim: string
 }
 
 export function addServiceOptions(command: Command): Command {
@@ -38,6 +47,11 @@ export function addServiceOptions(command: Command): Command {
     .option('--batch-delay-ms <ms>', 'how long a free thread waits for a batch to fill', parseMs, queueLimitsDefault.delayMs)
     .option('--queue-requests <n>', 'requests that may wait for one model version; more are refused with 503', parseCount, queueLimitsDefault.requestsMax)
     .option('--queue-timeout-ms <ms>', 'how long a request may wait before it is refused with 503', parseCount, queueLimitsDefault.timeoutMsMax)
+    .option('--keys', 'ask for a key of `harrier keys create`')
+    .option('--oidc-issuer <url>', 'take bearer tokens of this issuer, as their `iss` has it')
+    .option('--oidc-audience <name>', 'the `aud` that they must have')
+    .option('--oidc-jwks <url>', 'where the keys of the issuer are (default: what its discovery document says)')
+    .option('--oidc-role-claim <name>', 'claim with one of viewer, scorer, releaser, admin, or a list with one; dots lead inside', 'roles')
     .option('--anonymous', 'let anybody who reaches an address that is not loopback use the service')
 }
 
@@ -47,6 +61,10 @@ export interface ServingChoice {
   readonly models?: string | undefined
   readonly device?: DevicePolicy | undefined
   readonly engine?: EngineView | undefined
+  /** Of the topics of keys. */
+  readonly cluster?: { readonly connection: ClusterConnection; readonly namespace?: string | undefined; readonly instanceId: string } | undefined
+  /** The topology whose scores may be asked for. */
+  readonly scored?: Omit<ScoreGatewayOptions, 'clock' | 'logger'> | undefined
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -59,19 +77,22 @@ export interface Serving {
 }
 
 /** Listens first, so that probes are answered, and opens the models then. Errors: USAGE, CONFIG_INVALID, those of models. */
-export async function openServing({ options, listen, models, device, engine, clock, logger }: ServingChoice): Promise<Serving> {
-  if (!isLoopback(listen.host) && !options.anonymous) {
-    throw new HarrierError('USAGE', `${listen.host} is not loopback, and anybody who reaches it could use the service`, { remedy: 'listen on 127.0.0.1, or say --anonymous' })
+export async function openServing({ options, listen, models, device, engine, cluster, scored, clock, logger }: ServingChoice): Promise<Serving> {
+  const oidc = oidcOptions(options)
+  if (!isLoopback(listen.host) && !options.anonymous && !options.keys && !oidc) {
+    throw new HarrierError('USAGE', `${listen.host} is not loopback, and anybody who reaches it could use the service`, { remedy: 'listen on 127.0.0.1, ask for keys with --keys or tokens with --oidc-issuer, or say --anonymous' })
   }
   const host = new ModelHost({
     folder: models ?? modelsFolder, models: options.serveModels ?? [], device: device ?? 'cpu', threads: options.servingThreads, clock, logger,
     queue: { delayMs: options.batchDelayMs, requestsMax: options.queueRequests, timeoutMsMax: options.queueTimeoutMs },
   })
+  const access = options.keys || oidc ? await AccessControl.open({ keys: options.keys ? cluster : undefined, oidc, clock, logger }) : undefined
+  const gateway = scored && (await ScoreGateway.open({ ...scored, clock, logger }))
   const metrics = new Metrics({ stages: () => engine?.metrics() ?? [], models: () => host.served().filter(({ isOpen }) => isOpen) })
-  const service = await openService({ host, engine, metrics, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
+  const service = await openService({ host, engine, gateway, metrics, access, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
   const close = async (): Promise<void> => {
     await service.close()
-    await host.close()
+    await Promise.all([host.close(), access?.close(), gateway?.close()])
   }
   try {
     await host.open()
@@ -81,6 +102,12 @@ export async function openServing({ options, listen, models, device, engine, clo
   }
   logger.log('info', 'the service is ready', { url: service.url, models: host.served().length })
   return { service, host, close }
+}
+
+function oidcOptions({ oidcIssuer, oidcAudience, oidcJwks, oidcRoleClaim }: ServiceOptions): OidcOptions | undefined {
+  if (oidcIssuer === undefined) return undefined
+  if (oidcAudience === undefined) throw new HarrierError('USAGE', '--oidc-issuer without --oidc-audience would take tokens that were made for others', { remedy: 'name the audience of the tokens' })
+  return { issuer: oidcIssuer, audience: oidcAudience, jwks: oidcJwks, roleClaim: oidcRoleClaim }
 }
 
 export function isLoopback(host: string): boolean {

@@ -16,7 +16,7 @@ import { formatRecord, headings } from './view/tail-format.js'
 import { recordAsJson, toTailRecord, type RecordKind, type TailRecord } from './view/tail-record.js'
 import { newestRecords } from './view/newest-records.js'
 import { partitionsOf, topicAliases, topicNamed } from './view/tail-topic.js'
-import { TopicFollower, type StartingPoint } from './view/topic-follower.js'
+import { TopicFollower, type StartingPoint } from '../consumer/topic-follower.js'
 
 interface TailOptions extends ConnectionOptions {
   topology: string

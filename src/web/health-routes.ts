@@ -19,11 +19,15 @@ export function whyNotReady({ engine, host }: HealthParts): string[] {
   ]
 }
 
-/** `/healthz` and `/readyz`, as Kubernetes asks. */
+/** `/healthz` and `/readyz`, as Kubernetes asks, and the same as the Open Inference Protocol does. */
 export function healthOf(app: FastifyInstance, parts: HealthParts): void {
-  app.get('/healthz', { schema: schemas.health('Whether the process answers; for a liveness probe') }, (_, reply) => reply.code(isLive(parts) ? 200 : 503).send({ live: isLive(parts) }))
-  app.get('/readyz', { schema: schemas.health('Whether it may be given traffic; for a readiness probe') }, (_, reply) => {
-    const reasons = whyNotReady(parts)
-    return reply.code(reasons.length === 0 ? 200 : 503).send({ ready: reasons.length === 0, reasons })
-  })
+  for (const path of ['/healthz', '/v2/health/live']) {
+    app.get(path, { schema: schemas.health('Whether the process answers; for a liveness probe') }, (_, reply) => reply.code(isLive(parts) ? 200 : 503).send({ live: isLive(parts) }))
+  }
+  for (const path of ['/readyz', '/v2/health/ready']) {
+    app.get(path, { schema: schemas.health('Whether partitions are assigned, state restored and models warm; for a readiness probe') }, (_, reply) => {
+      const reasons = whyNotReady(parts)
+      return reply.code(reasons.length === 0 ? 200 : 503).send({ ready: reasons.length === 0, reasons })
+    })
+  }
 }

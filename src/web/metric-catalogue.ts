@@ -54,7 +54,8 @@ const ofModel = (type: 'counter' | 'gauge', name: string, help: string, value: (
 
 export const streamMetrics: readonly MetricEntry<StageMetrics>[] = [
   ofStageParts(
-    'gauge', 'harrier_stage_state', '1 for the state the stage is in, 0 for the others; running = partitions assigned and restored', ({ state }) => states.map((each) => ({ each, state })), ({ each }) => ({ state: each }), ({ each, state }) => Number(each === state), ['state'],
+    'gauge', 'harrier_stage_state', '1 for the state the stage is in, 0 for the others; running = partitions assigned and restored',
+    ({ state }) => states.map((each) => ({ each, state })), ({ each }) => ({ state: each }), ({ each, state }) => Number(each === state), ['state'],
   ),
   ofStage('counter', 'harrier_records_total', 'Input records of batches that committed', ({ counters }) => counters.records),
   ofStage('counter', 'harrier_scored_total', 'Scored events', ({ counters }) => counters.scored),

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { HarrierError } from '../base/errors.js'
 import { readOipRequest, writeOipReply } from './oip-codec.js'
 import { modelConfig, modelMetadata, modelStats, serverMetadata } from './oip-documents.js'
-import { isLive, whyNotReady } from './health-routes.js'
+import { counted } from './guard.js'
 import * as schemas from './oip-schemas.js'
 import { goneSignal } from './gone-signal.js'
 import type { ServiceParts } from './service-parts.js'
@@ -20,11 +20,6 @@ export function oipRoutes(app: FastifyInstance, parts: ServiceParts): void {
   const served = ({ model, version }: ModelPath['Params']): ReturnType<typeof host.find> => host.find(model, version)
 
   app.get('/v2', { schema: schemas.serverMetadata }, () => serverMetadata())
-  app.get('/v2/health/live', { schema: schemas.health('Whether the process answers') }, (_, reply) => reply.code(isLive(parts) ? 200 : 503).send({ live: isLive(parts) }))
-  app.get('/v2/health/ready', { schema: schemas.health('Whether partitions are assigned, state restored and models warm') }, (_, reply) => {
-    const reasons = whyNotReady(parts)
-    return reply.code(reasons.length === 0 ? 200 : 503).send({ ready: reasons.length === 0, reasons })
-  })
   for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version'] as const) {
     const isVersioned = path.endsWith(':version')
     app.get<ModelPath>(path, { schema: schemas.modelMetadata(isVersioned) }, (request) => modelMetadata(host, served(request.params)))
@@ -55,10 +50,11 @@ function inferRoute(app: FastifyInstance, parts: ServiceParts, path: string, isV
   app.register((inner, _, done) => {
     inner.removeAllContentTypeParsers()
     inner.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: limits.bodyBytesMax }, (_request, body, parsed) => parsed(null, body))
-    inner.post<ModelPath>(path, { schema: schemas.infer(isVersioned), config: { documentedBody: schemas.inferBody } }, async (request, reply) => {
+    inner.post<ModelPath>(path, { schema: schemas.infer(isVersioned), config: { documentedBody: schemas.inferBody, role: 'scorer' } }, async (request, reply) => {
       const model = host.find(request.params.model, request.params.version)
       const { inputs, outputs, binaryOutput, priority, timeoutMs, id } = readOipRequest(bodyOf(request), headerLength(request), limits.jsonDepthMax)
-      const answer = await model.infer({ inputs, outputs: outputs?.map(({ name }) => name) ?? null, priority, timeoutMs, signal: goneSignal(reply) })
+      const wanted = { inputs, outputs: outputs?.map(({ name: each }) => each) ?? null, priority, timeoutMs, signal: goneSignal(reply) }
+      const answer = await counted(parts.access, request, reply, model.model.manifest.name, model.rowsOf(wanted), () => model.infer(wanted))
       const { name, version } = model.model.manifest
       return sendAnswer(reply, writeOipReply({ model_name: name, model_version: version, ...(id === undefined ? {} : { id }), parameters: timesOf(answer) }, answer.outputs, { outputs, binaryOutput }))
     })

@@ -20,7 +20,7 @@ const tensor = { type: 'object', required: ['name', 'datatype', 'shape'], proper
 export const serverMetadata = {
   ...oip,
   summary: 'What this server is',
-  response: { 200: { description: 'Name, version and extensions', type: 'object', required: ['name', 'version', 'extensions'], properties: { name: text, version: text, extensions: listOf(text), runtime: text } } },
+  response: { 200: { description: 'Name, version and extensions', type: 'object', required: ['name', 'version', 'extensions'], properties: { name: text, version: text, extensions: listOf(text), runtime: text } }, ...failures() },
 } as const
 
 const healthBody = { type: 'object', properties: { live: { type: 'boolean' }, ready: { type: 'boolean' }, reasons: listOf(text) } } as const
@@ -54,13 +54,14 @@ export function modelStats(isVersioned: boolean): object {
   return { ...oip, summary: 'What a model has done: requests, queue and compute time apart, batch sizes', params: pathParameters(isVersioned), response: { 200: stats, ...failures(404) } }
 }
 
-export const allStats = { ...oip, summary: 'The same of all models', response: { 200: stats } } as const
+export const allStats = { ...oip, summary: 'The same of all models', response: { 200: stats, ...failures() } } as const
 
 export const repositoryIndex = {
   ...oip,
   summary: 'Every model version of the folder, and whether it is served',
   response: {
     200: { description: 'The index', type: 'array', items: { type: 'object', required: ['name', 'version', 'state', 'reason'], properties: { name: text, version: text, state: { type: 'string', enum: ['READY', 'UNAVAILABLE', 'LOADING'] }, reason: text } } },
+    ...failures(),
   },
 } as const
 export const repositoryIndexBody = { type: 'object', description: 'Taken for the sake of clients that send one', additionalProperties: true } as const
@@ -107,7 +108,7 @@ export function infer(isVersioned: boolean): object {
         required: ['model_name', 'model_version', 'outputs'],
         properties: { model_name: text, model_version: text, id: text, parameters: { type: 'object', properties: { queue_us: number, compute_us: number, batch_rows: number } }, outputs: listOf(given) },
       },
-      ...failures(400, 404, 413, 500, 503),
+      ...failures(400, 404, 413, 429, 500, 503),
     },
   }
 }

@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify'
+import { demand } from '../access/access-control.js'
 import { HarrierError } from '../base/errors.js'
 import type { Manifest } from '../inference/manifest.js'
 import { priorityDefault } from '../inference/serving/request-queue.js'
 import { scoreSequences } from '../inference/serving/row-scores.js'
+import { counted } from './guard.js'
 import { goneSignal } from './gone-signal.js'
 import * as schemas from './predict-schemas.js'
 import type { ServiceParts } from './service-parts.js'
@@ -13,16 +15,18 @@ interface PredictBody {
 }
 
 /** `POST /predict`: rows of features in, scores out, for a client that wants no protocol. */
-export function predictRoutes(app: FastifyInstance, { host }: ServiceParts): void {
-  app.post<{ Body: PredictBody }>('/predict', { schema: schemas.predict }, async (request, reply) => {
+export function predictRoutes(app: FastifyInstance, { host, access }: ServiceParts): void {
+  app.post<{ Body: PredictBody }>('/predict', { schema: schemas.predict, config: { role: 'scorer' } }, async (request, reply) => {
     const { input, model } = request.body
     const only = host.served().length === 1 ? host.served()[0]!.reference : undefined
     const reference = model ?? only
     if (reference === undefined) throw new HarrierError('REQUEST_INVALID', 'several models are served, and the request names none', { remedy: 'write "model": "<name>" or "<name>@<version>"' })
     const [name, version] = reference.split('@') as [string, string?]
+    demand(request.principal, 'scorer', { model: name })
     const served = host.find(name, version)
     const { sequences, isSingle } = readInput(input, served.model.manifest)
-    const scores = await scoreSequences(served, sequences, { priority: priorityDefault, timeoutMs: Infinity, signal: goneSignal(reply) })
+    const wait = { priority: priorityDefault, timeoutMs: Infinity, signal: goneSignal(reply) }
+    const scores = await counted(access, request, reply, name, sequences.length, () => scoreSequences(served, sequences, wait))
     // JSON has no NaN: null says that the model gave nothing
     const predictions = Array.from(scores, (score) => (Number.isFinite(score) ? score : null))
     return { prediction: isSingle ? predictions[0]! : predictions, model: served.reference }

@@ -30,6 +30,6 @@ export const predict = {
         model: { type: 'string' },
       },
     },
-    ...failures(400, 404, 413, 500, 503),
+    ...failures(400, 404, 413, 429, 500, 503),
   },
 } as const

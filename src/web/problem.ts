@@ -13,8 +13,15 @@ export interface Problem {
 
 const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   REQUEST_INVALID: 400,
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
   MODEL_NOT_FOUND: 404,
+  QUOTA_EXCEEDED: 429,
+  RECORD_INVALID: 422,
+  RECORD_UNDECODABLE: 422,
+  SCORE_PENDING: 504,
   OVERLOADED: 503,
+  TOKEN_UNAVAILABLE: 503,
   MODEL_FAILED: 500,
   BROKER_UNAVAILABLE: 503,
   REGISTRY_UNAVAILABLE: 503,
@@ -29,6 +36,7 @@ export function handleErrors(app: FastifyInstance, logger: Logger): void {
       const status = code === 'MODEL_FAILED' && retryAfterMs !== undefined ? 503 : (statusOf[code] ?? 500)
       if (status >= 500 && code !== 'OVERLOADED') logger.log('warn', 'a request failed', { request: request.id, route: routeOf(request), code, cause: message })
       if (retryAfterMs !== undefined) reply.header('retry-after', Math.max(1, Math.ceil(retryAfterMs / 1000)))
+      if (status === 401) reply.header('www-authenticate', 'Bearer realm="harrier"')
       return send(reply, status, { error: message, code, remedy, request_id: request.id })
     }
     const status = 'statusCode' in error ? (error.statusCode ?? 500) : 500

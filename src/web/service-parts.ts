@@ -1,8 +1,10 @@
+import type { AccessControl } from '../access/access-control.js'
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import type { ModelHost } from '../inference/serving/model-host.js'
 import type { EngineState } from '../topology/engine-stats.js'
 import type { StageMetrics } from '../topology/stage-metrics.js'
+import type { ScoreGateway } from '../topology/score-gateway.js'
 import type { Metrics } from './metrics.js'
 import type { ServiceLimits } from './service-limits.js'
 
@@ -20,7 +22,11 @@ export interface ServiceParts {
   readonly host: ModelHost
   /** The engine of this process, where there is one. */
   readonly engine?: EngineView | undefined
+  /** Scores in the stream; absent where no topology is. */
+  readonly gateway?: ScoreGateway | undefined
   readonly metrics: Metrics
+  /** Who may do what; absent: anybody everything. */
+  readonly access?: AccessControl | undefined
   readonly batchDelayMs: number
   readonly limits: ServiceLimits
   readonly clock: Clock

@@ -1,6 +1,7 @@
 import { fastify, type FastifyInstance } from 'fastify'
 import { messageOf } from '../base/errors.js'
 import { uniqueSuffix } from '../base/prng.js'
+import { guard } from './guard.js'
 import { healthOf } from './health-routes.js'
 import { listenOn, type ListenAddress, type Service } from './listen.js'
 import { oipRoutes } from './oip-routes.js'
@@ -9,6 +10,7 @@ import { serveOpenapi } from './openapi.js'
 import { predictRoutes } from './predict-routes.js'
 import { handleErrors, routeOf } from './problem.js'
 import { parseUntrusted } from './safe-json.js'
+import { scoreRoutes } from './score-routes.js'
 import type { ServiceParts } from './service-parts.js'
 
 /** The application without a socket: for tests, and for whoever listens. */
@@ -47,14 +49,19 @@ export async function buildService(parts: ServiceParts): Promise<FastifyInstance
   })
   app.addHook('onResponse', (request, reply, done) => {
     metrics.answered(request.method, request.routeOptions.url ?? '(none)', reply.statusCode, reply.elapsedTime)
-    logger.log('debug', 'request', { request: request.id, route: routeOf(request), status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 })
+    logger.log('debug', 'request', { request: request.id, route: routeOf(request), who: request.principal?.id, status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 })
     done()
   })
   serveOpenapi(app)
   app.register((inner, _, done) => {
     healthOf(inner, parts)
+    done()
+  })
+  app.register((inner, _, done) => {
+    guard(inner, parts.access)
     oipRoutes(inner, parts)
     predictRoutes(inner, parts)
+    scoreRoutes(inner, parts)
     metricsRoute(inner, metrics)
     done()
   })

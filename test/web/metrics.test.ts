@@ -26,7 +26,7 @@ function stage(): StageMetrics {
     standby: { partitions: 0, entities: 0 }, checkpoint: { records: 5, bytes: 500 },
     models: [
       {
-        reference: 'card-gru@1', sha256: '', role: 'champion', kind: 'recurrent', epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 1, openedBytes: 2,
+        reference: 'card-gru@1', sha256: '', role: 'champion', share: 1, kind: 'recurrent', epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 1, openedBytes: 2,
         rows: 41, runs: 4, computeMs: 250, failures: { threw: 1, 'timed-out': 0, 'set-aside': 0, notFinite: 0 },
       },
     ],

@@ -19,7 +19,7 @@ import type { DemoPhase, DemoState } from './demo-state.js'
 import { EngineProcess } from './engine-process.js'
 import { HeldSink } from './held-sink.js'
 import { idOfOutput, idOfTransaction } from './output-ids.js'
-import { TopicFollower } from './topic-follower.js'
+import { TopicFollower } from '../../consumer/topic-follower.js'
 
 export const demoLimits = {
   partitions: 4,

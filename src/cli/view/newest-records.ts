@@ -1,7 +1,7 @@
 import type { RecordColumns } from '../../base/record-columns.js'
 import type { RdkafkaMessage } from '../../consumer/message-columns.js'
 import type { RangeReader } from '../../consumer/range-reader.js'
-import type { StartingPoint } from './topic-follower.js'
+import type { StartingPoint } from '../../consumer/topic-follower.js'
 
 /** The newest committed records of a topic in the order of their timestamps, and where following goes on after them. */
 export async function newestRecords(

@@ -126,16 +126,26 @@ export class ServedModel {
     for (const place of this.#places) await this.#open(place)
   }
 
+  /** Rows of a request. Errors: REQUEST_INVALID when it does not fit the model; counted as a failure. */
+  rowsOf(request: InferRequest): number {
+    try {
+      return rowsOf(this.opened, this.reference, request)
+    } catch (error) {
+      this.counters.failures.invalid++
+      throw error
+    }
+  }
+
   /** Errors: REQUEST_INVALID, OVERLOADED, MODEL_FAILED. */
   infer(request: InferRequest): Promise<InferAnswer> {
     const { clock, queue } = this.#options
     let rows: number
     try {
-      rows = rowsOf(this.opened, this.reference, request)
+      rows = this.rowsOf(request)
       const reason = this.#closed ? 'it is being closed' : this.#setAside()
       if (reason !== undefined) throw new HarrierError('MODEL_FAILED', `${this.reference}: ${reason}`, { retryAfterMs: scorerLimitsDefault.modelRetryAfterMs })
     } catch (error) {
-      this.counters.failures[error instanceof HarrierError && error.code === 'REQUEST_INVALID' ? 'invalid' : 'model']++
+      if (!(error instanceof HarrierError && error.code === 'REQUEST_INVALID')) this.counters.failures.model++
       return Promise.reject(error instanceof Error ? error : new Error(messageOf(error)))
     }
     const arrivedMs = clock.monotonicMs()

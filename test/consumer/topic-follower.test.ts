@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { systemClock } from '../../../src/base/clock.js'
-import { TopicFollower } from '../../../src/cli/view/topic-follower.js'
-import { KafkaSink } from '../../../src/simulator/kafka-sink.js'
+import { systemClock } from '../../src/base/clock.js'
+import { TopicFollower } from '../../src/consumer/topic-follower.js'
+import { KafkaSink } from '../../src/simulator/kafka-sink.js'
 
 /** Nobody listens there. */
 const brokers = '127.0.0.1:1'

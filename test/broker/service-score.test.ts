@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import type { LightMyRequestResponse } from 'fastify'
+import { systemClock } from '../../src/base/clock.js'
+import { silentLogger } from '../../src/base/logger.js'
+import { RangeReader } from '../../src/consumer/range-reader.js'
+import type { EngineChain } from '../../src/topology/engine-chain.js'
+import { loadTopology } from '../../src/topology/load-topology.js'
+import { topologyNames } from '../../src/topology/names.js'
+import { openEngine } from '../../src/topology/open-engine.js'
+import { requestHeader, ScoreGateway } from '../../src/topology/score-gateway.js'
+import { testService, type TestService } from '../web/web-fixture.js'
+import { startTestStack, type TestStack } from './test-stack.js'
+
+const namespace = 'score'
+const partitions = 2
+const timeoutMs = 30_000
+
+describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, () => {
+  const topology = loadTopology('card-fraud')
+  const names = topologyNames(topology, namespace)
+  let stack: TestStack
+  let engine: EngineChain
+  let running: Promise<void> = Promise.resolve()
+  let service: TestService
+  let gateway: ScoreGateway
+
+  before(async () => {
+    stack = await startTestStack()
+    const connection = { brokers: stack.brokers, registryUrl: stack.registryUrl }
+    engine = await openEngine({ topology, ...connection, namespace, instanceId: 'a', workers: 1, createTopics: { partitions }, clock: systemClock, logger: silentLogger })
+    gateway = await ScoreGateway.open({ connection, topology, namespace, clock: systemClock, logger: silentLogger })
+    service = await testService({ parts: { gateway, engine: { topology: topology.name, metrics: () => engine.metrics(), get state() { return engine.state } } } })
+  })
+  after(async () => {
+    await engine.stop()
+    await running
+    await service.close()
+    await gateway.close()
+    await stack.stop()
+  })
+
+  let nextId = 1
+  const transaction = (customer: number, more: object = {}): Record<string, unknown> => ({
+    transaction_id: nextId++, event_time: Date.UTC(2026, 0, 5, 12) + nextId * 60_000, customer_id: String(customer), terminal_id: '7', amount_minor: 4200, currency: 'EUR', ...more,
+  })
+  const score = (payload: object, { key, wait = timeoutMs }: { key?: string; wait?: number } = {}): Promise<LightMyRequestResponse> =>
+    service.app.inject({ method: 'POST', url: `/v1/score/card-fraud?timeout_ms=${wait}`, payload, headers: { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', ...(key === undefined ? {} : { 'idempotency-key': key }) } })
+  async function recordsOf(topic: string): Promise<{ request: string | undefined; trace: string | undefined }[]> {
+    const reader = new RangeReader({ brokers: stack.brokers, clock: systemClock, logger: silentLogger })
+    await reader.start()
+    const found: { request: string | undefined; trace: string | undefined }[] = []
+    for (let partition = 0; partition < partitions; partition++) {
+      await reader.readRange({ topic, partition, from: 'earliest', to: 'settled-end' }, (columns) => {
+        for (let row = 0; row < columns.count; row++) {
+          const header = (name: string): string | undefined => columns.headers(row).find((each) => each.name === name)?.value?.toString()
+          found.push({ request: header(requestHeader), trace: header('traceparent') })
+        }
+      })
+    }
+    await reader.close()
+    return found
+  }
+
+  it('that find no engine are told that their score will come, and have it when they ask again with the same key', async () => {
+    assert.equal((await service.app.inject('/readyz')).statusCode, 503, 'not ready before partitions are assigned')
+    const payment = transaction(1)
+    const early = await score(payment, { key: 'early', wait: 50 })
+    assert.deepEqual([early.statusCode, early.json<{ code: string }>().code, early.headers['retry-after']], [504, 'SCORE_PENDING', '1'])
+    running = engine.run()
+    const late = await score(payment, { key: 'early' })
+    assert.equal(late.statusCode, 200, late.body)
+    const event = late.json<{ event_id: string; entity: string; score: number; decision: string; model: string; lineage: { task: string; sequence: number }; scores: object[]; repeated: boolean }>()
+    assert.deepEqual([event.event_id, event.entity, event.model, event.repeated], ['1', '1', 'card-gru@1', true])
+    assert.match(event.lineage.task, /^card-fraud\/customer\/[01]$/)
+    assert.equal(event.scores.length, 4)
+    assert.equal((await service.app.inject('/readyz')).statusCode, 200)
+  })
+
+  it('get a decision with reasons that knows the state of the entity', async () => {
+    for (let index = 0; index < 4; index++) assert.equal((await score(transaction(2))).json<{ decision: string }>().decision, 'APPROVE')
+    const large = (await score(transaction(2, { amount_minor: 900_000 }))).json<{ decision: string; reasons: string[]; explanation: { reasons: { text: string }[] } }>()
+    assert.notEqual(large.decision, 'APPROVE')
+    assert.ok(large.reasons.length > 0)
+    assert.ok(large.explanation.reasons.some(({ text }) => /times the mean amount/.test(text)), JSON.stringify(large.explanation))
+  })
+
+  it('come once into the log for one idempotency key, however often and at once it is used', async () => {
+    const payment = transaction(3)
+    const answers = await Promise.all(Array.from({ length: 5 }, () => score(payment, { key: 'once' })))
+    assert.deepEqual(answers.map(({ statusCode }) => statusCode), [200, 200, 200, 200, 200])
+    assert.equal(new Set(answers.map((answer) => JSON.stringify({ ...answer.json<object>(), repeated: null }))).size, 1)
+    assert.deepEqual(answers.map((answer) => answer.json<{ repeated: boolean }>().repeated).sort(), [false, true, true, true, true])
+    const other = await score({ ...payment, amount_minor: 1 }, { key: 'once' })
+    assert.deepEqual([other.statusCode, other.json<{ code: string }>().code], [400, 'REQUEST_INVALID'])
+  })
+
+  it('that break the contract are refused with the words of a dead letter, and are not in the log', async () => {
+    const { amount_minor: _amount, ...without } = transaction(4)
+    for (const [payload, message] of [[without, /amount_minor/], [transaction(4, { amount_minor: -5 }), /amount.*below its minimum/], [transaction(4, { event_time: 'today' }), /event_time/]] as const) {
+      const answer = await score(payload, { key: JSON.stringify(payload).slice(0, 60) })
+      assert.deepEqual([answer.statusCode, answer.json<{ code: string }>().code], [422, 'RECORD_INVALID'])
+      assert.match(answer.json<{ error: string }>().error, message)
+    }
+    assert.equal((await service.app.inject({ method: 'POST', url: '/v1/score/other', payload: {} })).statusCode, 404)
+  })
+
+  it('of many clients at once each get their own answer, and every subscriber sees each once', async (test) => {
+    const payments = Array.from({ length: 60 }, (_, index) => transaction(100 + (index % 20)))
+    const beganMs = systemClock.monotonicMs()
+    const answers = await Promise.all(payments.map((payment) => score(payment)))
+    test.diagnostic(`60 transactions at once took ${Math.round(systemClock.monotonicMs() - beganMs)} ms`)
+    assert.deepEqual(answers.map((answer) => answer.json<{ event_id: string }>().event_id), payments.map((payment) => String(payment.transaction_id)))
+    const [input, scored] = [await recordsOf(names.input), await recordsOf(names.scored)]
+    assert.equal(input.length, 1 + 5 + 1 + 60)
+    assert.deepEqual(scored.map(({ request }) => request).sort(), input.map(({ request }) => request).sort())
+    assert.equal(new Set(scored.map(({ request }) => request)).size, scored.length)
+    assert.ok(scored.every(({ trace }) => trace?.startsWith('00-4bf92f')))
+  })
+
+  it('are counted by the engine that scored them', async () => {
+    const text = (await service.app.inject('/metrics')).body
+    const value = (name: string): number => Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, 'm').exec(text)?.[1])
+    assert.equal(value('harrier_scored_total'), 67)
+    assert.equal(value('harrier_delay_seconds_count'), 67)
+    assert.ok(value('harrier_commit_seconds_sum') > 0 && value('harrier_state_bytes') > 0)
+    assert.match(text, /harrier_stage_state\{topology="card-fraud",stage="customer",state="running"\} 1/)
+    assert.match(text, /harrier_model_rows_total\{topology="card-fraud",stage="customer",model="card-gru",version="1",role="champion",device="cpu"\} 67/)
+  })
+})
