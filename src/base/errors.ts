@@ -30,6 +30,7 @@ export const errorCatalogue = {
   MODEL_INVALID: { consequence: 'fatal', summary: 'a model file does not fit its manifest', remedy: 'export the model again or correct the manifest' },
   MODEL_NOT_FOUND: { consequence: 'fatal', summary: 'a model version is not there', remedy: '`harrier models list` shows what is there' },
   RELEASE_REFUSED: { consequence: 'fatal', summary: 'a release, a rollback or a registration would break a rule', remedy: '`harrier models show` says what is in force, and what was' },
+  PACKAGE_REFUSED: { consequence: 'fatal', summary: 'an exported model version is not signed by who is trusted, or was altered', remedy: 'get it again from whoever exported it, or name their public key with --trust' },
   DEVICE_UNAVAILABLE: { consequence: 'fatal', summary: 'the wanted device cannot run this model', remedy: 'choose device: cpu or auto, or see `harrier doctor --gpu`' },
   MODEL_FAILED: { consequence: 'retry', summary: 'a model threw, timed out or gave a value that is not finite', remedy: 'events are scored by the fall-back of the topology; look at the model' },
   RECORD_UNDECODABLE: { consequence: 'dead-letter', summary: 'a record cannot be decoded', remedy: 'look at the dead-letter topic: `harrier tail <topology>.dlq`' },

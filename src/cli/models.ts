@@ -1,4 +1,3 @@
-import { hostname, userInfo } from 'node:os'
 import { Option, type Command } from 'commander'
 import { stringify } from 'yaml'
 import { systemClock } from '../base/clock.js'
@@ -11,7 +10,8 @@ import { readRegistration, registerModel } from '../registry/register-model.js'
 import { harrierVersion } from '../topology/harrier-version.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { modelsFolder, stageCategories } from '../topology/open-scorer.js'
-import { registerReleases } from './releases.js'
+import { registerExchange } from './model-exchange.js'
+import { defaultActor, registerReleases } from './releases.js'
 import { tableText } from './view/table.js'
 import { factsText, reportText, sizeText } from './model-text.js'
 
@@ -67,11 +67,12 @@ export function register(program: Command): void {
     .description('check a model version and put it where versions live; it never changes there')
     .argument('<folder>', 'the folder of model.yaml')
     .option('--models <folder>', 'where versions live', modelsFolder)
-    .option('--actor <name>', 'who does it', process.env.HARRIER_ACTOR ?? `${userInfo().username}@${hostname()}`)
+    .option('--actor <name>', 'who does it', defaultActor())
     .addOption(new Option('--device <device>', 'where its trial run is').choices(['cpu', 'webgpu', 'cuda', 'auto']).default('cpu'))
     .option('--json', 'for machines')
     .action(registerVersion)
   registerReleases(models)
+  registerExchange(models)
 }
 
 async function registerVersion(folder: string, options: { models: string; actor: string; device: DevicePolicy; json?: boolean }): Promise<void> {

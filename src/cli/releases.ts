@@ -32,7 +32,7 @@ export function registerReleases(models: Command): void {
   const writing = (name: string, description: string): Command =>
     stageOptions(models.command(name).description(description))
       .requiredOption('--reason <text>', 'why, for those who read the ledger')
-      .option('--actor <name>', 'who does it', process.env.HARRIER_ACTOR ?? `${userInfo().username}@${hostname()}`)
+      .option('--actor <name>', 'who does it', defaultActor())
       .option('--wait <seconds>', 'how long it is waited for that every partition scores by it', seconds, 10)
   writing('release', 'make a model version the champion of a stage: it decides from the next batch on, in every process')
     .argument('<model>', '<name>@<version>')
@@ -60,6 +60,11 @@ function stageOptions(command: Command): Command {
     .option('--models <folder>', 'folder of model versions', modelsFolder)
     .option('--json', 'for machines')
   return addConnectionOptions(command)
+}
+
+/** $HARRIER_ACTOR, else the user of this machine. */
+export function defaultActor(): string {
+  return process.env.HARRIER_ACTOR ?? `${userInfo().username}@${hostname()}`
 }
 
 /** The last stage decides, and is meant where none is named. */

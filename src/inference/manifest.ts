@@ -70,6 +70,14 @@ const training = z.looseObject({
   seconds: z.number().optional(),
 })
 
+/** What people say of a model. */
+const card = z.strictObject({
+  owner: z.string().optional().describe('Who answers for it.'),
+  licence: z.string().optional().describe('Under which it may be used.'),
+  intendedUse: z.array(z.string()).optional().describe('What it is for, and for whom.'),
+  limits: z.array(z.string()).optional().describe('What it is not for, and where it is known to be weak.'),
+})
+
 /** What a model.yaml may say; the descriptions are printed into docs/models.md by scripts/docs.js. */
 export const manifestSchema = z
   .strictObject({
@@ -105,6 +113,7 @@ export const manifestSchema = z
     limits: limits.default({ batchRowsMax: 512, timeoutMs: 5_000 }),
     reasons: reasonsSchema.optional().describe('How its scores are explained; see "Reasons".'),
     training: training.optional().describe('Data, command, seed, seconds and whatever else says where it comes from.'),
+    card: card.optional().describe('What a model card says besides; see releases.md, "Model cards".'),
     metrics: z.record(z.string(), z.unknown()).optional().describe('What it was found to be worth.'),
   })
   .superRefine((manifest, context) => {

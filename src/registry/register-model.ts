@@ -23,6 +23,8 @@ const registrationSchema = z.object({
   registeredAt: z.string(),
   trial: z.object({ device: z.string(), deviceClass: z.string(), rows: z.number(), golden: z.boolean(), largestDifference: z.number().nullable(), microsecondsPerRow: z.number().nullable() }),
   harrier: z.string(),
+  /** Of a version that came as a file: by whose key it was signed, and who made the file. */
+  importedFrom: z.object({ signedBy: z.string(), exportedBy: z.string(), exportedAt: z.string() }).optional(),
 })
 export type Registration = z.infer<typeof registrationSchema>
 
@@ -35,6 +37,7 @@ export interface RegisterOptions {
   readonly device: DevicePolicy
   readonly harrier: string
   readonly clock: Clock
+  readonly importedFrom?: Registration['importedFrom']
 }
 
 export interface Registered {
@@ -50,7 +53,7 @@ export interface Registered {
  * over rows of zeros), and puts it where versions live. What is there is never changed. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID,
  * MODEL_INVALID, DEVICE_UNAVAILABLE; RELEASE_REFUSED where the version is there with other files.
  */
-export async function registerModel({ folder, root, actor, device, harrier, clock }: RegisterOptions): Promise<Registered> {
+export async function registerModel({ folder, root, actor, device, harrier, clock, importedFrom }: RegisterOptions): Promise<Registered> {
   const model = loadModelFolder(folder)
   const { manifest, reference } = model
   const target = join(root, manifest.name, manifest.version)
@@ -66,7 +69,7 @@ export async function registerModel({ folder, root, actor, device, harrier, cloc
     if (known) return { model: loadModelFolder(target), registration: known, bytes: modelFileBytes(model), isNew: false }
   }
   const trial = await tryModel(model, device, clock)
-  const registration: Registration = { model: reference, sha256: modelDigest(manifest), files, actor, registeredAt: new Date(clock.nowMs()).toISOString(), trial, harrier }
+  const registration: Registration = { model: reference, sha256: modelDigest(manifest), files, actor, registeredAt: new Date(clock.nowMs()).toISOString(), trial, harrier, ...(importedFrom ? { importedFrom } : {}) }
   const text = `${JSON.stringify(registration, null, 2)}\n`
   if (inPlace || existsSync(target)) writeFileSync(join(target, registrationFile), text, { flag: 'wx' })
   else putVersion(folder, target, Object.keys(files), text)

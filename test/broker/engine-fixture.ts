@@ -35,6 +35,7 @@ interface Stats {
   readonly counters: Readonly<Record<'records' | 'scored' | 'deadLetters' | 'aborts' | 'restoredRecords', number>>
   readonly tasks: readonly { readonly position: number }[]
   readonly standby: { readonly partitions: number; readonly entities: number }
+  readonly release: { readonly inForce: number }
 }
 
 export interface EngineProcessOptions {

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { systemClock } from '../../src/base/clock.js'
+import { silentLogger } from '../../src/base/logger.js'
+import { Prng } from '../../src/base/prng.js'
+import type { Release, ReleasedModel } from '../../src/registry/release.js'
+import type { ReleaseChange } from '../../src/registry/stage-releases.js'
+import { loadTopology } from '../../src/topology/load-topology.js'
+import { ReleaseDesk } from '../../src/topology/release-desk.js'
+import { CardFeeder, EngineProcess, smallBatchTopology } from './engine-fixture.js'
+import { decodeOwn, verifyEngineRun } from './engine-verify.js'
+import { readCommitted } from './kafka-verifier.js'
+import { startTestStack, type TestStack } from './test-stack.js'
+
+const seed = Number(process.env.SEED ?? 8)
+const releases = Number(process.env.RELEASES ?? 8)
+/** Of so many releases each, one meets a kill. */
+const killOneIn = 3
+const candidates = ['card-gru@1', 'card-attention@1', 'card-cnn@1', 'card-row@1']
+
+interface Scored {
+  readonly event_id: string
+  readonly entity: string
+  readonly model: string
+  readonly fallback: boolean
+  readonly scores: readonly { readonly model: string; readonly role: string }[]
+  readonly lineage: { readonly sequence: number }
+}
+
+describe(`releases and rollbacks under load (SEED=${seed})`, () => {
+  let stack: TestStack
+  const file = smallBatchTopology()
+  before(async () => {
+    stack = await startTestStack()
+  })
+  after(() => stack.stop())
+
+  it(`${releases} of them, with SIGKILL around them: no gap, no duplicate, and no event scored by a version that was not released`, async (t) => {
+    const prng = new Prng(seed)
+    const feeder = new CardFeeder(stack, ['rel'], seed)
+    await feeder.start()
+    feeder.feed(150)
+    const start = (): EngineProcess => new EngineProcess({ stack, namespace: 'rel', instanceId: 'a', topology: file })
+    let engine = start()
+    await engine.until('tasks ready', () => engine.ready >= 3)
+    const desk = await ReleaseDesk.open({ topology: loadTopology(file), ...stack, namespace: 'rel', clock: systemClock, logger: silentLogger })
+    const written: Release[] = []
+    try {
+      while (written.length < releases) {
+        const change = anyChange(prng, desk)
+        try {
+          written.push(await desk.change(change, { actor: 'test', reason: 'seeded' }))
+        } catch (error) {
+          if ((error as { code?: string }).code === 'RELEASE_REFUSED') continue
+          throw error
+        }
+        if (prng.below(killOneIn) === 0) {
+          await systemClock.sleep(prng.below(1200))
+          await engine.kill()
+          engine = start()
+          await engine.until('a task ready', () => engine.ready > 0)
+        }
+        await systemClock.sleep(prng.below(1500))
+      }
+      await engine.until('the last release', () => engine.stats?.release.inForce === written.length)
+    } finally {
+      await feeder.close()
+      await desk.close()
+    }
+    await engine.until('all committed', () => engine.position === feeder.total, 90_000)
+    assert.equal(await engine.interrupt(), 0)
+
+    const run = await verifyEngineRun(stack.brokers, 'rel', feeder.sent)
+    assert.deepEqual(written.map(({ revision }) => revision), written.map((_, index) => index + 1))
+    const named = written[0]!.from
+    const seen = new Set<number>()
+    const scored = await readCommitted(stack.brokers, 'rel.card-fraud.scored')
+    let byChallenger = 0
+    const deciders = new Map<string, string>()
+    for (const [partition, records] of run.lineage.entries()) {
+      let newest = 0
+      for (const { release, models, sequence } of records) {
+        assert.ok(release >= newest, `partition ${partition} went back from release ${newest} to ${release} in batch ${sequence}`)
+        newest = release
+        seen.add(release)
+        const released = release === 0 ? named : written[release - 1]!.to
+        assert.deepEqual(models.filter(({ role }) => role !== 'fallback').map(told), released.map(told), `batch ${sequence} of partition ${partition}`)
+      }
+      for (const record of scored[partition]!) {
+        const event = decodeOwn<Scored>('scored-event', record)
+        const { models, release } = records[event.lineage.sequence]!
+        assert.deepEqual(event.scores.map(({ model, role }) => `${model} ${role}`), models.map(({ model, role }) => `${model} ${role}`), `event ${event.event_id}`)
+        const decided = models.find(({ model }) => model === event.model)!
+        assert.ok(!event.fallback && (decided.role === 'champion' || decided.role === 'challenger'), `event ${event.event_id} was decided by ${event.model}`)
+        if (decided.role === 'challenger') byChallenger++
+        // Sticky: by one release an entity is always decided by the same model.
+        const key = `${release} ${event.entity}`
+        assert.equal(deciders.get(key) ?? event.model, event.model, `entity ${event.entity} by release ${release}`)
+        deciders.set(key, event.model)
+      }
+    }
+    assert.ok(seen.size > releases / 2, `releases ${[...seen].join(', ')} were in force`)
+    t.diagnostic(`${feeder.total} events, ${seen.size} releases seen in force, ${byChallenger} events decided by a challenger`)
+  })
+})
+
+function told({ role, model, sha256, share, epoch }: Pick<ReleasedModel, 'model' | 'sha256' | 'share' | 'epoch'> & { readonly role: string }): string {
+  return `${role} ${model} ${sha256} ${share} ${epoch}`
+}
+
+function anyChange(prng: Prng, desk: ReleaseDesk): ReleaseChange {
+  const version = desk.version(candidates[prng.below(candidates.length)]!)
+  const changes: ReleaseChange[] = [{ action: 'release', ...version }, { action: 'release', ...version }, { action: 'canary', share: 0.3, ...version }, { action: 'rollback' }, { action: 'rollback' }]
+  return changes[prng.below(changes.length)]!
+}
