@@ -1,14 +1,18 @@
+import { existsSync } from 'node:fs'
 import { hostname, userInfo } from 'node:os'
+import { basename } from 'node:path'
 import { InvalidArgumentError, type Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
+import { sha256OfFile } from '../inference/model-store.js'
 import type { Release, ReleasedModel } from '../registry/release.js'
 import type { StageReleases } from '../registry/stage-releases.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { loadTopology, type Topology } from '../topology/load-topology.js'
 import { modelsFolder } from '../topology/open-scorer.js'
 import { ReleaseDesk, type InForce, type Signature } from '../topology/release-desk.js'
+import { parseCount } from './parse-options.js'
 import { tableText } from './view/table.js'
 
 export interface StageOptions extends ConnectionOptions {
@@ -49,6 +53,13 @@ export function registerReleases(models: Command): void {
   writing('withdraw', 'end a canary or a shadow')
     .argument('<model>', '<name>@<version>')
     .action((model: string, options: ReleaseOptions) => change(options, (desk, signature) => desk.change({ action: 'withdraw', model }, signature)))
+  const deciding = (name: string, description: string): Command => writing(name, description).argument('<revision>', 'of the proposal, as the ledger has it', parseCount)
+  deciding('approve', 'put in force what somebody else has proposed, where the topology asks for two people').action((revision: number, options: ReleaseOptions) => change(options, (desk, signature) => desk.approve(revision, signature)))
+  deciding('reject', 'decide against a proposal').action((revision: number, options: ReleaseOptions) => change(options, (desk, signature) => desk.reject(revision, signature)))
+  writing('validate', 'note in the ledger that a version was validated, and by which report')
+    .argument('<model>', '<name>@<version>')
+    .requiredOption('--report <file>', 'what was found: its name and its sha256 go into the ledger')
+    .action((model: string, options: ReleaseOptions & { report: string }) => change(options, (desk, signature) => desk.validate(desk.version(model), { ...signature, details: reportDetails(options.report) })))
   stageOptions(models.command('ledger').description('what is in force in a stage, and who put it there, when and why')).action(ledger)
 }
 
@@ -90,11 +101,27 @@ async function change(options: ReleaseOptions, work: (desk: ReleaseDesk, signatu
   if (reason.trim() === '' || actor.trim() === '') throw new HarrierError('USAGE', '--reason and --actor are for people: they cannot be empty', { remedy: 'say why, and who' })
   await withDesk(options, async (desk) => {
     const release = await work(desk, { actor, reason })
+    if (isNote(release)) return void process.stdout.write(json ? `${JSON.stringify(release)}\n` : noteText(release))
     if (!json) process.stdout.write(releaseText(release))
     const places = await waitForForce(desk, release.revision, wait)
     if (json) process.stdout.write(`${JSON.stringify({ ...release, inForce: places })}\n`)
     else process.stdout.write(forceText(places))
   })
+}
+
+/** An entry that puts nothing in force. */
+function isNote({ action }: Release): boolean {
+  return action === 'propose' || action === 'reject' || action === 'validate'
+}
+
+function noteText({ revision, action, model, topology, stage }: Release): string {
+  if (action === 'propose') return `revision ${revision} of ${topology}/${stage}: ${model} is proposed, and not in force\n  somebody else approves it: harrier models approve ${revision} --reason … --actor …\n`
+  return `revision ${revision} of ${topology}/${stage}: ${model} ${action === 'validate' ? 'was validated' : 'was rejected'}\n`
+}
+
+function reportDetails(file: string): Readonly<Record<string, string>> {
+  if (!existsSync(file)) throw new HarrierError('USAGE', `there is no report ${file}`, { remedy: 'name the file of the validation report' })
+  return { report: basename(file), reportSha256: sha256OfFile(file) }
 }
 
 /** Until every partition that is being scored is scored by it. */

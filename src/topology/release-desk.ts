@@ -14,6 +14,7 @@ import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-
 import { appendRelease, readReleases, type ReleaseLogOptions } from '../registry/release-ledger.js'
 import { releaserTransactionalId, releaseTopicSpecifications } from '../registry/release-topics.js'
 import { stageKey, type Release, type ReleaseAction, type ReleasedModel } from '../registry/release.js'
+import { approvedChange, checkValidated, needsRules, openProposals, proposalDetails } from '../registry/release-rules.js'
 import { StageReleases, type ReleaseChange, type Version } from '../registry/stage-releases.js'
 import { harrierVersion } from './harrier-version.js'
 import type { Topology } from './load-topology.js'
@@ -111,14 +112,44 @@ export class ReleaseDesk {
     return { model: reference, sha256: modelDigest(model.manifest) }
   }
 
-  /** Puts a change into the ledger, and in force. Errors: RELEASE_REFUSED. */
+  /** Puts a change into the ledger, and in force; or proposes it, where the topology asks for a second person. Errors: RELEASE_REFUSED. */
   async change(change: ReleaseChange, signature: Signature): Promise<Release> {
+    const rules = this.#options.topology.spec.releases
     return await this.write((releases) => {
       const to = releases.after(change)
+      if (needsRules(change)) {
+        if (rules?.validation) checkValidated(releases, change)
+        if (rules?.approval) return { action: 'propose', model: change.model, sha256: change.sha256, to: releases.models, details: proposalDetails(change) }
+      }
       const about = change.action === 'rollback' ? (releases.challenger ?? to.find(({ role }) => role === 'champion')!) : { sha256: '', ...change }
       const sha256 = about.sha256 || releases.models.find(({ model }) => model === about.model)?.sha256 || ''
       return { action: change.action, model: about.model, sha256, to }
     }, signature)
+  }
+
+  /** Approves what somebody else has proposed: it is in force from here on. Errors: RELEASE_REFUSED. */
+  async approve(revision: number, signature: Signature): Promise<Release> {
+    return await this.write((releases) => {
+      const { change, proposal } = approvedChange(releases, revision, signature.actor)
+      const { model, sha256 } = this.version(proposal.model)
+      if (sha256 !== proposal.sha256) throw new HarrierError('RELEASE_REFUSED', `${model} has other files than when it was proposed`, { remedy: 'restore the files that were registered' })
+      if (this.#options.topology.spec.releases?.validation) checkValidated(releases, proposal)
+      return { action: change.action, model, sha256, to: releases.after(change), details: { ...proposal.details, proposal: String(revision), proposedBy: proposal.actor } }
+    }, signature)
+  }
+
+  /** Decides against a proposal. Errors: RELEASE_REFUSED. */
+  async reject(revision: number, signature: Signature): Promise<Release> {
+    return await this.write((releases) => {
+      const proposal = openProposals(releases.entries).find((each) => each.revision === revision)
+      if (!proposal) throw new HarrierError('RELEASE_REFUSED', `revision ${revision} is no open proposal`, { remedy: '`harrier models ledger` shows those that are' })
+      return { action: 'reject', model: proposal.model, sha256: proposal.sha256, to: releases.models, details: { proposal: String(revision), proposedBy: proposal.actor } }
+    }, signature)
+  }
+
+  /** Notes that a version was validated, and by which report. */
+  async validate(version: Version, signature: Signature): Promise<Release> {
+    return await this.write((releases) => ({ action: 'validate', ...version, to: releases.models }), signature)
   }
 
   /** One entry after those that are there. `next` is told what these come to. */

@@ -115,6 +115,12 @@ const schemasSchema = z.strictObject({
   subjects: z.enum(subjectStrategies).default('topic').describe('Under which subjects the outputs\' schemas are registered; see contracts.md, "Subjects".'),
 })
 
+/** What a release has to bring with it, and when it goes back by itself. */
+const releasesSchema = z.strictObject({
+  validation: z.boolean().default(false).describe('A version needs a validation record in the ledger (`harrier models validate`) before it may decide anything.'),
+  approval: z.boolean().default(false).describe('A release or a canary is a proposal until somebody else approves it (`harrier models approve`). A rollback never waits.'),
+})
+
 /** Every limit of a running topology: name, default, range. */
 export const limitsSchema = z.strictObject({
   batchRecordsMax: z.number().int().min(1).max(16_384).default(2000).describe('Records of one batch, which is one transaction.'),
@@ -143,6 +149,7 @@ export const topologySchema = z
     source: sourceSchema,
     labels: labelsSchema.optional().describe('What events turned out to be, as it becomes known; see "Labels".'),
     stages: z.record(identifier, stageSchema).describe('One or more, under names of your own, in the order in which events pass through them; see "Stages".'),
+    releases: releasesSchema.optional().describe('What a release needs; see releases.md, "Validation and approval".'),
     schemas: schemasSchema.optional().describe('How the schemas of the outputs get into the registry.'),
     limits: limitsSchema.prefault({}),
   })
