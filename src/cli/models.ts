@@ -10,6 +10,7 @@ import { readRegistration, registerModel } from '../registry/register-model.js'
 import { harrierVersion } from '../topology/harrier-version.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { modelsFolder, stageCategories } from '../topology/open-scorer.js'
+import { registerCompare } from './compare.js'
 import { registerExchange } from './model-exchange.js'
 import { defaultActor, registerReleases } from './releases.js'
 import { tableText } from './view/table.js'
@@ -72,6 +73,7 @@ export function register(program: Command): void {
     .option('--json', 'for machines')
     .action(registerVersion)
   registerReleases(models)
+  registerCompare(models)
   registerExchange(models)
 }
 

@@ -16,6 +16,8 @@ const seed = Number(process.env.SEED ?? 8)
 const releases = Number(process.env.RELEASES ?? 8)
 /** Of so many releases each, one meets a kill. */
 const killOneIn = 3
+/** A busy machine takes long to start an engine. */
+const limitMs = 240_000
 const candidates = ['card-gru@1', 'card-attention@1', 'card-cnn@1', 'card-row@1']
 
 interface Scored {
@@ -42,7 +44,7 @@ describe(`releases and rollbacks under load (SEED=${seed})`, () => {
     feeder.feed(150)
     const start = (): EngineProcess => new EngineProcess({ stack, namespace: 'rel', instanceId: 'a', topology: file })
     let engine = start()
-    await engine.until('tasks ready', () => engine.ready >= 3)
+    await engine.until('tasks ready', () => engine.ready >= 3, limitMs)
     const desk = await ReleaseDesk.open({ topology: loadTopology(file), ...stack, namespace: 'rel', clock: systemClock, logger: silentLogger })
     const written: Release[] = []
     try {
@@ -58,16 +60,16 @@ describe(`releases and rollbacks under load (SEED=${seed})`, () => {
           await systemClock.sleep(prng.below(1200))
           await engine.kill()
           engine = start()
-          await engine.until('a task ready', () => engine.ready > 0)
+          await engine.until('a task ready', () => engine.ready > 0, limitMs)
         }
         await systemClock.sleep(prng.below(1500))
       }
-      await engine.until('the last release', () => engine.stats?.release.inForce === written.length)
+      await engine.until('the last release', () => engine.stats?.release.inForce === written.length, limitMs)
     } finally {
       await feeder.close()
       await desk.close()
     }
-    await engine.until('all committed', () => engine.position === feeder.total, 90_000)
+    await engine.until('all committed', () => engine.position === feeder.total, limitMs)
     assert.equal(await engine.interrupt(), 0)
 
     const run = await verifyEngineRun(stack.brokers, 'rel', feeder.sent)
