@@ -45,6 +45,7 @@ export const errorCatalogue = {
   FORBIDDEN: { consequence: 'refuse', summary: 'the key or token of a request does not allow it', remedy: 'ask whoever gives out keys for the role, the model or the topology' },
   QUOTA_EXCEEDED: { consequence: 'refuse', summary: 'a key has used up what it may', remedy: 'try again after the seconds of Retry-After, or ask for a larger quota' },
   OVERLOADED: { consequence: 'refuse', summary: 'the service has as much waiting as it may have, or a request has waited too long', remedy: 'try again after the seconds of Retry-After; for more: --serving-workers, or another instance' },
+  NOT_FOUND: { consequence: 'fatal', summary: 'what was asked for is not where it was looked for', remedy: 'look at the name, or say where to look' },
   LIMIT_EXCEEDED: { consequence: 'fatal', summary: 'a named limit was exceeded', remedy: 'raise the named limit in the topology' },
 } as const satisfies Record<string, CatalogueEntry>
 

@@ -13,7 +13,7 @@ import { isTable } from '../topology/export-features.js'
 import { stageOf, type Topology } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
 import { collectColumn } from './features.js'
-import { parseCount, parseDevice } from './parse-options.js'
+import { parseCount, parseDevice, parseTime } from './parse-options.js'
 import { terminalProgress } from './terminal-progress.js'
 import type { DevicePolicy } from '../inference/device.js'
 
@@ -195,12 +195,6 @@ function collectRange(text: string, before: PartitionRange[]): PartitionRange[] 
   const match = /^(\d+):(\d+)-(\d+)$/.exec(text)
   if (!match || Number(match[2]) >= Number(match[3])) throw new InvalidArgumentError('partition:from-to is wanted, for example 0:1000-5000')
   return [...before, { partition: Number(match[1]), from: Number(match[2]), to: Number(match[3]) }]
-}
-
-function parseTime(text: string): number {
-  const ms = Date.parse(text)
-  if (Number.isNaN(ms)) throw new InvalidArgumentError('a time is wanted, for example 2018-08-08 or 2018-08-08T12:00:00Z.')
-  return ms
 }
 
 function parseAmount(text: string): number {

@@ -1,9 +1,12 @@
 import type { Command } from 'commander'
+import { register as archive } from './archive.js'
+import { register as audit } from './audit.js'
 import { register as backtest } from './backtest.js'
 import { register as bench } from './bench.js'
 import { register as doctor } from './doctor.js'
 import { register as features } from './features.js'
 import { register as keys } from './keys.js'
+import { register as lineage } from './lineage.js'
 import { register as models } from './models.js'
 import { register as forget } from './forget.js'
 import { register as rebuild } from './rebuild.js'
@@ -55,6 +58,9 @@ export const commandGroups: readonly CommandGroup[] = [
   {
     heading: 'Measure and prove:',
     commands: [
+      lineage,
+      audit,
+      archive,
       bench,
       soak,
     ],

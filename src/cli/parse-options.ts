@@ -12,3 +12,17 @@ export function parseDevice(text: string): DevicePolicy {
   if (text === 'cpu' || text === 'webgpu' || text === 'cuda' || text === 'auto') return text
   throw new InvalidArgumentError('cpu, webgpu, cuda or auto is wanted.')
 }
+
+/** A whole number of at least 0. */
+export function parseNatural(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('a whole number of at least 0 is wanted.')
+  return value
+}
+
+/** A time, in ms since 1970. */
+export function parseTime(text: string): number {
+  const ms = Date.parse(text)
+  if (Number.isNaN(ms)) throw new InvalidArgumentError('a time is wanted, for example 2018-08-08 or 2018-08-08T12:00:00Z.')
+  return ms
+}

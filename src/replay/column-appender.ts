@@ -1,13 +1,13 @@
-import { BIGINT, BOOLEAN, DOUBLE, DuckDBDataChunk, FLOAT, INTEGER, UTINYINT, VARCHAR, type DuckDBAppender } from '@duckdb/node-api'
+import { BIGINT, BLOB, BOOLEAN, DOUBLE, DuckDBBlobValue, DuckDBDataChunk, FLOAT, INTEGER, UTINYINT, VARCHAR, type DuckDBAppender } from '@duckdb/node-api'
 
-export const columnTypes = { text: VARCHAR, long: BIGINT, int: INTEGER, byte: UTINYINT, float: FLOAT, double: DOUBLE, boolean: BOOLEAN } as const
+export const columnTypes = { text: VARCHAR, long: BIGINT, int: INTEGER, byte: UTINYINT, float: FLOAT, double: DOUBLE, boolean: BOOLEAN, bytes: BLOB } as const
 
 export interface TableColumn {
   readonly name: string
   readonly type: keyof typeof columnTypes
 }
 
-export type ColumnValues = ArrayLike<number | string | boolean | bigint | null>
+export type ColumnValues = ArrayLike<number | string | boolean | bigint | Uint8Array | null>
 
 /** DuckDB's vectors hold so many rows. */
 const vectorRowsMax = 2048
@@ -32,10 +32,15 @@ export function appendColumns(appender: DuckDBAppender, columns: readonly TableC
       } else if (type === 'long' && column instanceof Float64Array) {
         for (let i = 0; i < count; i++) vector.items[i] = BigInt(column[at + i]!)
         vector.flush()
-      } else chunk.setColumnValues(index, Array.from({ length: count }, (_, i) => (type === 'long' && typeof column[at + i] === 'number' ? BigInt(column[at + i] as number) : column[at + i]!)))
+      } else chunk.setColumnValues(index, Array.from({ length: count }, (_, i) => valueOf(column[at + i]!, type)))
     }
     appender.appendDataChunk(chunk)
   }
+}
+
+function valueOf(value: ColumnValues[number], type: TableColumn['type']): Exclude<ColumnValues[number], Uint8Array> | DuckDBBlobValue {
+  if (value instanceof Uint8Array) return new DuckDBBlobValue(value)
+  return type === 'long' && typeof value === 'number' ? BigInt(value) : value
 }
 
 const arrays = { float: Float32Array, double: Float64Array, int: Int32Array, byte: Uint8Array } as const

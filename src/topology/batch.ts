@@ -74,6 +74,8 @@ export class Batch {
   readonly sequences: Float64Array | null
   /** While a restore folds: the offset before which labels had come into effect by the end of each row's batch. */
   readonly labelsTo: Float64Array | null
+  /** While an audit folds: 1 for the rows of the entities that it looks at; the others only move stream time. */
+  only: Uint8Array | null = null
   /** While a restore folds: the schema ids that were unknown when these records were first folded. */
   unknownIds: ReadonlySet<number> | undefined
   frame: Frame | null = null

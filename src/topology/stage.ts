@@ -171,6 +171,7 @@ export class Stage {
     const { records, events, sequences } = batch
     const { stage } = this.topology
     const times = events.numbers[this.#timeColumn]!
+    const { only } = batch
     batch.polled = records.count
     let task: Task | undefined
     let part: TaskPart | undefined
@@ -182,7 +183,7 @@ export class Stage {
       }
       this.#link(batch, part!, row)
       if (records.valueBytes[row]! < 0 && isForgetRecord(records, row)) {
-        this.#forget(batch, task!, part!, row)
+        if (only === null || only[row] === 1) this.#forget(batch, task!, part!, row)
         continue
       }
       const cause = this.#refusal.of(batch, row)
@@ -193,6 +194,7 @@ export class Stage {
       const timeMs = times[row]!
       this.#advance(batch, task!, row, timeMs)
       const streamTimeMs = task!.streamTimeMs
+      if (only !== null && only[row] === 0) continue
       const sequence = sequences ? sequences[row]! : part!.sequence
       if (this.#forwarded && events.numbers[this.#forwarded.kind]![row] === ForwardKind.label) {
         batch.disposition[row] = Disposition.label

@@ -1,0 +1,94 @@
+import { HarrierError } from '../base/errors.js'
+import { RecordColumns } from '../base/record-columns.js'
+import { EventColumns } from '../codec/event-columns.js'
+import type { LineageRecord } from '../codec/lineage-codec.js'
+import { forwardFields } from '../codec/forward-encoder.js'
+import { createSourceDecoder } from '../codec/source-decoder.js'
+import type { Topology } from '../topology/load-topology.js'
+import { topologyNames, type TopologyNames } from '../topology/names.js'
+import { eventIdField } from '../topology/topology-schema.js'
+import { findLineage } from './log-search.js'
+import type { ModelFiles } from './model-files.js'
+import type { RecordLog } from './record-log.js'
+import type { ScoredEvent } from './scored-event.js'
+
+/** Where a score comes from, as far as it is kept. */
+export interface Provenance {
+  readonly event: ScoredEvent
+  readonly lineage: LineageRecord
+  readonly lineageOffset: number
+  /** The record of the event itself; undefined where it is not kept any more. */
+  readonly input: { readonly topic: string; readonly partition: number; readonly offset: number } | undefined
+  readonly models: readonly ModelInForce[]
+  /** Whether the topology at hand has the digests of that time. */
+  readonly topology: { readonly file: string; readonly sameFeatures: boolean; readonly samePolicy: boolean; readonly sameLayout: boolean }
+}
+
+export interface ModelInForce {
+  readonly role: string
+  readonly model: string
+  readonly sha256: string
+  readonly device: string
+  readonly failure: string | null
+  /** The file with this sha256 here; undefined: it is in none of the folders. */
+  readonly file: string | undefined
+}
+
+/** The stage whose task made a scored event. Errors: USAGE when the topology at hand has no such stage. */
+export function stageOfTask(topology: Topology, task: string): Topology {
+  const view = topology.chain.find((each) => task.startsWith(`${each.name}/${each.stageName}/`) || task.startsWith(`${each.name}/${each.stageName}.`))
+  if (!view) throw new HarrierError('USAGE', `the event was scored by task ${task}, which is none of ${topology.name}`, { remedy: 'give the --topology that scored it' })
+  return view
+}
+
+/** From a scored event to everything that made it. Errors: NOT_FOUND where the lineage does not reach back so far. */
+export async function provenanceOf(log: RecordLog, event: ScoredEvent, topology: Topology, namespace: string | undefined, models: ModelFiles): Promise<Provenance> {
+  const view = stageOfTask(topology, event.task)
+  const names = topologyNames(view, namespace)
+  const found = await findLineage(log, names.lineage, event.partition, event.task, event.sequence)
+  if (!found) {
+    throw new HarrierError('NOT_FOUND', `the lineage record ${event.task}#${event.sequence} of event ${event.eventId} is not on ${names.lineage}/${event.partition}`, {
+      remedy: 'it may be in an archive (--archive); the lineage topic should keep its records: retention.ms -1',
+    })
+  }
+  const { record: lineage, offset: lineageOffset } = found
+  return {
+    event,
+    lineage,
+    lineageOffset,
+    input: await inputOf(log, event, lineage, view, names),
+    models: lineage.models.map((model) => ({ ...model, file: models.find(model.model, model.sha256)?.file })),
+    topology: {
+      file: view.file,
+      sameFeatures: view.digests.features === lineage.digests.features,
+      samePolicy: view.digests.policy === lineage.digests.policy,
+      sameLayout: view.digests.layout === lineage.digests.layout,
+    },
+  }
+}
+
+/** The record of the batch that has the event's id. */
+async function inputOf(log: RecordLog, { eventId }: ScoredEvent, { inputs }: LineageRecord, view: Topology, names: TopologyNames): Promise<Provenance['input']> {
+  const { partition, from, to } = inputs[0]!
+  const { input: topic } = names
+  const bounds = await log.bounds(topic, partition)
+  if (!bounds || bounds.from > from || from === to) return undefined
+  const { fields, readerSchema, spec } = view
+  const decoder = createSourceDecoder({ format: spec.source.format, fields, readerSchema, registry: log, recordBytesMax: spec.limits.recordBytesMax })
+  const id = fields.findIndex(({ name }) => name === eventIdField)
+  const kind = fields.findIndex(({ name }) => name === forwardFields.kind)
+  let found: Provenance['input']
+  await log.read({ topic, partition, from, to }, async (columns) => {
+    const records = new RecordColumns(columns.count)
+    for (let row = 0; row < columns.count; row++) records.copyRow(columns, row)
+    const events = new EventColumns(fields, columns.count)
+    const loading = decoder.prepare(records)
+    if (loading) await loading
+    decoder.decode(records, events)
+    for (let row = 0; row < records.count; row++) {
+      const isEvent = events.fault[row] === 0 && (kind < 0 || events.numbers[kind]![row] === 0)
+      if (isEvent && events.text(id, row, records.arena) === eventId) found = { topic, partition, offset: records.offset[row]! }
+    }
+  })
+  return found
+}

@@ -1,0 +1,59 @@
+import type { Audited } from '../audit/audit.js'
+import type { Provenance } from '../audit/provenance.js'
+
+/** Lines with a name before each value, aligned. */
+export function namedLines(lines: readonly (readonly [name: string, value: string])[]): string {
+  const width = Math.max(...lines.map(([name]) => name.length))
+  return lines.map(([name, value]) => `${name.padEnd(width)}  ${value.split('\n').join(`\n${' '.repeat(width + 2)}`)}`).join('\n')
+}
+
+export function iso(ms: number): string {
+  return new Date(ms).toISOString()
+}
+
+/** What made a score, for a person. */
+export function provenanceText({ event, lineage, lineageOffset, input, models, topology }: Provenance, lineageTopic: string): string {
+  const { engine, digests, inputs, counts } = lineage
+  const same = (is: boolean): string => (is ? `as in ${topology.file}` : `not as in ${topology.file}`)
+  return namedLines([
+    ['event', `${event.eventId} of ${event.entity}, ${iso(event.eventTimeMs)}${event.late ? ', late' : ''}`],
+    ['score', `${event.score} by ${event.model}: ${event.decision}${event.fallback ? ', the fall-back decided' : ''}`],
+    ['batch', `${event.task}#${event.sequence}, on ${lineageTopic}/${event.partition} at offset ${lineageOffset}, one of ${counts.scored} scored events`],
+    ['input', input ? `${input.topic}/${input.partition} at offset ${input.offset}` : `${inputs[0]!.topic}/${inputs[0]!.partition}: the record is not kept any more`],
+    ['ranges', inputs.map(({ topic, partition, from, to }) => `${topic}/${partition} [${from}, ${to})`).join('\n')],
+    ['models', models.map(({ role, model, sha256, device, failure, file }) => `${role} ${model} on ${device}${failure === null ? '' : `, failed: ${failure}`}\n  sha256 ${sha256}\n  ${file ?? 'in no folder of models with this sha256'}`).join('\n')],
+    ['features', `${digests.features}, ${same(topology.sameFeatures)}`],
+    ['policy', `${digests.policy}, ${same(topology.samePolicy)}`],
+    ['layout', `${digests.layout}, ${same(topology.sameLayout)}`],
+    ['topology', digests.topology],
+    ['stream time', `${iso(lineage.stream_time_before)} to ${iso(lineage.stream_time_after)}`],
+    ['engine', `Harrier ${engine.harrier}, Node ${engine.node}, ${engine.device_class}`],
+    ['transaction', lineage.transactional_id],
+  ])
+}
+
+/** What an audit says about one score, for a person. */
+export function auditText({ event, verdict, replayed, basis }: Audited): string {
+  const says = {
+    equal: () => 'bit-equal: the score on the topic is the score that comes out',
+    'within-tolerance': () => (verdict.kind === 'within-tolerance' ? `within tolerance, largest difference ${verdict.largestDifference}\nscored on  ${verdict.scoredOn}\naudited on ${verdict.auditedOn}` : ''),
+    differs: () => (verdict.kind === 'differs' ? `NOT the score that comes out\n${verdict.what.join('\n')}` : ''),
+    unavailable: () => (verdict.kind === 'unavailable' ? `unavailable: ${verdict.why}` : ''),
+    erased: () => 'erased: the entity was forgotten on request, and nothing of it is computed any more',
+  }[verdict.kind]()
+  const lines: [string, string][] = [
+    ['event', `${event.eventId} of ${event.entity}, ${event.task}#${event.sequence}`],
+    ['verdict', says],
+  ]
+  if (replayed) {
+    const scores = event.scores.map(({ model, role, score }) => `${role} ${model}  ${score}  again ${replayed.scores.get(model) ?? '-'}`)
+    lines.push(
+      ['scores', scores.join('\n')],
+      ['decision', replayed.decision === undefined ? `${event.decision}; the policy of that time is not at hand, so it was not decided again` : `${event.decision}, again ${replayed.decision}`],
+      ['state from', basis!],
+      ['features', [...replayed.features].map(([name, value]) => `${name} ${value}`).join('\n')],
+      ...(replayed.stateDigest === undefined ? [] : [['state after', `sha256 ${replayed.stateDigest} of ring and hidden states`] as [string, string]]),
+    )
+  }
+  return namedLines(lines)
+}

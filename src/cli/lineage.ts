@@ -1,0 +1,47 @@
+import type { Command } from 'commander'
+import { provenanceOf } from '../audit/provenance.js'
+import { findScored } from '../audit/scored-search.js'
+import { systemClock } from '../base/clock.js'
+import { topologyNames } from '../topology/names.js'
+import { addEvidenceOptions, openEvidence, type EvidenceOptions } from './evidence-options.js'
+import { provenanceText } from './evidence-text.js'
+import { parseNatural, parseTime } from './parse-options.js'
+import { terminalProgress } from './terminal-progress.js'
+
+/** `harrier lineage`: from a scored event to everything that made it. */
+export function register(program: Command): void {
+  const command = program
+    .command('lineage')
+    .description('what made a score: its batch, input offsets, model files, digests, device and engine')
+    .argument('<event id>', 'id of a scored event')
+    .addHelpText(
+      'after',
+      `
+The newest event with the id is found by looking through the scored topic from its end. On a long topic say where:
+  harrier lineage 345912 --at 2024-03-01T10:00Z --partition 2`,
+    )
+  addEvidenceOptions(command, parseTime, parseNatural).action(lineage)
+}
+
+async function lineage(eventId: string, options: EvidenceOptions): Promise<void> {
+  const progress = terminalProgress(process.stderr, systemClock)
+  const { log, topology, models, close } = await openEvidence(options)
+  try {
+    const names = topologyNames(topology.chain.at(-1)!, options.namespace)
+    const event = await findScored(log, {
+      topic: names.scored,
+      eventId,
+      partition: options.partition,
+      atMs: options.at,
+      scanMax: options.scanMax,
+      onProgress: (scanned, of) => progress.onProgress(`${scanned.toLocaleString('en')} of ${of.toLocaleString('en')} scored events looked at`, 'tick'),
+    })
+    const provenance = await provenanceOf(log, event, topology, options.namespace, models)
+    progress.end()
+    process.stdout.write(options.json ? `${JSON.stringify(provenance)}\n` : `${provenanceText(provenance, names.lineage)}\n`)
+  } finally {
+    progress.end()
+    await close()
+  }
+  process.exit(0)
+}
