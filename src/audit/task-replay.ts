@@ -126,7 +126,7 @@ export class TaskReplay {
 
   /** Batches under the same models, of which the same had failed. */
   async #foldGroup(group: readonly LineageRecord[]): Promise<void> {
-    const { log, partition, entities, signal } = this.#options
+    const { partition, entities, signal } = this.#options
     const first = group[0]!
     const last = group.at(-1)!
     if (this.#current!.signature !== modelsOf(first)) {
