@@ -322,8 +322,9 @@ export class PooledScorer extends ScorerBase {
     })
     // All of them, so that none is opened that nobody lets go of.
     for (const end of await Promise.allSettled(others)) if (end.status === 'rejected') throw end.reason
-    // A device that was decided before is named to the worker, which then has nothing to note.
-    return { models: first.models.map((model, index) => ({ ...model, deviceNote: known[index]?.deviceNote ?? model.deviceNote })) }
+    // A model that was open before is named its device, so that there is nothing to note, and is not probed: the pages of mapped
+    // weights come with its first runs, after its memory was measured.
+    return { models: first.models.map((model, index) => ({ ...model, deviceNote: known[index]?.deviceNote ?? model.deviceNote, openedBytes: Math.max(known[index]?.openedBytes ?? 0, model.openedBytes) })) }
   }
 
   async #openThread(

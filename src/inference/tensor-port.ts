@@ -1,5 +1,6 @@
-import { Tensor } from 'onnxruntime-node'
+import type { Tensor as RuntimeTensor } from 'onnxruntime-node'
 import { fromFloat16, toFloat16 } from './float16.js'
+import { Tensor, type TensorType } from './tensor.js'
 
 type Data = Float32Array | Float64Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array
 
@@ -53,9 +54,9 @@ const holders = {
 
 type HeldType = keyof typeof holders
 
-export const inputTypes: readonly Tensor.Type[] = ['float32', 'float16', 'int64', 'int32', 'bool']
-export const stateTypes: readonly Tensor.Type[] = ['float32', 'float16']
-export const scoreTypes: readonly Tensor.Type[] = ['float32', 'float16', 'float64', 'int64', 'int32', 'bool']
+export const inputTypes: readonly TensorType[] = ['float32', 'float16', 'int64', 'int32', 'bool']
+export const stateTypes: readonly TensorType[] = ['float32', 'float16']
+export const scoreTypes: readonly TensorType[] = ['float32', 'float16', 'float64', 'int64', 'int32', 'bool']
 
 /**
  * A buffer that a tensor is made over. Its owner reads and writes `floats`; for a float32 tensor these are the tensor's own
@@ -69,7 +70,7 @@ export class TensorPort {
   readonly #data: Data
   readonly #converts: boolean
 
-  constructor(type: Tensor.Type, size: number) {
+  constructor(type: TensorType, size: number) {
     this.type = type as HeldType
     this.#data = holders[this.type].make(size)
     this.#converts = type !== 'float32'
@@ -86,17 +87,16 @@ export class TensorPort {
   }
 
   /** A tensor over the first `count` numbers. */
-  tensor(count: number, dims: readonly number[]): Tensor {
+  tensor(count: number, dims: readonly number[]): RuntimeTensor {
     return new Tensor(this.type as 'float32', this.#data.subarray(0, count) as Float32Array, dims)
   }
 }
 
 /** What a tensor holds, as numbers: its own memory unless the type must be converted. */
-export function numbersOf(tensor: Tensor): Float32Array | Float64Array | Int32Array | Uint8Array {
+export function numbersOf(tensor: RuntimeTensor): Float32Array | Float64Array | Int32Array | Uint8Array {
   const { type, data } = tensor
   if (type !== 'int64' && type !== 'float16') return data as Float32Array
   const numbers = new Float64Array(tensor.size)
-  const words = data as Uint16Array
-  holders[type].store(type === 'int64' ? (data as BigInt64Array) : new Uint16Array(words.buffer, words.byteOffset, words.length), numbers, tensor.size)
+  holders[type].store(data as BigInt64Array | Uint16Array, numbers, tensor.size)
   return numbers
 }

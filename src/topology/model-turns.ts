@@ -4,6 +4,7 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { ModelUse, Scorer } from '../inference/scorer.js'
 import type { StageModels } from '../registry/release.js'
+import { tellOpened } from './open-scorer.js'
 
 export interface ModelTurnsLimits {
   /** Between two looks at what is released. */
@@ -114,14 +115,15 @@ export class ModelTurns {
     const { revision, actor, reason } = released
     const startedMs = clock.monotonicMs()
     try {
-      const before = scorer.models[0]?.reference
+      const wereOpen = scorer.models.map(({ reference }) => reference)
       const opened = await scorer.openModels(await usesOf(released), revision)
       if (this.#stopper.signal.aborted) return opened.abandon()
       const openedMs = clock.monotonicMs()
       await this.#switchModels!(() => opened.takeOver())
       this.refused = undefined
+      tellOpened(scorer.models.filter(({ reference }) => !wereOpen.includes(reference)), logger)
       const models = scorer.models.map(({ reference, role, share }) => (role === 'challenger' ? `${reference} ${role} ${share * 100}%` : `${reference} ${role}`))
-      logger.log('info', 'a release is in force', { revision, models, champion: scorer.models[0]?.reference, before, actor, reason, openMs: Math.round(openedMs - startedMs), switchMs: Math.round(clock.monotonicMs() - openedMs) })
+      logger.log('info', 'a release is in force', { revision, models, champion: scorer.models[0]?.reference, before: wereOpen[0], actor, reason, openMs: Math.round(openedMs - startedMs), switchMs: Math.round(clock.monotonicMs() - openedMs) })
     } catch (error) {
       if (this.#stopper.signal.aborted) return
       const again = this.refused?.revision === revision

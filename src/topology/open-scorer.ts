@@ -5,7 +5,7 @@ import { createScorer } from '../inference/create-scorer.js'
 import { ModelStore } from '../inference/model-store.js'
 import { fellBack, type DevicePolicy } from '../inference/device.js'
 import type { Categories } from '../inference/recodes.js'
-import type { ModelUse, Scorer } from '../inference/scorer.js'
+import type { ModelUse, Scorer, ScorerModel } from '../inference/scorer.js'
 import type { StageModels } from '../registry/release.js'
 import { frameRowsMax } from './day-calendar.js'
 import type { Topology } from './load-topology.js'
@@ -64,10 +64,15 @@ export async function openScorer({ topology, models, device, workers, released, 
     logger,
     limits: { rowsMax: frameRowsMax(stage, topology.place, spec.limits), framesMax: spec.limits.batchesAheadMax + spareFrames },
   })
-  for (const model of scorer.models) {
-    const { reference, role, device: used, deviceNote, fileBytes, openedBytes } = model
-    logger.log('info', 'a model is open', { model: reference, role, device: used, ...(deviceNote === null ? {} : { deviceNote }), fileBytes, openedBytes })
+  tellOpened(scorer.models, logger)
+  return scorer
+}
+
+/** Where each model runs, and its memory. */
+export function tellOpened(models: readonly ScorerModel[], logger: Logger): void {
+  for (const model of models) {
+    const { reference, role, device, deviceNote, fileBytes, openedBytes } = model
+    logger.log('info', 'a model is open', { model: reference, role, device, ...(deviceNote === null ? {} : { deviceNote }), fileBytes, openedBytes })
     if (fellBack(model)) logger.log('warn', 'a model fell back to the CPU', { model: reference, deviceNote })
   }
-  return scorer
 }

@@ -1,11 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { Tensor } from 'onnxruntime-node'
 import { assert } from '../../base/assert.js'
 import { systemClock } from '../../base/clock.js'
 import { HarrierError, messageOf } from '../../base/errors.js'
 import { batchRowsOf, paddedRows } from '../model-runner.js'
 import { openModel, type OpenModel } from '../open-model.js'
 import type { Feeds } from '../session.js'
+import { Tensor } from '../tensor.js'
 import type { FromServing, ServingInit, ToServing } from './serving-protocol.js'
 import { batchAxisOf, batchLayout, elementsOf, holderOf, putRows, takeRows, type ServedTensor, type TensorData, type TensorValue } from './tensor-value.js'
 
@@ -62,7 +62,7 @@ class BatchRun {
           whole.set(tensor.name, (into = { dims: wholeDims, data: new (holderOf(tensor.type)!)(elementsOf(wholeDims)), axis }))
         }
         const layout = batchLayout(dims, axis)
-        putRows(into.data, rows, at, takeRows(bitsOf(data as TensorData), batch, 0, count, layout), count, layout)
+        putRows(into.data, rows, at, takeRows(data as TensorData, batch, 0, count, layout), count, layout)
       }
     }
     return { outputs: wanted.map(({ name, type }) => ({ name, type, dims: whole.get(name)!.dims, data: whole.get(name)!.data })), runs }
@@ -85,11 +85,6 @@ class BatchRun {
     }
     return feeds
   }
-}
-
-/** Where Node has a Float16Array the runtime gives one: its bits are what is wanted. */
-function bitsOf(data: TensorData): TensorData {
-  return data.constructor.name === 'Float16Array' ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data
 }
 
 async function start(): Promise<void> {
