@@ -1,4 +1,6 @@
 import { systemClock } from '../src/base/clock.js'
+import { describeTopology } from '../src/topology/describe.js'
+import { loadTopology } from '../src/topology/load-topology.js'
 import type { BenchEngine } from './bench-engine.js'
 import { CardWorld, total, type CardTopology, type CardWorldOptions } from './card-world.js'
 import { median } from './meter.js'
@@ -7,6 +9,9 @@ const watchIntervalMs = 25
 const restoreMsMax = 600_000
 /** Behind by less than this much of the load, the engine has caught up. */
 const caughtUpSeconds = 0.5
+/** What resident memory may be: so many times the computed bytes of the slots, and so many bytes beyond. */
+const residentShareMax = 1.3
+const residentBeyondBytesMax = 200e6
 
 export interface RestoreBenchOptions extends CardWorldOptions {
   /** Kills; the medians count. */
@@ -37,6 +42,9 @@ export interface RestoreBenchResult {
   readonly tailRecords: number
   readonly stateBytes: number
   readonly residentBytes: number
+  /** Bytes of the slots by `harrier topology describe`, and what resident memory may be by them. */
+  readonly computedBytes: number
+  readonly residentBytesMax: number
 }
 
 interface Recovery {
@@ -80,6 +88,7 @@ export async function benchRestore(options: RestoreBenchOptions): Promise<Restor
     const middle = (of: (recovery: Recovery) => number): number => median(recoveries.map(of))
     const records = middle(({ changelogRecords }) => changelogRecords)
     const bytes = seededBytes + middle((recovery) => recovery.writtenBytes)
+    const computedBytes = cards * bytesPerEntity(topology.file)
     const restoreSeconds = middle(({ restoreMs }) => restoreMs) / 1000
     return {
       cards,
@@ -97,11 +106,17 @@ export async function benchRestore(options: RestoreBenchOptions): Promise<Restor
       tailRecords: Math.round(middle(({ tailRecords }) => tailRecords)),
       stateBytes: engine.stats!.stateBytes,
       residentBytes: engine.residentBytes,
+      computedBytes,
+      residentBytesMax: Math.round(computedBytes * residentShareMax + residentBeyondBytesMax),
     }
   } finally {
     await engine?.stop()
     await world.close()
   }
+}
+
+function bytesPerEntity(topologyFile: string): number {
+  return (JSON.parse(describeTopology(loadTopology(topologyFile), { json: true })) as { bytesPerEntity: number }).bytesPerEntity
 }
 
 async function watchRecovery(world: CardWorld, topology: CardTopology, engine: BenchEngine, killedMs: number, perSecond: number): Promise<Omit<Recovery, 'writtenBytes'>> {

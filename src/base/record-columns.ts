@@ -1,6 +1,9 @@
 import { Arena } from './arena.js'
 import { assert } from './assert.js'
 
+/** Timestamp of a record that has none. */
+export const noTimestamp = -1
+
 /**
  * Kafka records as columns: the seam between the engine and its consumer and producer (docs/architecture.md,
  * "Columns, not objects"). Between poll and produce no record is an object. The same class carries records in
@@ -16,7 +19,7 @@ export class RecordColumns {
   partition: Int32Array
   /** Kafka offsets; float64 holds them exactly up to 2^53. Unused on the way out. */
   offset: Float64Array
-  /** Record timestamp, ms since 1970. */
+  /** Record timestamp, ms since 1970; `noTimestamp`: none. */
   timestamp: Float64Array
   keyAt: Int32Array
   keyBytes: Int32Array

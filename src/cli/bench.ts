@@ -193,6 +193,7 @@ function restoreTable(result: RestoreBenchResult): string {
     ['changelog read', `${result.changelogRecords.toLocaleString('en')} records, ${megabytes(result.changelogBytes)}: ${result.recordsPerSecond.toLocaleString('en')} records/s, ${result.megabytesPerSecond} MB/s`],
     ['input folded again', `${result.tailRecords.toLocaleString('en')} records`],
     ['memory', `${megabytes(result.residentBytes)} resident, ${megabytes(result.stateBytes)} of it state`],
+    ['memory computed', `${megabytes(result.computedBytes)} of slots; 1.3 times that and 200 MB are ${megabytes(result.residentBytesMax)}: ${result.residentBytes <= result.residentBytesMax ? 'resident memory keeps to it' : 'resident memory EXCEEDS it'}`],
     ['kills', result.repeats.toLocaleString('en')],
   ])
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { systemClock, type Clock } from '../base/clock.js'
-import { parseDurationMs } from '../base/durations.js'
+import { formatDuration, parseDurationMs } from '../base/durations.js'
 import { HarrierError } from '../base/errors.js'
 import { createMissingTopics } from '../simulator/create-topics.js'
 import { CsvWriter } from '../simulator/csv-writer.js'
@@ -9,10 +9,12 @@ import type { LabelChoice } from '../simulator/label-cursor.js'
 import { LiveSimulator } from '../simulator/live-simulator.js'
 import { openSource, type GeneratorKind } from '../simulator/open-source.js'
 import type { Pace } from '../simulator/pacer.js'
+import { secondsPerDay } from '../simulator/parameters.js'
 import { ParquetWriter } from '../simulator/parquet-writer.js'
 import { clampDays, type DayRange, type TransactionSource } from '../simulator/transaction-source.js'
 import { writeTransactions } from '../simulator/transaction-writer.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
+import { aheadMaxDefaultMs } from '../topology/topology-schema.js'
 import { terminalProgress } from './terminal-progress.js'
 
 const targets = ['kafka', 'csv', 'parquet'] as const
@@ -145,6 +147,7 @@ async function prepareKafka(options: SimulateOptions): Promise<Run> {
   const clock = systemClock
   await createMissingTopics(connections, topics, options.partitions, clock)
   return async (source, range, meter, signal) => {
+    noteTimesAhead(epochMs + range.toDay * secondsPerDay * 1000, clock)
     const sink = await KafkaSink.open({ ...connections, format, transactionsTopic, labelsTopic, clock, epochMs, labelDelayMs }, signal)
     const pacing = { pace: paceOf(options), fastForwardDays: options.fastForward, eventsMax: options.events ?? Infinity }
     const live = new LiveSimulator({ source, sink, clock, epochMs, range, labels, labelDelayMs, ...pacing })
@@ -161,6 +164,13 @@ async function prepareKafka(options: SimulateOptions): Promise<Run> {
       signal.removeEventListener('abort', onAbort)
     }
   }
+}
+
+/** Records get the time of sending as their timestamps, and an engine refuses events that lie far ahead of it. */
+function noteTimesAhead(endMs: number, clock: Clock): void {
+  if (endMs <= clock.nowMs() + aheadMaxDefaultMs) return
+  const aheadMax = formatDuration(aheadMaxDefaultMs)
+  process.stderr.write(`event times go on to ${new Date(endMs).toISOString().slice(0, 10)}: those that are sent more than ${aheadMax} before their time become dead letters, unless source.aheadMax of the topology is longer\n`)
 }
 
 const meterIntervalMs = 500

@@ -90,8 +90,12 @@ export function packFault(code: number, field = -1): number {
 
 export function describeFault(code: number, field: FieldSpec | undefined, detail: string | undefined): string {
   const { text } = faultCatalogue[faultNames[code]!]
-  const subject = field ? `field ${field.name}${field.path === field.name ? '' : ` (${field.path})`}: ` : ''
-  return `${subject}${text}${detail === undefined ? '' : `: ${detail}`}`
+  return `${field ? fieldSubject(field) : ''}${text}${detail === undefined ? '' : `: ${detail}`}`
+}
+
+/** How messages about a field begin. */
+export function fieldSubject({ name, path }: FieldSpec): string {
+  return `field ${name}${path === name ? '' : ` (${path})`}: `
 }
 
 /** The catalogue code of a fault: what an operator finds in docs/errors.md. */

@@ -71,6 +71,8 @@ export interface LineageRecord {
   engine: { harrier: string; onnxruntime: string; node: string; device_class: string }
   /** Schema ids that the registry did not know when the batch was folded: a replay takes them as unknown too. */
   unknown_schema_ids: number[]
+  /** How far an event was let ahead of its record's timestamp, by which a replay decides too; null: as far as it liked. */
+  ahead_max_ms: number | null
   /** The batch changed state only: another state generation had scored its events, or was about to. */
   silent: boolean
 }

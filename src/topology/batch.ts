@@ -78,6 +78,8 @@ export class Batch {
   only: Uint8Array | null = null
   /** While a restore folds: the schema ids that were unknown when these records were first folded. */
   unknownIds: ReadonlySet<number> | undefined
+  /** While a restore folds: how far ahead of their records' timestamps events were let then, ms. */
+  aheadMaxMs: number | undefined
   frame: Frame | null = null
   /** Rows of the frame so far. */
   frameRows = 0

@@ -78,6 +78,7 @@ function textOf(stages: readonly DescribedStage[]): string {
   }
   const fieldRows = (fields: Readonly<Record<string, { type: string; path: string }>>): string[][] => Object.entries(fields).map(([name, field]) => [name, field.type, `<- ${field.path}`])
   table(`source  ${names.input}  (${view.spec.source.format})`, fieldRows(view.spec.source.fields))
+  lines.splice(-1, 0, `  event times at most ${formatDuration(view.spec.source.aheadMax)} ahead of the records' timestamps`)
   if (view.labels) table(`labels  ${names.labels}  (${view.labels.spec.format})`, fieldRows(view.labels.spec.fields))
   for (const { view: stageView, uses, sections, total, names: own } of stages) {
     const { stage, stageName, forward, place } = stageView

@@ -132,7 +132,10 @@ function stageViews(declared: TopologySpec, file: string, lineOf: Topology['line
     check(fields, place === 0 ? ['source', 'fields'] : ['stages', stageName])
     const stage = asItRuns(declaredStage)
     const before = chain.at(-1)?.forward
-    const spec: TopologySpec = before ? { ...declared, source: { topic: repartitionTopic(declared.name, stageName), format: 'avro', subjects: declared.schemas?.subjects, fields: Object.fromEntries(fields.map(({ name, ...field }) => [name, field])) } } : declared
+    const ownFields = Object.fromEntries(fields.map(({ name, ...field }) => [name, field]))
+    // What a later stage reads has passed the bound of the first.
+    const source = before ? { topic: repartitionTopic(declared.name, stageName), format: 'avro' as const, subjects: declared.schemas?.subjects, aheadMax: Infinity, fields: ownFields } : declared.source
+    const spec: TopologySpec = { ...declared, source }
     const next = stages[place + 1]
     chain.push({
       name: declared.name,

@@ -211,6 +211,7 @@ export class Outputs {
     // A model that fails ends a silent fold.
     const failures = new Map(silent ? [] : batch.frame!.failures.map((failure) => [failure.model, `${failure.kind}: ${failure.message}`]))
     const { task } = part
+    const { aheadMax } = this.#topology.spec.source
     const { models, release }: ScoringModels = part.models ?? batch.frame!.models
     const value = encodeLineage(this.#options.schemaIds.lineage, {
       task: task.name,
@@ -254,6 +255,7 @@ export class Outputs {
       transactional_id: this.#options.transactionalId,
       engine: this.#options.engine,
       unknown_schema_ids: [...part.unknownSchemaIds],
+      ahead_max_ms: aheadMax === Infinity ? null : aheadMax,
       silent,
     })
     const row = outputs.begin(Sink.lineage, task.partition, 0, part.lastRow < 0 ? part.streamTimeAfter : batch.records.timestamp[part.lastRow]!)

@@ -1,6 +1,8 @@
 import { Fault, faultErrorCode } from '../codec/decode-fault.js'
+import { isTooFarAhead, tooFarAhead } from './ahead-bound.js'
 import type { Batch, DeadLetterCause } from './batch.js'
 import type { Topology } from './load-topology.js'
+import { eventTimeField } from './topology-schema.js'
 
 const noKey = { code: 'RECORD_INVALID', message: 'the record has no key: without one its entity has no partition of its own' }
 
@@ -8,6 +10,7 @@ const noKey = { code: 'RECORD_INVALID', message: 'the record has no key: without
 export class Refusal {
   readonly #topology: Topology
   readonly #keyColumn: number
+  readonly #timeColumn: number
   /** The key of the next stage, which every event must have; -1: there is none. */
   readonly #nextKeyColumn: number
 
@@ -15,14 +18,20 @@ export class Refusal {
     const column = (name: string): number => topology.fields.findIndex((field) => field.name === name)
     this.#topology = topology
     this.#keyColumn = column(topology.stage.key)
+    this.#timeColumn = column(eventTimeField)
     this.#nextKeyColumn = topology.forward ? column(topology.forward.to.key) : -1
   }
 
   /** Undefined for a good one. */
-  of({ records, events }: Batch, row: number): DeadLetterCause | undefined {
-    const { stage, forward } = this.#topology
+  of(batch: Batch, row: number): DeadLetterCause | undefined {
+    const { records, events } = batch
+    const { stage, forward, spec, fields } = this.#topology
     const fault = events.fault[row]!
     if (fault !== Fault.none) return { code: faultErrorCode(fault), message: events.faultMessage(row) }
+    const timeMs = events.numbers[this.#timeColumn]![row]!
+    const timestampMs = records.timestamp[row]!
+    const aheadMaxMs = batch.aheadMaxMs ?? spec.source.aheadMax
+    if (isTooFarAhead(timeMs, timestampMs, aheadMaxMs)) return { code: 'RECORD_INVALID', message: tooFarAhead(fields[this.#timeColumn]!, timeMs, timestampMs, aheadMaxMs) }
     if (records.keyBytes[row]! <= 0) return noKey
     const keyBytes = events.textBytes[this.#keyColumn]![row]!
     if (keyBytes <= 0) return { code: 'RECORD_INVALID', message: `field ${stage.key}: the entity is empty` }

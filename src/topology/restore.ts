@@ -5,9 +5,9 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { RangeReader } from '../consumer/range-reader.js'
-import type { ScorerModel } from '../inference/scorer.js'
 import type { Batch } from './batch.js'
 import { Changelog } from './changelog.js'
+import { areAlike, foldedRange, noIds, type FoldedRange } from './folded-range.js'
 import { takeLabels } from './label-reader.js'
 import type { TopologyNames } from './names.js'
 import type { Stage } from './stage.js'
@@ -223,7 +223,7 @@ export class TaskRestorer {
     const part = emptyPart(task, { sequence: task.nextSequence, from: task.position, to })
     part.models = stage.scorer.inForce
     await this.#readLabels(stage, task, task.labels?.position ?? -1, labelsTo, signal)
-    await this.#foldRange(stage, task, [{ sequence: part.sequence, from: part.from, to, labelsTo, turnsTo, skip: [], unknownIds: noIds }], signal, (folded) => addCounts(part, folded))
+    await this.#foldRange(stage, task, [{ sequence: part.sequence, from: part.from, to, labelsTo, turnsTo, skip: [], unknownIds: noIds, aheadMaxMs: stage.topology.spec.source.aheadMax }], signal, (folded) => addCounts(part, folded))
     // Those that have not come into effect are read again.
     task.labels?.reset(task.labels.position)
     part.labelsTo = task.labels?.position ?? -1
@@ -250,15 +250,7 @@ export class TaskRestorer {
       return 0
     }
     const inForce = stage.scorer.models
-    const ranges = tail.map(({ sequence, inputs, models, unknown_schema_ids, turns_after }) => ({
-      sequence,
-      from: inputs[0]!.from,
-      to: inputs[0]!.to,
-      labelsTo: labelsToOf({ inputs }),
-      turnsTo: turns_after,
-      skip: leftOut(inForce, models),
-      unknownIds: unknown_schema_ids.length === 0 ? noIds : new Set(unknown_schema_ids),
-    }))
+    const ranges = tail.map((record) => foldedRange(record, inForce))
     let scored = 0
     const folded = await this.#foldRange(stage, task, ranges, signal, (part) => (scored += part.scored + part.unscored))
     // Not the days that turned: those that a changelog record reflects are not turned again.
@@ -292,10 +284,11 @@ export class TaskRestorer {
     let folded = 0
     const flush = async (sweeps = false): Promise<void> => {
       if (batch.records.count === 0 && !sweeps) return
-      const { skip, unknownIds, turnsTo, sequence } = ranges[at]!
+      const { skip, unknownIds, aheadMaxMs, turnsTo, sequence } = ranges[at]!
       const loading = stage.decoder.prepare(batch.records, 0, signal, unknownIds)
       if (loading) await loading
       batch.unknownIds = unknownIds
+      batch.aheadMaxMs = aheadMaxMs
       // The sweep of a range comes after its events, as it did then, with the sequence that it had.
       batch.sweepTo = sweeps ? turnsTo : -1
       if (sweeps) {
@@ -365,20 +358,6 @@ export class TaskRestorer {
   }
 }
 
-/** One batch of the journal as it is folded again; models in `skip` leave no state in it. */
-interface FoldedRange {
-  readonly sequence: number
-  readonly from: number
-  readonly to: number
-  /** Labels before this offset had come into effect by the end of the batch. */
-  readonly labelsTo: number
-  /** How far days had been turned by the end of the batch; see `Task.turnPosition`. */
-  readonly turnsTo: number
-  readonly skip: readonly number[]
-  /** Schema ids that were unknown then, whatever the registry says now. */
-  readonly unknownIds: ReadonlySet<number>
-}
-
 function addCounts(part: TaskPart, folded: TaskPart): void {
   for (const count of ['records', 'scored', 'turned', 'unscored', 'deadLetters', 'late'] as const) part[count] += folded[count]
   for (const id of folded.unknownSchemaIds) part.unknownSchemaIds.add(id)
@@ -390,25 +369,9 @@ function failedAnew(task: Task, batch: Batch, skip: readonly number[]): void {
   if (failure) throw new HarrierError('MODEL_FAILED', `task ${task.name}: while its state was restored a model failed that had not failed before: ${failure.message}`, { remedy: 'start again; if it stays, look at the model' })
 }
 
-/**
- * Models of now that leave no state in a batch of then: those that failed in it, and those that were not in force, or by another
- * release. Slots that it touches are warmed before their next use, as they were when the model took over.
- */
-function leftOut(inForce: readonly ScorerModel[], then: LineageRecord['models']): number[] {
-  return inForce.flatMap(({ kind, sha256, epoch }, index) => {
-    if (kind !== 'recurrent') return []
-    return then.some((model) => model.sha256 === sha256 && model.epoch === epoch && model.failure === null) ? [] : [index]
-  })
-}
-
-function areAlike(a: FoldedRange, b: FoldedRange): boolean {
-  return a.unknownIds.size === 0 && b.unknownIds.size === 0 && a.skip.length === b.skip.length && a.skip.every((model, index) => model === b.skip[index])
-}
-
 function endOf(last: LineageRecord): End {
   return { last, position: last.inputs[0]!.to, labelsTo: labelsToOf(last), turnsTo: last.turns_after }
 }
 
-const noIds: ReadonlySet<number> = new Set()
 const lineageRemedy = 'the lineage topic must keep all its records: set its retention.ms to -1; or start a new state generation'
 const missingInputRemedy = 'records of the input are missing (retention, compaction or deleted records), or their schemas are: restore them, or start a new state generation'

@@ -11,6 +11,7 @@ import { ForwardKind, forwardFields } from '../codec/forward-encoder.js'
 import { FeatureProgram, storeNeeds } from '../features/feature-program.js'
 import { NO_UPDATE, RESET } from '../inference/frame.js'
 import type { ScoreOptions, Scorer } from '../inference/scorer.js'
+import { isTooFarAhead } from './ahead-bound.js'
 import { Batch, Disposition } from './batch.js'
 import { isForgetRecord } from './control-record.js'
 import { Checkpointer } from './checkpointer.js'
@@ -147,12 +148,14 @@ export class Stage {
     batch.isDecoded = true
   }
 
-  /** Newest event time of each task in a decoded batch, ms. */
+  /** Newest event time of each task in a decoded batch, ms, of those that are not too far ahead. */
   newestTimes({ records, events }: Batch): Map<Task, number> {
     const newest = new Map<Task, number>()
     const times = events.numbers[this.#timeColumn]!
+    const { aheadMax } = this.topology.spec.source
     for (let row = 0; row < records.count; row++) {
       const task = this.tasks[records.partition[row]!]
+      if (isTooFarAhead(times[row]!, records.timestamp[row]!, aheadMax)) continue
       if (task && events.fault[row] === Fault.none && !(newest.get(task)! >= times[row]!)) newest.set(task, times[row]!)
     }
     return newest

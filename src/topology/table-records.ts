@@ -1,4 +1,4 @@
-import { RecordColumns } from '../base/record-columns.js'
+import { noTimestamp, RecordColumns } from '../base/record-columns.js'
 import type { TableRows } from '../replay/table-source.js'
 import type { Topology } from './load-topology.js'
 import { labelsOfRows } from './label-rows.js'
@@ -22,7 +22,7 @@ export function recordsOfTable({ documents, keys, isFraud, scenario }: TableRows
   const records = new RecordColumns(Math.max(1, documents.length))
   const tags = new Float64Array(documents.length)
   for (let row = 0; row < documents.length; row++) {
-    records.append(0, 0, ordinal + row, 0, Buffer.from(keys[row]!), Buffer.from(documents[row]!))
+    records.append(0, 0, ordinal + row, noTimestamp, Buffer.from(keys[row]!), Buffer.from(documents[row]!))
     tags[row] = packTag({ ordinal: ordinal + row, isFraud: isFraud[row]!, scenario: scenario[row]! })
   }
   return { records, tags }

@@ -4,7 +4,7 @@ import { ManualClock, systemClock } from '../base/clock.js'
 import { digestOf } from '../base/digest.js'
 import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
-import { RecordColumns } from '../base/record-columns.js'
+import { noTimestamp, RecordColumns } from '../base/record-columns.js'
 import { GenericDecoder } from '../codec/generic-decoder.js'
 import type { LineageRecord } from '../codec/lineage-codec.js'
 import { UnknownSchemaIdError } from '../codec/registry-client.js'
@@ -30,7 +30,7 @@ export interface TestRecord {
   readonly value: object | Uint8Array | null
   /** Default: by the hash of the key. */
   readonly partition?: number
-  /** Default: the driver's clock. */
+  /** Default: the driver's clock where it was given `startMs`, else none. */
   readonly timestampMs?: number
   readonly headers?: Readonly<Record<string, string | Uint8Array | null>>
 }
@@ -323,7 +323,7 @@ export class TopologyTestDriver {
     const source = log === 'input' ? this.topology.spec.source : this.topology.labels!.spec
     const schema = log === 'input' ? this.topology.readerSchema : this.topology.labels!.readerSchema
     const value = record.value === null || record.value instanceof Uint8Array ? record.value : this.encode(record.value, schema, source.format)
-    return this.#append(log, { partition, timestampMs: record.timestampMs ?? this.clock.nowMs(), key, value, headers: Object.entries(record.headers ?? {}) })
+    return this.#append(log, { partition, timestampMs: record.timestampMs ?? (this.#options.startMs === undefined ? noTimestamp : this.clock.nowMs()), key, value, headers: Object.entries(record.headers ?? {}) })
   }
 
   #append(log: 'input' | 'labels', record: Omit<LoggedRecord, 'offset'>): LoggedRecord {

@@ -26,6 +26,7 @@ export type SubjectStrategy = (typeof subjectStrategies)[number]
 
 export const stagesMax = 8
 const upstreamSkewDefault = 604_800_000
+export const aheadMaxDefaultMs = 86_400_000
 
 // The descriptions are printed into docs/topology.md by scripts/docs.js.
 const fieldSchema = z.strictObject({
@@ -56,6 +57,10 @@ const sourceSchema = z.strictObject({
     ),
   subjects: z.enum(subjectStrategies).optional().describe('Under which subject the input\'s schema is registered; see contracts.md, "Subjects". Default `topic`.'),
   record: z.string().min(1).optional().describe('Full name of the record, for `subjects: record` and `topic-record`. Default: the name in `schema`.'),
+  aheadMax: durationSchema
+    .refine(Number.isSafeInteger, 'whole milliseconds')
+    .default(aheadMaxDefaultMs)
+    .describe('How far an event time may lie ahead of the timestamp that the record has in Kafka. Further makes it a dead letter: it would move stream time, and all that follow would be late.'),
   fields: z.record(identifier, fieldSchema).describe('What the engine reads, under names of its own. `event_id` (text) and `event_time` (a time) are required; at most 200.'),
 })
 

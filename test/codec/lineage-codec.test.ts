@@ -26,6 +26,7 @@ const record: LineageRecord = {
   engine: { harrier: '0.1.0', onnxruntime: '1.30.0', node: 'v20.20.2', device_class: 'cpu/x64' },
   silent: false,
   unknown_schema_ids: [7, 4_294_967_295],
+  ahead_max_ms: 86_400_000,
 }
 
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value))

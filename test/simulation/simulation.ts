@@ -145,7 +145,9 @@ export class Simulation {
       const back = prng.below(5) === 0 ? prng.below(9_000_000) : 0
       const value = { transaction_id: id, event_time: timeMs - back, customer_id: `c${customer}`, terminal_id: 't', amount_minor: prng.below(100_000), currency: 'EUR' }
       const broken = prng.below(25) === 0
-      const bytes = broken ? Buffer.from('broken') : Buffer.concat([schemaPrefix(ids[id < records / 2 ? 0 : prng.below(2)]!), types.transaction.toBuffer(value)])
+      const encoded = (schemaId: number, event: object): Buffer => Buffer.concat([schemaPrefix(schemaId), types.transaction.toBuffer(event)])
+      const ahead = { ...value, event_time: timeMs + 30 * 86_400_000 }
+      const bytes = broken ? (id % 2 === 0 ? Buffer.from('broken') : encoded(ids[0]!, ahead)) : encoded(ids[id < records / 2 ? 0 : prng.below(2)]!, value)
       const partition = customer % partitions
       this.#inputs[partition]!.push(broken ? `dead ${id}` : String(id))
       this.#broker.appendInput(this.#names.input, partition, { timestampMs: timeMs, key: Buffer.from(`c${customer}`), value: bytes, headers: [] })

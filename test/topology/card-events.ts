@@ -25,7 +25,7 @@ export function cardRecord(value: Card, more: Partial<TestRecord> = {}): TestRec
   return { key: value.customer_id, value, timestampMs: value.event_time, ...more }
 }
 
-/** Payments of some customers over days, with gaps, steps back within and beyond an hour of grace, and broken records. */
+/** Payments of some customers over days, with gaps, steps back within and beyond an hour of grace, and broken records: one kind of them lies 400 days ahead. */
 export function randomCards(seed: number, count: number, options: { customers?: number; broken?: boolean; amountMax?: number } = {}): TestRecord[] {
   const prng = new Prng(seed)
   const customers = options.customers ?? 7
@@ -37,8 +37,8 @@ export function randomCards(seed: number, count: number, options: { customers?: 
     const value = card(id, `c${prng.below(customers)}`, now - back, { amount_minor: 1 + prng.below(options.amountMax ?? 300_000), terminal_id: `t${prng.below(50)}` })
     const record = cardRecord(value)
     if (options.broken && prng.below(12) === 0) {
-      const kind = prng.below(3)
-      return { ...record, value: kind === 0 ? null : kind === 1 ? Buffer.from([1, 2, 3, 4, 5, 6]) : { ...value, amount_minor: -5 } }
+      const values = [null, Buffer.from([1, 2, 3, 4, 5, 6]), { ...value, amount_minor: -5 }, { ...value, event_time: value.event_time + 400 * dayMs }]
+      return { ...record, value: values[prng.below(values.length)] ?? null }
     }
     return record
   })
@@ -53,11 +53,12 @@ export interface SmallTopology {
   readonly ttl?: string
   readonly format?: 'avro' | 'json'
   readonly limits?: string
+  readonly aheadMax?: string
 }
 
 /** A topology over the test models' features f0 to f4: f0 is the amount in units, so that an event can spring a trap. */
 export function smallTopology(options: SmallTopology = {}): Topology {
-  const { champion = 'gru@1', shadows = [], fallback = 'review', late = 'score', grace = '1h', ttl = '60d', format = 'avro', limits = '' } = options
+  const { champion = 'gru@1', shadows = [], fallback = 'review', late = 'score', grace = '1h', ttl = '60d', format = 'avro', limits = '', aheadMax } = options
   const file = new URL('../../../topologies/small.yaml', import.meta.url).pathname
   return parseTopology(
     `
@@ -66,6 +67,7 @@ source:
   topic: transactions
   format: ${format}
   ${format === 'avro' ? 'schema: ../schemas/transaction.avsc' : ''}
+  ${aheadMax === undefined ? '' : `aheadMax: ${aheadMax}`}
   fields:
     event_id: { path: transaction_id, type: text }
     event_time: { path: event_time, type: timestamp-millis }

@@ -87,6 +87,26 @@ describe('checkpoint and restore', () => {
     await driver.close()
   })
 
+  it('a partition that falls silent leaves nothing dirty: a restart folds none of its records again', async () => {
+    const driver = await open()
+    const event = (id: number, partition: number): TestRecord => ({ ...cardRecord(card(id, `c${partition}`, startMs + id)), partition })
+    await driver.pipe(Array.from({ length: 40 }, (_, i) => event(i, 0)), 10)
+    const lineageOf = async (partition: number): Promise<{ sequence: number; oldest_dirty: number; records: number }[]> => {
+      driver.clock.advance(600)
+      const { lineage } = await driver.pipe([event(100 + driver.clock.nowMs(), 1)])
+      return lineage.filter((output) => output.partition === partition).map(({ value }) => ({ sequence: value.sequence, oldest_dirty: value.oldest_dirty, records: value.counts.records }))
+    }
+    const told = [...(await lineageOf(0)), ...(await lineageOf(0)), ...(await lineageOf(0))]
+    assert.ok(told.length > 0 && told.every(({ records }) => records === 0), 'it takes part without records')
+    const last = told.at(-1)!
+    assert.equal(last.oldest_dirty, last.sequence + 1, 'its last lineage record says that nothing is dirty')
+    assert.equal((await lineageOf(0)).length, 0, 'then it is left alone')
+    const restored = await driver.restart()
+    assert.equal(restored.stage.tasks[0]!.tail.from, undefined, 'no batch of it was folded again')
+    assert.equal(restored.stateDigests().get('0/c0'), driver.stateDigests().get('0/c0'))
+    await Promise.all([driver.close(), restored.close()])
+  })
+
   it('a forgotten entity starts anew, also after a restart, and its changelog record loses its state', async () => {
     const driver = await open()
     const events = (from: number): TestRecord[] => Array.from({ length: 5 }, (_, i) => cardRecord(card(from + i, 'c1', startMs + (from + i) * 60_000)))
