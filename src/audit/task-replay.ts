@@ -205,10 +205,11 @@ export class TaskReplay {
     const { stage, missing } = this.#current!
     const batch = this.#batch
     if (!batch || batch.records.count === 0) return
-    const { models, unknown_schema_ids } = group[0]!
+    const { models, unknown_schema_ids, ahead_max_ms } = group[0]!
     const references = stage.scorer.models.map(({ reference }) => reference)
     const skip = models.filter(({ failure }) => failure !== null).map(({ model }) => references.indexOf(model)).filter((index) => index >= 0)
     batch.unknownIds = new Set(unknown_schema_ids)
+    batch.aheadMaxMs = ahead_max_ms ?? Infinity
     const loading = stage.decoder.prepare(batch.records, 0, this.#options.signal, batch.unknownIds)
     if (loading) await loading
     stage.fold(batch)
@@ -259,5 +260,5 @@ export class TaskReplay {
 const decidingOnly = { schemaIds: { lineage: 0 }, inputTopic: '', partitions: 1, transactionalId: '', engine: { harrier: '', onnxruntime: '', node: '', device_class: '' } }
 
 function conditionsOf(record: LineageRecord): string {
-  return JSON.stringify([modelsOf(record), record.models.filter(({ failure }) => failure !== null).map(({ model }) => model), record.unknown_schema_ids])
+  return JSON.stringify([modelsOf(record), record.models.filter(({ failure }) => failure !== null).map(({ model }) => model), record.unknown_schema_ids, record.ahead_max_ms])
 }

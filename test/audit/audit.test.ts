@@ -24,6 +24,7 @@ import { modelsFolder } from '../../src/topology/open-scorer.js'
 import { TopologyTestDriver, type TestRecord } from '../../src/topology/test-driver.js'
 import { TestStore, gruStep, rowModel, windowDense } from '../inference/test-models.js'
 import { card, cardRecord, type Card, hourMs, randomCards, smallTopology, startMs } from '../topology/card-events.js'
+import { daysTopology } from '../topology/day-topologies.js'
 import { epochMs, paymentRecords, payments } from '../topology/labelled-payments.js'
 import { MemoryLog } from './memory-log.js'
 
@@ -107,6 +108,13 @@ describe('an audit', () => {
     assert.match(far!.basis!, /the first batch/)
     assert.equal(far!.replayed!.stateDigest, near!.replayed!.stateDigest)
     assert.deepEqual(far!.replayed!.features, near!.replayed!.features)
+  })
+
+  it('says of scores of days that they are not computed again: unavailable, never a guess', async () => {
+    const { log, topology: days, scored } = await run(daysTopology(), Array.from({ length: 120 }, (_, i) => cardRecord(card(i, `c${i % 3}`, startMs + i * 3 * hourMs))))
+    const [day] = await audit(log, days, [scored.at(-1)!])
+    assert.equal(day!.verdict.kind, 'unavailable')
+    assert.match(day!.verdict.kind === 'unavailable' ? day!.verdict.why : '', /when days turn/)
   })
 
   it('finds a score that was tampered with, a decision, and a score that a batch never gave', async () => {
