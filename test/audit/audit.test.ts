@@ -78,7 +78,7 @@ async function audit(log: RecordLog, topology: Topology, ids: readonly string[],
 
 function later(record: TestRecord, ms: number): TestRecord {
   const value = record.value as Card
-  return { ...record, value: { ...value, transaction_id: value.transaction_id + 10_000, event_time: value.event_time + ms } }
+  return { ...record, timestampMs: record.timestampMs! + ms, value: { ...value, transaction_id: value.transaction_id + 10_000, event_time: value.event_time + ms } }
 }
 
 const kindsOf = (all: readonly Audited[]): string[] => [...new Set(all.map(({ verdict }) => verdict.kind))]
