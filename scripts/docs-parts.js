@@ -9,7 +9,7 @@ import { faultCatalogue } from '../dist/src/codec/decode-fault.js'
 import { connectionSchema } from '../dist/src/connection/connection-schema.js'
 import { tokenLimits } from '../dist/src/connection/token-source.js'
 import { tokenKeeperLimits } from '../dist/src/consumer/oauth-bearer.js'
-import { connectLimits } from '../dist/src/consumer/rdkafka-client.js'
+import { connectLimits } from '../dist/src/consumer/connect-watch.js'
 import { adminLimits } from '../dist/src/consumer/admin.js'
 import { groupConsumerLimits } from '../dist/src/consumer/group-consumer.js'
 import { groupConsumerSettings, producerSettings, rangeReaderSettings } from '../dist/src/consumer/kafka-settings.js'
@@ -130,7 +130,7 @@ function limitTable(groups) {
   )
 }
 
-const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'consumer/rdkafka-client.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
+const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'consumer/connect-watch.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
 const httpLimits = { 'web/service-limits.ts': serviceLimits, 'inference/serving/request-queue.ts': queueLimitsDefault, 'inference/serving/model-host.ts': modelHostLimits }
 
 function metricTable() {

@@ -1,5 +1,6 @@
 // Runs the compiled tests with node:test and ends with `N passed, N failed`. Arguments: parts of test paths to select.
 // Files with a broker or a stack run one at a time, after the others, of which two run at once.
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
@@ -19,6 +20,9 @@ if (files.length === 0) {
   console.error(`no test file matches ${wanted.join(', ')}`)
   process.exit(2)
 }
+
+// Nothing to do when it is up to date; what it says matters, since the tests of the native client fail without it.
+spawnSync(process.execPath, ['scripts/build-native.js'], { stdio: 'inherit' })
 
 const totals = { passed: 0, failed: 0 }
 const skipped = []

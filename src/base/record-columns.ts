@@ -149,6 +149,21 @@ export class RecordColumns {
     return copied
   }
 
+  /** Puts a row in the place of another, whose bytes stay unused in the arena. */
+  moveRow(row: number, to: number): void {
+    if (row === to) return
+    this.topic[to] = this.topic[row]!
+    this.partition[to] = this.partition[row]!
+    this.offset[to] = this.offset[row]!
+    this.timestamp[to] = this.timestamp[row]!
+    this.keyAt[to] = this.keyAt[row]!
+    this.keyBytes[to] = this.keyBytes[row]!
+    this.valueAt[to] = this.valueAt[row]!
+    this.valueBytes[to] = this.valueBytes[row]!
+    this.headersAt[to] = this.headersAt[row]!
+    this.headersBytes[to] = this.headersBytes[row]!
+  }
+
   /** The headers of a row, as copies. Not for the hot path. */
   headers(row: number): { name: string; value: Buffer | null }[] {
     const headers: { name: string; value: Buffer | null }[] = []

@@ -67,6 +67,11 @@ export class Assignment {
     return index < 0 ? undefined : this.#states[index]![partition]
   }
 
+  /** By topic index, as records have it. */
+  at(topicIndex: number, partition: number): PartitionState | undefined {
+    return this.#states[topicIndex]?.[partition]
+  }
+
   isOwnedSince({ topic, partition }: TopicPartition, epoch: number): boolean {
     const state = this.get(topic, partition)
     return state !== undefined && state.sinceEpoch <= epoch

@@ -3,11 +3,12 @@ import type { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { KafkaSecurity } from '../connection/security.js'
+import type { KafkaClientName } from './kafka-client.js'
 import type { ExtraSettings } from './kafka-settings.js'
 
 /**
  * The seam to Kafka on the way in. The engine knows only this file; `RdkafkaGroupConsumer` implements it over
- * node-rdkafka, and a native batch path can take its place.
+ * librdkafka, by one of two drivers (consumer-driver.ts).
  *
  * Life of a partition:
  *
@@ -104,6 +105,8 @@ export interface GroupConsumerOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly limits?: Partial<GroupConsumerLimits>
+  /** By default as `chooseKafkaClient` says. */
+  readonly client?: KafkaClientName | undefined
 }
 
 export interface GroupConsumer {

@@ -17,6 +17,7 @@ export const kafkaCode = {
   fatal: -150,
   brokerDestroyed: -137,
   maxPollExceeded: -147,
+  partitionEof: -191,
   autoOffsetReset: -140,
   fenced: -144,
   noOffset: -168,

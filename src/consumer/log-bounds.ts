@@ -1,20 +1,20 @@
-import type Kafka from 'node-rdkafka'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { PartitionState } from './assignment.js'
+import type { ConsumerDriver, Watermarks } from './consumer-driver.js'
 import type { GroupConsumerLimits, TopicPartition } from './group-consumer.js'
-import { queryWatermarks, withRetries, type Watermarks } from './rdkafka-client.js'
+import { queryWatermarks, withRetries } from './rdkafka-client.js'
 
 type Limits = Pick<GroupConsumerLimits, 'seekMsMax' | 'callMsMax' | 'retryPauseMs'>
 
 /** Where the logs of partitions begin, and the loud errors for who stands before it. */
 export class LogBounds {
-  readonly #client: Kafka.KafkaConsumer
+  readonly #driver: ConsumerDriver
   readonly #clock: Clock
   readonly #limits: Limits
 
-  constructor(client: Kafka.KafkaConsumer, clock: Clock, limits: Limits) {
-    this.#client = client
+  constructor(driver: ConsumerDriver, clock: Clock, limits: Limits) {
+    this.#driver = driver
     this.#clock = clock
     this.#limits = limits
   }
@@ -23,19 +23,14 @@ export class LogBounds {
     const { seekMsMax, callMsMax, retryPauseMs } = this.#limits
     return withRetries(
       `asking for the ends of ${partitionName(partition)}`,
-      (leftMs) => queryWatermarks(this.#client, partition.topic, partition.partition, leftMs),
+      (leftMs) => queryWatermarks(this.#driver, partition.topic, partition.partition, leftMs),
       { limitMs: seekMsMax, tryMsMax: callMsMax, pauseMs: retryPauseMs, clock: this.#clock },
     )
   }
 
   /** The end as the last fetch told it, without asking; null before the first. */
   lastKnownEnd({ topic, partition }: TopicPartition): number | null {
-    try {
-      const { highOffset } = this.#client.getWatermarkOffsets(topic, partition)
-      return highOffset >= 0 ? highOffset : null
-    } catch {
-      return null
-    }
+    return this.#driver.knownEnd(topic, partition)
   }
 
   /** A start outside the log is an error that names both ends, before librdkafka meets it. */
@@ -48,7 +43,7 @@ export class LogBounds {
   /** The error for a partition that retention overtook while it was read; undefined when it stands well. */
   async overtaken(state: PartitionState): Promise<HarrierError | undefined> {
     const { position } = state
-    const { low } = await queryWatermarks(this.#client, state.topic, state.partition, this.#limits.callMsMax)
+    const { low } = await queryWatermarks(this.#driver, state.topic, state.partition, this.#limits.callMsMax)
     if (!state.open || state.position !== position || position >= low) return undefined
     return new HarrierError('RESTORE_IMPOSSIBLE', `${partitionName(state)} stands at offset ${position}, but its log starts at ${low}: retention was faster than the engine`)
   }

@@ -1,12 +1,11 @@
 import type { Mechanism } from 'kafkajs'
-import type Kafka from 'node-rdkafka'
 import type { Clock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { TokenSource } from '../connection/token-source.js'
 
-/** What node-rdkafka's clients have and its types lack. */
-interface TokenClient {
+/** What takes a token; node-rdkafka's clients do, though their types do not say so. */
+export interface TokenClient {
   setOauthBearerToken(token: string): void
 }
 
@@ -21,10 +20,10 @@ export const tokenKeeperLimits = {
  * Gives a client of librdkafka its token, before it connects, and a new one whenever its source has one; until the
  * returned function is called. Errors of the first token: AUTHENTICATION_FAILED; later ones are logged and tried again.
  */
-export async function keepToken(client: Kafka.KafkaConsumer | Kafka.Producer, tokens: TokenSource, { clock, logger }: { clock: Clock; logger: Logger }): Promise<() => void> {
+export async function keepToken(client: TokenClient, tokens: TokenSource, { clock, logger }: { clock: Clock; logger: Logger }): Promise<() => void> {
   const give = async (): Promise<number> => {
     const { value, refreshAtMs } = await tokens.token()
-    ;(client as unknown as TokenClient).setOauthBearerToken(value.reveal())
+    client.setOauthBearerToken(value.reveal())
     return refreshAtMs
   }
   let nextMs = await give()

@@ -1,4 +1,3 @@
-import type Kafka from 'node-rdkafka'
 import { Arena } from '../base/arena.js'
 import { assert } from '../base/assert.js'
 import type { Clock } from '../base/clock.js'
@@ -6,12 +5,12 @@ import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RecordColumns } from '../base/record-columns.js'
 import type { KafkaSecurity } from '../connection/security.js'
-import { asHarrierError, isPassing, kafkaCode, toKafkaError } from './kafka-errors.js'
+import { openConsumerDriver, type ConsumerDriver, type DriverPoll, type Watermarks } from './consumer-driver.js'
+import { chooseKafkaClient, type KafkaClientName } from './kafka-client.js'
+import { asHarrierError, isPassing, kafkaCode } from './kafka-errors.js'
 import { librdkafkaSecurity } from './kafka-security.js'
 import { rangeReaderSettings, toConfiguration, type ExtraSettings } from './kafka-settings.js'
-import { appendMessage } from './message-columns.js'
-import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries, type Fetched, type Watermarks } from './rdkafka-client.js'
-import { rdkafka } from './rdkafka.js'
+import { queryWatermarks, withRetries } from './rdkafka-client.js'
 
 export interface RangeReaderLimits {
   readonly connectMsMax: number
@@ -51,6 +50,8 @@ export interface RangeReaderOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly limits?: Partial<RangeReaderLimits>
+  /** By default as `chooseKafkaClient` says. */
+  readonly client?: KafkaClientName | undefined
 }
 
 export interface Range {
@@ -107,7 +108,7 @@ export interface RangeResult {
 export class RangeReader {
   readonly #options: RangeReaderOptions
   readonly #limits: RangeReaderLimits
-  readonly #client: Kafka.KafkaConsumer
+  readonly #driver: ConsumerDriver
   readonly #columns: RecordColumns
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -121,24 +122,35 @@ export class RangeReader {
       ...librdkafkaSecurity(options.security),
       ...options.settings,
     })
-    this.#client = new (rdkafka().KafkaConsumer)(configuration as Kafka.ConsumerGlobalConfig, {})
-    this.#client.on('event.error', (error) => {
-      const kafka = toKafkaError(error)
-      if (!isPassing(kafka) && kafka.code !== kafkaCode.groupAuthorization) options.logger.log('warn', 'Kafka client error', { cause: kafka.message, code: kafka.code })
+    const { brokers, security, clock, logger, client = chooseKafkaClient().name } = options
+    this.#driver = openConsumerDriver(client, {
+      brokers,
+      security,
+      clock,
+      logger,
+      configuration,
+      topics: [],
+      events: {
+        onRebalance: () => undefined,
+        onLog: () => undefined,
+        onError: (error) => {
+          if (!isPassing(error) && error.code !== kafkaCode.groupAuthorization) logger.log('warn', 'Kafka client error', { cause: error.message, code: error.code })
+        },
+      },
     })
   }
 
   async start(): Promise<void> {
-    await connectClient(this.#client, { ...this.#options, limitMs: this.#limits.connectMsMax })
+    await this.#driver.connect(this.#limits.connectMsMax)
   }
 
   async close(): Promise<void> {
     await this.#turn.catch(() => undefined)
-    if (this.#client.isConnected()) await disconnectClient(this.#client, this.#limits.closeMsMax, this.#options.clock, this.#options.logger)
+    await this.#driver.close(this.#limits.closeMsMax)
   }
 
   watermarks(topic: string, partition: number): Promise<Watermarks> {
-    return withRetries(`asking for the ends of ${topic}/${partition}`, (leftMs) => queryWatermarks(this.#client, topic, partition, leftMs), {
+    return withRetries(`asking for the ends of ${topic}/${partition}`, (leftMs) => queryWatermarks(this.#driver, topic, partition, leftMs), {
       limitMs: this.#limits.queryMsMax,
       tryMsMax: this.#limits.callMsMax,
       pauseMs: this.#limits.retryPauseMs,
@@ -197,26 +209,22 @@ export class RangeReader {
     if (from >= to && !unsettled) return { records, position }
 
     const columns = this.#columns
-    this.#client.assign([{ topic, partition, offset: from }])
+    this.#driver.setTopics([topic])
+    this.#driver.assign([{ topic, partition, offset: from }])
     try {
       let progressAtMs = clock.monotonicMs()
       while ((position < to || unsettled) && options.signal?.aborted !== true) {
-        const fetched = await this.#fetch(range, position)
-        const positionBefore = position
         columns.reset()
-        for (const message of fetched.messages) {
-          if (message.partition !== partition || message.topic !== topic || message.offset < position) continue
-          const isWanted = message.offset < to || unsettled
-          if (isWanted) appendMessage(columns, options.topicIndex ?? 0, message)
-          // What comes after the range is no part of it: whoever reads on from the position wants it then.
-          position = isWanted ? message.offset + 1 : to
-        }
-        for (const eof of fetched.eofs) {
+        const { eofs } = await this.#fetch(range, position, columns)
+        const fetched = columns.count > 0 || eofs.length > 0
+        const positionBefore = position
+        position = keepRange(columns, { partition, position, to: unsettled ? Infinity : to, topicIndex: options.topicIndex ?? 0 })
+        for (const eof of eofs) {
           if (eof.partition === partition && eof.topic === topic) position = Math.max(position, unsettled ? eof.offset : Math.min(eof.offset, to))
         }
-        if (unsettled && (fetched.messages.length > 0 || fetched.eofs.length > 0)) {
+        if (unsettled && fetched) {
           // What was fetched tells the high watermark, too, which does not stop at open transactions.
-          to = Math.max(to, this.#client.getWatermarkOffsets(topic, partition).highOffset)
+          to = Math.max(to, this.#driver.knownEnd(topic, partition) ?? 0)
           unsettled = false
         }
         if (columns.count > 0) {
@@ -231,28 +239,24 @@ export class RangeReader {
         }
       }
     } finally {
-      this.#client.unassign()
+      this.#driver.unassign()
     }
     return { records, position }
   }
 
-  async #fetch(range: Range, position: number): Promise<Fetched> {
+  async #fetch(range: Range, position: number, columns: RecordColumns): Promise<DriverPoll> {
     const { batchRecordsMax, pollMsMax } = this.#limits
-    try {
-      const ready = await consumeBatch(this.#client, batchRecordsMax, 0)
-      if (ready.messages.length > 0 || ready.eofs.length > 0) return ready
-      return await consumeBatch(this.#client, 1, pollMsMax)
-    } catch (error) {
-      const kafka = toKafkaError(error)
-      if (kafka.code === kafkaCode.autoOffsetReset || kafka.code === kafkaCode.offsetOutOfRange) {
-        throw asHarrierError('RESTORE_IMPOSSIBLE', `offset ${position} of ${range.topic}/${range.partition} is not in the log`, kafka)
+    const polled = await this.#driver.poll(columns, { recordsMax: batchRecordsMax, delayMsMax: pollMsMax, fillMsMax: 0, isHeld: () => false })
+    for (const error of polled.errors) {
+      if (error.code === kafkaCode.autoOffsetReset || error.code === kafkaCode.offsetOutOfRange) {
+        throw asHarrierError('RESTORE_IMPOSSIBLE', `offset ${position} of ${range.topic}/${range.partition} is not in the log`, error)
       }
       // No group is joined, so nothing depends on its coordinator.
-      const harmless = kafka.code === kafkaCode.groupAuthorization
-      if (!harmless && !isPassing(kafka) && !kafka.isRetriable) throw asHarrierError('BROKER_UNAVAILABLE', `reading ${range.topic}/${range.partition} at offset ${position}`, kafka)
-      await this.#options.clock.sleep(this.#limits.retryPauseMs)
-      return { messages: [], eofs: [] }
+      const harmless = error.code === kafkaCode.groupAuthorization
+      if (!harmless && !isPassing(error) && !error.isRetriable) throw asHarrierError('BROKER_UNAVAILABLE', `reading ${range.topic}/${range.partition} at offset ${position}`, error)
     }
+    if (polled.errors.length > 0 && columns.count === 0) await this.#options.clock.sleep(this.#limits.retryPauseMs)
+    return polled
   }
 
   async #stuck({ topic, partition }: Range, position: number, to: number): Promise<HarrierError> {
@@ -268,6 +272,26 @@ export class RangeReader {
     }
     return new HarrierError('BROKER_UNAVAILABLE', where)
   }
+}
+
+/**
+ * Keeps the rows of a partition in [position, to), and returns the next position. What comes after the range is no part of it:
+ * whoever reads on from the position wants it then.
+ */
+function keepRange(columns: RecordColumns, { partition, position, to, topicIndex }: { partition: number; position: number; to: number; topicIndex: number }): number {
+  let kept = 0
+  for (let row = 0; row < columns.count; row++) {
+    const offset = columns.offset[row]!
+    // The rest of a range before may still come.
+    if (columns.partition[row] !== partition || offset < position) continue
+    const isWanted = offset < to
+    position = isWanted ? offset + 1 : to
+    if (!isWanted) continue
+    columns.moveRow(row, kept)
+    columns.topic[kept++] = topicIndex
+  }
+  columns.count = kept
+  return position
 }
 
 /** First size of the arenas that hold the few records of a scan. */

@@ -3,19 +3,13 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { KafkaSecurity } from '../connection/security.js'
-import { unreachableReason } from '../connection/tcp-reach.js'
-import { lastingTrouble, tlsRemedy, withoutNoise } from '../connection/trouble.js'
+import { ConnectWatch } from './connect-watch.js'
+import type { EofEvent, Watermarks } from './consumer-driver.js'
 import { asHarrierError, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
 import type { RdkafkaMessage } from './message-columns.js'
-import { keepToken } from './oauth-bearer.js'
+import { keepToken, type TokenClient } from './oauth-bearer.js'
 
 /** node-rdkafka's calls as promises, with named limits. Nothing here knows what the engine does. */
-export interface EofEvent {
-  readonly topic: string
-  readonly partition: number
-  readonly offset: number
-}
-
 export interface Fetched {
   readonly messages: readonly RdkafkaMessage[]
   readonly eofs: readonly EofEvent[]
@@ -42,13 +36,6 @@ export interface ConnectOptions {
   readonly logger: Logger
 }
 
-export const connectLimits = {
-  /** One wait for the first answer: nothing can stop it, and a process that ends waits for it. */
-  tryMsMax: 1000,
-  /** A refusal counts when it lasts so long: a broker that has just started may not know its users yet. */
-  refusedMsMax: 2000,
-} as const
-
 /** What ends with a client besides itself: the keeping of its token. */
 const atDisconnect = new WeakMap<object, () => void>()
 
@@ -57,33 +44,21 @@ const atDisconnect = new WeakMap<object, () => void>()
  * said last; AUTHENTICATION_FAILED, CERTIFICATE_REFUSED, CONFIG_INVALID (no TLS there) after `refusedMsMax` already.
  */
 export async function connectClient(client: AnyClient, options: ConnectOptions): Promise<void> {
-  const { brokers, security, limitMs, clock } = options
+  const { security, limitMs, clock } = options
   if (security?.login?.mechanism === 'OAUTHBEARER') {
     atDisconnect.get(client)?.()
-    atDisconnect.set(client, await keepToken(client, security.login.tokens, options))
+    atDisconnect.set(client, await keepToken(client as unknown as TokenClient, security.login.tokens, options))
   }
-  let said = ''
-  let refusal: HarrierError | undefined
-  let refusedAtMs = Infinity
-  const onLog = ({ fac, message = '' }: { fac?: string; message?: string }): void => {
-    if (fac !== 'FAIL' && fac !== 'ERROR') return
-    said = withoutNoise(message)
-    const found = lastingTrouble(`the broker at ${brokers}`, message)
-    if (!found) return
-    refusal = found
-    refusedAtMs = Math.min(refusedAtMs, clock.monotonicMs())
-  }
+  const watch = new ConnectWatch(options)
+  const onLog = ({ fac, message = '' }: { fac?: string; message?: string }): void => watch.onLog(fac, message)
   const emitter: LogEmitter = client
   emitter.on('event.log', onLog)
-  const endMs = clock.monotonicMs() + limitMs
-  const givenUp = (): boolean => clock.monotonicMs() >= endMs || clock.monotonicMs() - refusedAtMs >= connectLimits.refusedMsMax
   // `connect` asks for the metadata once, with the whole limit; here it asks in short tries, so that a refusal ends it.
   const ask = client.getMetadata.bind(client)
   client.getMetadata = (_options, done) => {
     const next = (): void => {
-      const timeout = Math.max(1, Math.ceil(Math.min(connectLimits.tryMsMax, endMs - clock.monotonicMs())))
-      ask({ timeout }, (error, metadata) => {
-        if (!error || givenUp()) done?.(error, metadata)
+      ask({ timeout: watch.tryMs }, (error, metadata) => {
+        if (!error || watch.isOver) done?.(error, metadata)
         else void clock.sleep(connectPauseMs).then(next)
       })
     }
@@ -92,7 +67,7 @@ export async function connectClient(client: AnyClient, options: ConnectOptions):
   }
   try {
     const error = await new Promise<unknown>((resolve) => client.connect({ timeout: limitMs }, resolve))
-    if (error) throw refusal ?? (await noAnswer(error, said, options))
+    if (error) throw await watch.failure(error)
   } catch (error) {
     atDisconnect.get(client)?.()
     throw error
@@ -103,14 +78,6 @@ export async function connectClient(client: AnyClient, options: ConnectOptions):
 }
 
 const connectPauseMs = 50
-
-/** librdkafka logs a failure once in 30 s, and what it logs before its log is read is lost: then the address itself is tried. */
-async function noAnswer(error: unknown, said: string, { brokers, security, limitMs, clock }: ConnectOptions): Promise<HarrierError> {
-  const failed = asHarrierError('BROKER_UNAVAILABLE', `no broker answered at ${brokers} within ${limitMs} ms`, error)
-  const reason = said === '' ? await unreachableReason(brokers, clock) : said
-  const what = reason === '' ? failed.message : `no broker answered at ${brokers} within ${limitMs} ms: ${reason}`
-  return new HarrierError(failed.code, what, { cause: error, ...(failed.code === 'BROKER_UNAVAILABLE' ? tlsRemedy(reason, security?.tls !== undefined) : { remedy: failed.remedy }) })
-}
 
 /** Ends the client, by `end` if given; after `limitMs` it is left to the end of the process, which is said. */
 export async function disconnectClient(client: AnyClient, limitMs: number, clock: Clock, logger: Logger, end = (done: () => void): unknown => client.disconnect(done)): Promise<void> {
@@ -155,33 +122,36 @@ export async function withRetries<T>(
   }
 }
 
-export interface Watermarks {
-  /** First offset that is still there. */
-  readonly low: number
-  /** End for readers of committed records (the last stable offset). */
-  readonly stableEnd: number
+/** What `queryWatermarks` asks. */
+export interface WatermarkSource {
+  watermarks(topic: string, partition: number, timeoutMs: number): Promise<Watermarks>
+  partitionExists(topic: string, partition: number, timeoutMs: number): Promise<boolean>
 }
 
 /**
  * Where a partition begins and ends. While its leader is away librdkafka says "unknown partition" out of its cache, and
  * would for as long as nobody asks for the metadata anew: so they are asked for, and a partition that exists is worth another try.
  */
-export async function queryWatermarks(client: Kafka.KafkaConsumer, topic: string, partition: number, timeoutMs: number): Promise<Watermarks> {
+export async function queryWatermarks(source: WatermarkSource, topic: string, partition: number, timeoutMs: number): Promise<Watermarks> {
   try {
-    return await new Promise<Watermarks>((resolve, reject) => {
-      client.queryWatermarkOffsets(topic, partition, timeoutMs, (error, offsets) => {
-        if (error) reject(toKafkaError(error))
-        else resolve({ low: offsets.lowOffset, stableEnd: offsets.highOffset })
-      })
-    })
+    return await source.watermarks(topic, partition, timeoutMs)
   } catch (error) {
-    if (toKafkaError(error).code !== kafkaCode.unknownPartition || !(await exists(client, topic, partition, timeoutMs))) throw error
+    if (toKafkaError(error).code !== kafkaCode.unknownPartition || !(await source.partitionExists(topic, partition, timeoutMs))) throw error
     throw new KafkaError(kafkaCode.leaderNotAvailable, `no leader of ${topic}/${partition} is known yet`)
   }
 }
 
+export function watermarksNow(client: Kafka.KafkaConsumer, topic: string, partition: number, timeoutMs: number): Promise<Watermarks> {
+  return new Promise((resolve, reject) => {
+    client.queryWatermarkOffsets(topic, partition, timeoutMs, (error, offsets) => {
+      if (error) reject(toKafkaError(error))
+      else resolve({ low: offsets.lowOffset, stableEnd: offsets.highOffset })
+    })
+  })
+}
+
 /** As the brokers say now; librdkafka's cache learns it too. */
-function exists(client: Kafka.KafkaConsumer, topic: string, partition: number, timeoutMs: number): Promise<boolean> {
+export function partitionIsKnown(client: Kafka.KafkaConsumer, topic: string, partition: number, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     client.getMetadata({ topic, timeout: timeoutMs }, (error, { topics } = { orig_broker_id: 0, orig_broker_name: '', topics: [], brokers: [] }) => {
       if (error) reject(toKafkaError(error))

@@ -1,8 +1,8 @@
-import type Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import { Assignment, type PartitionState } from './assignment.js'
+import { openConsumerDriver, type ConsumerDriver } from './consumer-driver.js'
 import {
   groupConsumerLimits,
   type CommittedOffset,
@@ -13,18 +13,17 @@ import {
   type PollOptions,
   type TopicPartition,
 } from './group-consumer.js'
+import { chooseKafkaClient } from './kafka-client.js'
 import { asHarrierError, isDenied, isFenced, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
 import { librdkafkaSecurity } from './kafka-security.js'
 import { groupConsumerSettings, toConfiguration } from './kafka-settings.js'
 import { LogBounds, partitionName } from './log-bounds.js'
-import { appendMessage } from './message-columns.js'
-import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries } from './rdkafka-client.js'
-import { rdkafka } from './rdkafka.js'
+import { queryWatermarks, withRetries } from './rdkafka-client.js'
 
 /**
- * A member of a consumer group over node-rdkafka.
+ * A member of a consumer group over librdkafka, by one of two drivers (consumer-driver.ts).
  *
- * Owns: one librdkafka consumer, the assignment, and nothing of the records once they are copied.
+ * Owns: one consumer driver, the assignment, and nothing of the records once they are copied.
  * Talks to: the engine, through `AssignmentHandlers`.
  * Invariants:
  * 1. Rebalances are handled one after the other; a revoked partition is given back only after `onRevoked` is fulfilled, a lost
@@ -36,7 +35,7 @@ import { rdkafka } from './rdkafka.js'
 export class RdkafkaGroupConsumer implements GroupConsumer {
   readonly #options: GroupConsumerOptions
   readonly #limits: GroupConsumerLimits
-  readonly #client: Kafka.KafkaConsumer
+  readonly #driver: ConsumerDriver
   readonly #assignment: Assignment
   readonly #bounds: LogBounds
   #rebalances: Promise<void> = Promise.resolve()
@@ -62,16 +61,26 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
       'client.id': options.groupInstanceId,
       ...librdkafkaSecurity(options.security),
       ...options.settings,
-      rebalance_cb: (error: unknown, partitions: TopicPartition[]) => this.#onRebalance(toKafkaError(error), partitions),
     })
-    this.#client = new (rdkafka().KafkaConsumer)(configuration as Kafka.ConsumerGlobalConfig, {})
-    this.#bounds = new LogBounds(this.#client, options.clock, this.#limits)
-    this.#client.on('event.error', (error) => this.#onClientError(toKafkaError(error)))
-    this.#client.on('event.log', (event: { fac?: string; message?: string }) => this.#onLog(event))
+    const { client = chooseKafkaClient().name, brokers, security, topics, clock, logger } = options
+    this.#driver = openConsumerDriver(client, {
+      brokers,
+      security,
+      clock,
+      logger,
+      configuration,
+      topics,
+      events: {
+        onRebalance: (error, partitions, isLost) => this.#onRebalance(error, partitions, isLost),
+        onError: (error) => this.#onClientError(error),
+        onLog: (facility, message) => this.#onLog(facility, message),
+      },
+    })
+    this.#bounds = new LogBounds(this.#driver, clock, this.#limits)
   }
 
-  get membership(): Kafka.KafkaConsumer {
-    return this.#client
+  get membership(): unknown {
+    return this.#driver.membership
   }
 
   get assignmentEpoch(): number {
@@ -87,8 +96,8 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   }
 
   async start(): Promise<void> {
-    await connectClient(this.#client, { ...this.#options, limitMs: this.#limits.connectMsMax })
-    this.#client.subscribe([...this.#options.topics])
+    await this.#driver.connect(this.#limits.connectMsMax)
+    this.#driver.subscribe()
     this.#stopPositionCheck = this.#options.clock.every(this.#limits.positionCheckIntervalMs, () => void this.#checkPositions())
   }
 
@@ -112,57 +121,33 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     }
   }
 
-  /**
-   * node-rdkafka applies its time-out to each record, so a slow trickle would hold a batch back for ever. Hence: wait for
-   * one record, then take what is here without waiting, and wait for more only within `fillMsMax`.
-   */
-  async #fill(into: RecordColumns, room: number, delayMsMax: number, fillMsMax: number): Promise<number> {
-    const { clock } = this.#options
-    let taken = await this.#take(into, room, 0)
-    if (taken === 0 && delayMsMax > 0) {
-      taken = await this.#take(into, 1, delayMsMax)
-      if (taken === 1 && room > 1) taken += await this.#take(into, room - 1, 0)
-    }
-    if (taken === 0 || fillMsMax <= 0) return taken
-    const endMs = clock.monotonicMs() + fillMsMax
-    while (taken < room && this.#revoking === 0) {
-      const leftMs = endMs - clock.monotonicMs()
-      if (leftMs < 1) break
-      const first = await this.#take(into, 1, leftMs)
-      if (first === 0) continue
-      taken += first
-      if (taken < room) taken += await this.#take(into, room - taken, 0)
-    }
-    return taken
+  async #fill(into: RecordColumns, recordsMax: number, delayMsMax: number, fillMsMax: number): Promise<number> {
+    const before = into.count
+    const { errors } = await this.#driver.poll(into, { recordsMax, delayMsMax, fillMsMax, isHeld: () => this.#revoking > 0 })
+    for (const error of errors) this.#onConsumeError(error)
+    return this.#keepOpen(into, before)
   }
 
-  async #take(into: RecordColumns, count: number, timeoutMs: number): Promise<number> {
-    let messages
-    try {
-      ;({ messages } = await consumeBatch(this.#client, count, timeoutMs))
-    } catch (error) {
-      this.#onConsumeError(toKafkaError(error))
-      return 0
-    }
-    const before = into.count
+  /** Drops the rows that may not pass, and moves the positions behind those that do. Returns how many these are. */
+  #keepOpen(into: RecordColumns, from: number): number {
+    const { topic, partition, offset } = into
+    let kept = from
     let state: PartitionState | undefined
-    for (let i = 0; i < messages.length; i++) {
-      const message = messages[i]!
+    for (let row = from; row < into.count; row++) {
       // Records come in runs of one partition: the lookup is needed once per run.
-      if (state === undefined || message.partition !== state.partition || message.topic !== state.topic) {
-        state = this.#assignment.get(message.topic, message.partition)
-      }
-      if (state === undefined || !state.open || message.offset < state.position) continue
-      appendMessage(into, state.topicIndex, message)
-      state.position = message.offset + 1
+      if (row === from || partition[row] !== partition[row - 1] || topic[row] !== topic[row - 1]) state = this.#assignment.at(topic[row]!, partition[row]!)
+      if (state === undefined || !state.open || offset[row]! < state.position) continue
+      state.position = offset[row]! + 1
+      into.moveRow(row, kept++)
     }
-    return into.count - before
+    into.count = kept
+    return kept - from
   }
 
   pause(partitions: readonly TopicPartition[]): void {
     const states = this.#statesOf(partitions)
     for (const state of states) state.paused = true
-    if (states.length > 0) this.#client.pause(toPlain(states))
+    if (states.length > 0) this.#driver.pause(states)
   }
 
   async resume(partitions: readonly TopicPartition[]): Promise<void> {
@@ -190,7 +175,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     // that look like records from after it, and no record from after it is dropped.
     const wasOpen = state.open
     state.open = false
-    this.#client.pause(toPlain([state]))
+    this.#driver.pause([state])
     await this.#seekPaused(state, offset)
     await this.#polling?.catch(() => undefined)
     if (!this.#isCurrent(state)) return
@@ -205,18 +190,14 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
    */
   #resumeFetching(states: readonly PartitionState[]): void {
     if (states.length === 0) return
-    this.#client.resume(toPlain(states))
-    for (const { topic, partition } of states) queryWatermarks(this.#client, topic, partition, this.#limits.callMsMax).catch(() => undefined)
+    this.#driver.resume(states)
+    for (const { topic, partition } of states) queryWatermarks(this.#driver, topic, partition, this.#limits.callMsMax).catch(() => undefined)
   }
 
   async #seekPaused(state: PartitionState, offset: number): Promise<void> {
     const { topic, partition } = state
-    const once = (leftMs: number): Promise<void> =>
-      new Promise((resolve, reject) => {
-        this.#client.seek({ topic, partition, offset }, leftMs, (error) => (error ? reject(toKafkaError(error)) : resolve()))
-      })
     try {
-      await withRetries(`seeking ${partitionName(state)} to ${offset}`, once, {
+      await withRetries(`seeking ${partitionName(state)} to ${offset}`, (leftMs) => this.#driver.seek({ topic, partition, offset }, leftMs), {
         limitMs: this.#limits.seekMsMax,
         tryMsMax: this.#limits.callMsMax,
         pauseMs: this.#limits.retryPauseMs,
@@ -233,19 +214,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     if (partitions.length === 0) return []
     return withRetries(
       `fetching the committed offsets of group ${this.#options.groupId}`,
-      (leftMs) =>
-        new Promise<CommittedOffset[]>((resolve, reject) => {
-          this.#client.committed(toPlain(partitions), leftMs, (error, found) => {
-            if (error) return reject(toKafkaError(error))
-            const offsets: CommittedOffset[] = []
-            for (const entry of found) {
-              // A partition that failed comes as an Error in the list; "unstable" among them is tried again.
-              if (entry instanceof Error) return reject(new KafkaError(kafkaCode.unstableOffsetCommit, entry.message))
-              offsets.push({ topic: entry.topic, partition: entry.partition, offset: typeof entry.offset === 'number' && entry.offset >= 0 ? entry.offset : null })
-            }
-            resolve(offsets)
-          })
-        }),
+      (leftMs) => this.#driver.committed(partitions, leftMs),
       {
         limitMs: this.#limits.committedMsMax,
         tryMsMax: this.#limits.callMsMax,
@@ -271,10 +240,10 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     const ended = new AbortController()
     await Promise.race([this.#rebalances, this.#options.clock.sleep(this.#limits.stopMsMax, ended.signal)])
     ended.abort()
-    if (this.#client.isConnected()) await disconnectClient(this.#client, this.#limits.stopMsMax, this.#options.clock, this.#options.logger)
+    await this.#driver.close(this.#limits.stopMsMax)
   }
 
-  #onRebalance(error: KafkaError, partitions: TopicPartition[]): void {
+  #onRebalance(error: KafkaError, partitions: readonly TopicPartition[], isLost: boolean | undefined): void {
     if (this.#stopping) {
       // The close of librdkafka waits for this answer.
       if (error.code === kafkaCode.revokePartitions) this.#giveBack(partitions)
@@ -285,7 +254,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     } else if (error.code === kafkaCode.revokePartitions) {
       this.#revoking++
       this.#assignment.close(partitions)
-      this.#enqueue(() => this.#revoke(partitions).finally(() => this.#revoking--))
+      this.#enqueue(() => this.#revoke(partitions, isLost).finally(() => this.#revoking--))
     } else {
       this.#options.logger.log('warn', 'rebalance failed; the group tries again', { cause: error.message, code: error.code })
     }
@@ -295,11 +264,11 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     this.#rebalances = this.#rebalances.then(step).catch((error: unknown) => this.#fail(asHarrierError('BROKER_UNAVAILABLE', 'a rebalance failed', error)))
   }
 
-  #assign(partitions: TopicPartition[]): Promise<void> {
+  #assign(partitions: readonly TopicPartition[]): Promise<void> {
     // The offset is a stand-in: the partition stays paused and closed until `resume` or `seek` says where it starts.
-    this.#client.incrementalAssign(partitions.map(({ topic, partition }) => ({ topic, partition, offset: offsetBeginning })))
+    this.#driver.incrementalAssign(partitions.map(({ topic, partition }) => ({ topic, partition, offset: offsetBeginning })))
     if (partitions.length === 0) return Promise.resolve()
-    this.#client.pause(toPlain(partitions))
+    this.#driver.pause(partitions)
     this.#assignment.add(partitions)
     this.#options.handlers.onAssigned(partitions).catch((error: unknown) => {
       this.#fail(error instanceof HarrierError ? error : asHarrierError('RESTORE_IMPOSSIBLE', 'taking over partitions failed', error))
@@ -307,11 +276,11 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     return Promise.resolve()
   }
 
-  async #revoke(partitions: TopicPartition[]): Promise<void> {
+  async #revoke(partitions: readonly TopicPartition[], isLost: boolean | undefined): Promise<void> {
     const { handlers, logger, clock } = this.#options
     // Log events come by another way than rebalances: let one that was sent first arrive first.
     await clock.sleep(0)
-    const lost = this.#sessionLost
+    const lost = isLost ?? this.#sessionLost
     this.#sessionLost = false
     // Answered at once, before the engine has let go: until then librdkafka beats on under an empty member id, and a
     // coordinator that comes back meanwhile takes that for a twin and fences us. What is assigned next waits for its turn here.
@@ -327,9 +296,9 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     }
   }
 
-  #giveBack(partitions: TopicPartition[]): void {
+  #giveBack(partitions: readonly TopicPartition[]): void {
     this.#assignment.remove(partitions)
-    this.#client.incrementalUnassign(partitions)
+    this.#driver.incrementalUnassign(partitions)
   }
 
   #onConsumeError(error: KafkaError): void {
@@ -353,10 +322,10 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     else if (!isPassing(error)) this.#options.logger.log('warn', 'Kafka client error', { cause: error.message, code: error.code })
   }
 
-  #onLog({ fac, message }: { fac?: string; message?: string }): void {
+  #onLog(fac: string | undefined, message: string): void {
     // node-rdkafka does not hand on `rd_kafka_assignment_lost`; these two log lines come before a revocation that is a loss.
     if (fac === 'SESSTMOUT' || fac === 'MAXPOLL') this.#sessionLost = true
-    if (fac === 'FATAL') this.#fatalReason = message ?? ''
+    if (fac === 'FATAL') this.#fatalReason = message
     this.#options.logger.log('debug', 'librdkafka', { fac, message })
   }
 
@@ -405,7 +374,3 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
 }
 
 const offsetBeginning = -2
-
-function toPlain(partitions: readonly TopicPartition[]): { topic: string; partition: number }[] {
-  return partitions.map(({ topic, partition }) => ({ topic, partition }))
-}

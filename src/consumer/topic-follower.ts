@@ -7,7 +7,8 @@ import { asHarrierError, isPassing, kafkaCode, toKafkaError } from './kafka-erro
 import { librdkafkaSecurity } from './kafka-security.js'
 import { rangeReaderSettings, toConfiguration } from './kafka-settings.js'
 import type { RdkafkaMessage } from './message-columns.js'
-import { connectClient, consumeBatch, disconnectClient, queryWatermarks, withRetries, type Fetched, type Watermarks } from './rdkafka-client.js'
+import type { Watermarks } from './consumer-driver.js'
+import { connectClient, consumeBatch, disconnectClient, partitionIsKnown, queryWatermarks, watermarksNow, withRetries, type Fetched, type WatermarkSource } from './rdkafka-client.js'
 import { rdkafka } from './rdkafka.js'
 
 export const followerLimits = {
@@ -36,6 +37,7 @@ export class TopicFollower {
   readonly #connection: FollowedCluster
   readonly #clock: Clock
   readonly #client: Kafka.KafkaConsumer
+  readonly #source: WatermarkSource
   readonly #stopping = new AbortController()
   /** Where the follower stands in each partition, by `topic/partition`. */
   readonly #positions = new Map<string, number>()
@@ -47,6 +49,10 @@ export class TopicFollower {
     this.#clock = clock
     const settings = { 'metadata.broker.list': connection.brokers, ...librdkafkaSecurity(connection.security), 'client.id': 'harrier-follower', 'fetch.wait.max.ms': followerLimits.pollMsMax }
     this.#client = new (rdkafka().KafkaConsumer)(toConfiguration(rangeReaderSettings, settings), {})
+    this.#source = {
+      watermarks: (topic, partition, timeoutMs) => watermarksNow(this.#client, topic, partition, timeoutMs),
+      partitionExists: (topic, partition, timeoutMs) => partitionIsKnown(this.#client, topic, partition, timeoutMs),
+    }
     // What matters comes back from reading; a broker that is away for a moment is waited for.
     this.#client.on('event.error', () => undefined)
   }
@@ -65,7 +71,7 @@ export class TopicFollower {
   }
 
   watermarks(topic: string, partition: number): Promise<Watermarks> {
-    return withRetries(`asking for the ends of ${topic}/${partition}`, (leftMs) => queryWatermarks(this.#client, topic, partition, leftMs), {
+    return withRetries(`asking for the ends of ${topic}/${partition}`, (leftMs) => queryWatermarks(this.#source, topic, partition, leftMs), {
       limitMs: followerLimits.queryMsMax,
       pauseMs: followerLimits.retryPauseMs,
       clock: this.#clock,

@@ -1,15 +1,13 @@
-import type Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
+import { chooseKafkaClient, type KafkaClientName } from '../consumer/kafka-client.js'
 import { asHarrierError, isDenied, isFenced, isPassing, kafkaCode, toKafkaError, type KafkaError } from '../consumer/kafka-errors.js'
 import { librdkafkaSecurity } from '../consumer/kafka-security.js'
 import { producerSettings, toConfiguration } from '../consumer/kafka-settings.js'
-import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
-import { toTextHeaders } from './packed-headers.js'
+import { openProducerDriver, type ProducerDriver } from './producer-driver.js'
 import { producerLimits, type ProducerLimits, type ProducerOptions, type TransactionalProducer } from './transactional-producer.js'
-import { rdkafka } from '../consumer/rdkafka.js'
 
 type State = 'new' | 'ready' | 'open' | 'broken' | 'dead' | 'closed'
 
@@ -27,31 +25,13 @@ const allowed = {
   closed: [],
 } as const satisfies Record<State, readonly State[]>
 
-/** The native call: no wrapper per record, and an error code instead of an exception. */
-interface NativeProducer {
-  produce(
-    topic: string,
-    partition: number,
-    value: Uint8Array | null,
-    key: Uint8Array | null,
-    timestamp: number,
-    opaque: undefined,
-    headers: Record<string, string>[] | undefined,
-  ): number
-}
-
-/** The shortest flush before a client ends. */
-const closeFlushMs = 1
-
-type Done = (error: unknown) => void
-
 /** Instead of an error: the native call is still running. */
 const overdue = Symbol('overdue')
 
 /**
- * A transactional producer over node-rdkafka.
+ * A transactional producer over librdkafka, by one of two drivers (producer-driver.ts).
  *
- * Owns: one librdkafka producer. Talks to: nobody else.
+ * Owns: one driver at a time. Talks to: nobody else.
  * Invariants:
  * 1. Calls follow the state table; a failed call in a transaction leads to `broken`, from where only `abort` leads back.
  * 2. No delivery reports: the commit flushes and fails if one record failed.
@@ -64,7 +44,8 @@ const overdue = Symbol('overdue')
 export class RdkafkaTransactionalProducer implements TransactionalProducer {
   readonly #options: ProducerOptions
   readonly #limits: ProducerLimits
-  #client: Kafka.Producer
+  readonly #clientName: KafkaClientName
+  #driver: ProducerDriver
   #state: State = 'new'
   /** The coordinator knows the open transaction for certain. */
   #registered = false
@@ -74,33 +55,38 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   constructor(options: ProducerOptions) {
     this.#options = options
     this.#limits = { ...producerLimits, ...options.limits }
-    this.#client = this.#makeClient()
+    this.#clientName = options.client ?? chooseKafkaClient().name
+    this.#driver = this.#makeDriver()
   }
 
-  #makeClient(): Kafka.Producer {
-    const { brokers, transactionalId, security, settings, logger, onDeliveryError } = this.#options
+  #makeDriver(): ProducerDriver {
+    const { brokers, transactionalId, security, settings, clock, logger, onDeliveryError } = this.#options
     const configuration = toConfiguration(producerSettings, {
       'metadata.broker.list': brokers,
       'client.id': transactionalId,
       'transactional.id': transactionalId,
       ...librdkafkaSecurity(security),
       ...settings,
-      dr_cb: true,
     })
-    const client = new (rdkafka().Producer)(configuration as Kafka.ProducerGlobalConfig, {})
-    client.on('event.error', (error) => {
-      const kafka = toKafkaError(error)
-      // What a client says that was given up is no news: its successor has fenced it.
-      if (!isPassing(kafka) && client === this.#client) logger.log('warn', 'Kafka producer error', { cause: kafka.message, code: kafka.code })
+    const driver: ProducerDriver = openProducerDriver(this.#clientName, {
+      brokers,
+      security,
+      clock,
+      logger,
+      configuration,
+      queueFullPauseMs: this.#limits.queueFullPauseMs,
+      events: {
+        // What a client says that was given up is no news: its successor has fenced it.
+        onError: (error) => {
+          if (!isPassing(error) && driver === this.#driver) logger.log('warn', 'Kafka producer error', { cause: error.message, code: error.code })
+        },
+        onLog: (fac, message) => logger.log('debug', 'librdkafka', { fac, message }),
+        onDeliveryError: (error) => {
+          if (driver === this.#driver) onDeliveryError?.(asHarrierError('TRANSACTION_ABORTED', 'a record could not be delivered', error))
+        },
+      },
     })
-    client.on('event.log', (event: { fac?: string; message?: string }) => logger.log('debug', 'librdkafka', { ...event }))
-    client.on('delivery-report', (error) => {
-      const { code } = toKafkaError(error)
-      // Records that an abort purges come here too; they are no news.
-      if (!error || client !== this.#client || code === kafkaCode.purgedFromQueue || code === kafkaCode.purgedInFlight) return
-      onDeliveryError?.(asHarrierError('TRANSACTION_ABORTED', 'a record could not be delivered', error))
-    })
-    return client
+    return driver
   }
 
   get transactionalId(): string {
@@ -112,57 +98,39 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
     const revives = this.#state === 'dead'
     if (revives) {
       await this.#retire()
-      this.#client = this.#makeClient()
+      this.#driver = this.#makeDriver()
     }
-    await connectClient(this.#client, { ...this.#options, limitMs: revives ? this.#limits.reviveMsMax : this.#limits.connectMsMax })
-    await this.#call('initialising', (timeoutMs, done) => this.#client.initTransactions(timeoutMs, done), this.#limits.initMsMax)
+    await this.#driver.connect(revives ? this.#limits.reviveMsMax : this.#limits.connectMsMax)
+    await this.#call('initialising', (timeoutMs) => this.#driver.init(timeoutMs), this.#limits.initMsMax)
     this.#enter('ready')
   }
 
   async begin(): Promise<void> {
     assert(this.#state === 'ready', `a transaction begins when there is none (state ${this.#state})`)
-    await this.#call('beginning a transaction', (_, done) => this.#client.beginTransaction(done))
+    await this.#call('beginning a transaction', () => this.#driver.begin())
     this.#registered = false
     this.#enter('open')
   }
 
   async send(columns: RecordColumns, topics: readonly string[]): Promise<void> {
     assert(this.#state === 'open', `records are sent in a transaction (state ${this.#state})`)
-    const native = this.#client.getClient() as NativeProducer
-    const { topic, partition, timestamp, keyAt, keyBytes, valueAt, valueBytes, headersBytes } = columns
-    const { count } = columns
-    // The arena may not grow in here, so its bytes are taken once.
-    const bytes = columns.arena.bytes
-    for (let row = 0; row < count; row++) {
-      const keyStart = keyAt[row]!
-      const keyLength = keyBytes[row]!
-      const valueStart = valueAt[row]!
-      const valueLength = valueBytes[row]!
-      const key = keyLength < 0 ? null : bytes.subarray(keyStart, keyStart + keyLength)
-      const value = valueLength < 0 ? null : bytes.subarray(valueStart, valueStart + valueLength)
-      const headers = headersBytes[row] === 0 ? undefined : toTextHeaders(columns, row)
-      for (;;) {
-        const code = native.produce(topics[topic[row]!]!, partition[row]!, value, key, timestamp[row]!, undefined, headers)
-        if (code === 0) break
-        if (code !== kafkaCode.queueFull) throw this.#produceError(code, topics[topic[row]!]!, keyLength + valueLength)
-        this.#client.poll()
-        await this.#options.clock.sleep(this.#limits.queueFullPauseMs)
-      }
+    try {
+      await this.#driver.send(columns, topics)
+    } catch (error) {
+      throw this.#sendError(toKafkaError(error), columns, topics)
     }
   }
 
   async sendOffsets(offsets: readonly TopicPartitionOffset[], { membership }: Pick<GroupConsumer, 'membership'>): Promise<void> {
     assert(this.#state === 'open', `offsets are sent in a transaction (state ${this.#state})`)
-    assert(membership instanceof rdkafka().KafkaConsumer, 'this producer is paired with a consumer of node-rdkafka')
     if (offsets.length === 0) return
-    const plain = offsets.map(({ topic, partition, offset }) => ({ topic, partition, offset }))
-    await this.#call('sending offsets', (timeoutMs, done) => this.#client.sendOffsetsToTransaction(plain, membership, timeoutMs, done))
+    await this.#call('sending offsets', (timeoutMs) => this.#driver.sendOffsets(offsets, membership, timeoutMs))
     this.#registered = true
   }
 
   async commit(): Promise<void> {
     assert(this.#state === 'open', `a transaction is open when it is committed (state ${this.#state})`)
-    await this.#call('committing', (timeoutMs, done) => this.#client.commitTransaction(timeoutMs, done))
+    await this.#call('committing', (timeoutMs) => this.#driver.commit(timeoutMs))
     this.#enter('ready')
   }
 
@@ -174,8 +142,8 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   async abort(): Promise<void> {
     if (this.#state === 'ready') return
     assert(this.#state === 'open' || this.#state === 'broken', `a producer that lives aborts (state ${this.#state})`)
-    if (!this.#registered) await new Promise((resolve) => this.#client.flush(this.#limits.registerMsMax, resolve))
-    await this.#call('aborting', (timeoutMs, done) => this.#client.abortTransaction(timeoutMs, done))
+    if (!this.#registered) await this.#driver.flush(this.#limits.registerMsMax)
+    await this.#call('aborting', (timeoutMs) => this.#driver.abort(timeoutMs))
     this.#enter('ready')
   }
 
@@ -185,24 +153,17 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
     await this.#retire()
   }
 
-  /** Disconnects the client: now, or when the call that was given up is back. */
+  /** Ends the client: now, or when the call that was given up is back. */
   async #retire(): Promise<void> {
-    const client = this.#client
+    const driver = this.#driver
     const running = this.#leftRunning
     this.#leftRunning = undefined
-    if (running) void running.then(() => this.#disconnect(client))
-    else await this.#disconnect(client)
-  }
-
-  async #disconnect(client: Kafka.Producer): Promise<void> {
-    // Without the flush of node-rdkafka's own `disconnect`: an open transaction must end without its records.
-    if (!client.isConnected()) return
-    const { clock, logger } = this.#options
-    await disconnectClient(client, this.#limits.closeMsMax, clock, logger, (done) => client.disconnect(closeFlushMs, done))
+    if (running) void running.then(() => driver.close(this.#limits.closeMsMax))
+    else await driver.close(this.#limits.closeMsMax)
   }
 
   /** One transactional call, tried again while librdkafka says that it may be. */
-  async #call(doing: string, call: (timeoutMs: number, done: Done) => void, limitMs = this.#limits.retryMsMax): Promise<void> {
+  async #call(doing: string, call: (timeoutMs: number) => Promise<void>, limitMs = this.#limits.retryMsMax): Promise<void> {
     const { clock } = this.#options
     const endMs = clock.monotonicMs() + limitMs
     for (;;) {
@@ -218,8 +179,8 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   }
 
   /** The call's error, if any; `overdue` when it is not back long after its time-out. */
-  async #once(call: (timeoutMs: number, done: Done) => void, timeoutMs: number): Promise<unknown> {
-    const running = new Promise<unknown>((resolve) => call(timeoutMs, resolve))
+  async #once(call: (timeoutMs: number) => Promise<void>, timeoutMs: number): Promise<unknown> {
+    const running = call(timeoutMs).then(() => undefined, (error: unknown) => error)
     const back = new AbortController()
     const waited = this.#options.clock.sleep(timeoutMs + this.#limits.overdueMsMax, back.signal).then(() => overdue)
     const outcome = await Promise.race([running, waited])
@@ -254,11 +215,13 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
     return asHarrierError('TRANSACTION_ABORTED', what, error)
   }
 
-  #produceError(code: number, topic: string, bytes: number): HarrierError {
-    const error = toKafkaError(code)
-    if (code !== kafkaCode.messageTooLarge) return this.#classify(`producing to ${topic}`, error)
+  #sendError(error: KafkaError, columns: RecordColumns, topics: readonly string[]): HarrierError {
+    if (error.code !== kafkaCode.messageTooLarge) return this.#classify(`producing to ${topics.join(', ')}`, error)
     this.#enter('broken')
-    return asHarrierError('LIMIT_EXCEEDED', `a record of ${bytes} bytes for ${topic} exceeds message.max.bytes`, error)
+    let largest = 0
+    for (let row = 1; row < columns.count; row++) if (columns.valueBytes[row]! > columns.valueBytes[largest]!) largest = row
+    const bytes = Math.max(0, columns.keyBytes[largest]!) + Math.max(0, columns.valueBytes[largest]!)
+    return asHarrierError('LIMIT_EXCEEDED', `a record of ${bytes} bytes for ${topics[columns.topic[largest]!]!} exceeds message.max.bytes`, error)
   }
 
   #enter(next: State): void {

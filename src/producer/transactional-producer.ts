@@ -4,6 +4,7 @@ import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
 import type { KafkaSecurity } from '../connection/security.js'
+import type { KafkaClientName } from '../consumer/kafka-client.js'
 import type { ExtraSettings } from '../consumer/kafka-settings.js'
 
 export interface ProducerLimits {
@@ -47,6 +48,8 @@ export interface ProducerOptions {
   readonly limits?: Partial<ProducerLimits>
   /** A record that could not be delivered; its transaction can only be aborted. */
   readonly onDeliveryError?: (error: HarrierError) => void
+  /** By default as `chooseKafkaClient` says. */
+  readonly client?: KafkaClientName | undefined
   /** More librdkafka settings, for measurements. */
   readonly settings?: ExtraSettings
 }

@@ -1,9 +1,10 @@
 import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os'
-import { messageOf } from '../base/errors.js'
+import { HarrierError, messageOf } from '../base/errors.js'
 import { configuredConnections, type ConnectionOptions } from './connections.js'
 import { describeSecurity } from '../connection/security.js'
+import { chooseKafkaClient, kafkaClientVariable, nativeRemedy } from '../consumer/kafka-client.js'
 import { rebuildRemedy } from '../consumer/kafka-security.js'
 import { askBroker, askRegistry } from './health.js'
 import { isFetched } from './library.js'
@@ -64,7 +65,7 @@ export async function examine(options: ConnectionOptions = {}): Promise<Finding[
   ]
   const { features, ...rdkafka } = await examineRdkafka()
   const secured = features === undefined ? [] : [examineSecurity(features, kafka.some(({ name, found }) => name === 'configured brokers' && /TLS|PLAIN|SCRAM|OAUTH/.test(found)))]
-  return [...examineMachine(), ...programs, await examineToolchain(rdkafka.state === 'ok'), rdkafka, ...secured, ...(await examineOnnxruntime()), ...kafka]
+  return [...examineMachine(), ...programs, await examineToolchain(rdkafka.state === 'ok'), rdkafka, examineKafkaClient(), ...secured, ...(await examineOnnxruntime()), ...kafka]
 }
 
 function examineMachine(): Finding[] {
@@ -156,6 +157,18 @@ async function examineRdkafka(): Promise<Finding & { features?: string[] }> {
   const base = { group: 'libraries', name: 'node-rdkafka' } as const
   if (loaded.ok) return { ...base, state: 'ok', found: `loads, librdkafka ${String(loaded.value.version)}`, features: loaded.value.features as string[] }
   return { ...base, state: 'missing', found: `does not load: ${loaded.why}`, remedy: 'apt-get install g++ make python3, then npm rebuild node-rdkafka' }
+}
+
+/** Which of the two ways to librdkafka the engine takes here. */
+function examineKafkaClient(): Finding {
+  const base = { group: 'libraries', name: '  Kafka client' } as const
+  try {
+    const { name, why } = chooseKafkaClient()
+    const isFallback = name === 'node-rdkafka' && why !== `${kafkaClientVariable} says so`
+    return { ...base, state: isFallback ? 'optional' : 'ok', found: `${name}: ${why}`, ...(isFallback ? { remedy: `for twice the speed: ${nativeRemedy}` } : {}) }
+  } catch (error) {
+    return { ...base, state: 'missing', found: messageOf(error), remedy: error instanceof HarrierError ? error.remedy : nativeRemedy }
+  }
 }
 
 async function examineOnnxruntime(): Promise<Finding[]> {

@@ -6,11 +6,12 @@ import { silentLogger as logger } from '../../src/base/logger.js'
 import { uniqueSuffix } from '../../src/base/prng.js'
 import { RecordColumns } from '../../src/base/record-columns.js'
 import { KafkaAdmin } from '../../src/consumer/admin.js'
-import { RangeReader, type Range, type RangeReaderLimits } from '../../src/consumer/range-reader.js'
-import { RdkafkaTransactionalProducer } from '../../src/producer/rdkafka-transactional-producer.js'
+import type { Range, RangeReader, RangeReaderLimits } from '../../src/consumer/range-reader.js'
+import type { TransactionalProducer } from '../../src/producer/transactional-producer.js'
+import { kafkaAdapters } from './kafka-adapters.js'
 import { startTestStack, type TestStack } from './test-stack.js'
 
-describe('range reader on a real broker', () => {
+for (const adapters of Object.values(kafkaAdapters)) describe(`range reader over ${adapters.name}`, () => {
   let stack: TestStack
   let admin: KafkaAdmin
   let reader: RangeReader
@@ -30,7 +31,7 @@ describe('range reader on a real broker', () => {
   })
 
   async function openReader(limits: Partial<RangeReaderLimits> = {}): Promise<RangeReader> {
-    const made = new RangeReader({ brokers: stack.brokers, clock, logger, limits })
+    const made = adapters.reader({ brokers: stack.brokers, clock, logger, limits })
     await made.start()
     closers.push(() => made.close())
     return made
@@ -42,14 +43,14 @@ describe('range reader on a real broker', () => {
     return name
   }
 
-  async function writer(): Promise<RdkafkaTransactionalProducer> {
-    const producer = new RdkafkaTransactionalProducer({ brokers: stack.brokers, transactionalId: `w-${uniqueSuffix()}`, clock, logger })
+  async function writer(): Promise<TransactionalProducer> {
+    const producer = adapters.producer({ brokers: stack.brokers, transactionalId: `w-${uniqueSuffix()}`, clock, logger })
     await producer.init()
     closers.push(() => producer.close())
     return producer
   }
 
-  async function write(producer: RdkafkaTransactionalProducer, to: string, values: readonly string[], how: 'commit' | 'abort' | 'leave open' = 'commit', key?: string): Promise<void> {
+  async function write(producer: TransactionalProducer, to: string, values: readonly string[], how: 'commit' | 'abort' | 'leave open' = 'commit', key?: string): Promise<void> {
     const columns = new RecordColumns(Math.max(1, values.length))
     for (const value of values) columns.append(0, 0, 0, clock.nowMs(), key === undefined ? null : Buffer.from(key), Buffer.from(value))
     const before = (await reader.watermarks(to, 0)).stableEnd

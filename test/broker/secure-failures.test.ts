@@ -11,7 +11,7 @@ import { loadConnectionFile, type ConnectionFile } from '../../src/connection/co
 import { adminLimits, KafkaAdmin } from '../../src/consumer/admin.js'
 import { rebuildRemedy } from '../../src/consumer/kafka-security.js'
 import { RangeReader } from '../../src/consumer/range-reader.js'
-import { connectLimits } from '../../src/consumer/rdkafka-client.js'
+import { connectLimits } from '../../src/consumer/connect-watch.js'
 import { askRegistry } from '../../src/stack/health.js'
 import { makeCertificate } from './certificates.js'
 import { runHarrier } from './harrier-process.js'

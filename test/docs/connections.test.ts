@@ -5,7 +5,7 @@ import { parse } from 'yaml'
 import { connectionSchema, connectMsMaxDefault } from '../../src/connection/connection-schema.js'
 import { tokenLimits } from '../../src/connection/token-source.js'
 import { adminLimits } from '../../src/consumer/admin.js'
-import { connectLimits } from '../../src/consumer/rdkafka-client.js'
+import { connectLimits } from '../../src/consumer/connect-watch.js'
 
 describe('docs/connections.md', () => {
   const text = readFileSync('docs/connections.md', 'utf8')

@@ -1,0 +1,69 @@
+// Compiles the native Kafka client (native/) against the librdkafka that node-rdkafka has compiled, when it is not up to date:
+// node scripts/build-native.js [--force] [--asan] [--into FOLDER] [--strict]. --asan: with AddressSanitizer; --into: a copy elsewhere. Where it cannot be compiled Harrier works over node-rdkafka, and this says so; with
+// --strict that is an error. Needs what node-rdkafka needed: g++, make, python3, and the headers of this Node.
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const require = createRequire(import.meta.url)
+const home = fileURLToPath(new URL('../native/', import.meta.url))
+const [force, asan, strict] = ['--force', '--asan', '--strict'].map((flag) => process.argv.includes(flag))
+const into = process.argv.includes('--into') ? process.argv[process.argv.indexOf('--into') + 1] : undefined
+const folder = into ?? home
+const built = join(folder, 'build/Release/harrier-kafka.node')
+const stamp = join(folder, 'build/stamp')
+
+function fail(why) {
+  console.log(`the native Kafka client is not compiled: ${why}\nHarrier works over node-rdkafka instead, at a lower speed. To try again: npm run build:native`)
+  process.exit(strict ? 1 : 0)
+}
+
+/** node-gyp as npm has it: told to scripts that npm runs, and otherwise beside npm. */
+function nodeGyp() {
+  const told = process.env.npm_config_node_gyp
+  if (told && existsSync(told)) return told
+  const beside = ['../lib/node_modules/npm', '../node_modules/npm', 'node_modules/npm'].map((path) => join(dirname(realpathSync(process.execPath)), path, 'node_modules/node-gyp/bin/node-gyp.js'))
+  return beside.find((file) => existsSync(file))
+}
+
+let rdkafka
+try {
+  rdkafka = dirname(require.resolve('node-rdkafka/package.json'))
+} catch {
+  fail('node-rdkafka is not installed')
+}
+const include = join(rdkafka, 'deps/librdkafka/src')
+const lib = join(rdkafka, 'build/deps')
+const library = join(lib, process.platform === 'darwin' ? 'librdkafka.dylib' : 'librdkafka.so')
+if (process.platform === 'win32') fail('there is no build of it for Windows')
+if (!existsSync(join(include, 'rdkafka.h')) || !existsSync(library)) fail(`node-rdkafka has not compiled librdkafka (${library} is missing)`)
+
+const sources = readdirSync(home).filter((name) => /\.(cc|h|gyp)$/.test(name)).sort()
+const digest = createHash('sha256')
+for (const name of sources) digest.update(readFileSync(join(home, name)))
+digest.update(JSON.stringify([process.platform, process.arch, asan, include, require('node-rdkafka/package.json').version]))
+const wanted = digest.digest('hex')
+if (!force && existsSync(built) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) process.exit(0)
+
+if (into) {
+  mkdirSync(into, { recursive: true })
+  for (const name of sources) cpSync(join(home, name), join(into, name))
+}
+const gyp = nodeGyp()
+if (!gyp) fail('node-gyp was not found beside npm')
+console.log('compiling the native Kafka client')
+// Headers beside this Node, as distributions have them, need no download; otherwise node-gyp takes those that node-rdkafka was compiled with.
+const prefix = dirname(dirname(realpathSync(process.execPath)))
+const nodedir = !process.env.npm_config_nodedir && existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : []
+// Relative to the addon, so that the project can be moved.
+const fromHere = relative(dirname(built), lib)
+const ran = spawnSync(process.execPath, [gyp, 'rebuild', ...nodedir, '--directory', folder, '--', `-Drdkafka_include=${include}`, `-Drdkafka_lib=${lib}`, `-Drdkafka_from_here=${fromHere}`, `-Dasan=${asan ? 1 : 0}`], { encoding: 'utf8' })
+if (ran.status !== 0 || !existsSync(built)) {
+  const said = `${ran.stdout ?? ''}${ran.stderr ?? ''}`.trim().split('\n')
+  console.log(said.filter((line) => /error|ERR!/.test(line)).slice(0, 20).join('\n') || said.slice(-20).join('\n'))
+  fail('the compiler or node-gyp failed, see above')
+}
+writeFileSync(stamp, wanted)
