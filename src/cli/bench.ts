@@ -15,6 +15,7 @@ interface BenchOptions extends ConnectionOptions {
   events: number
   repeats: number
   delaySeconds: number
+  cpuProf?: string
   json?: boolean
 }
 
@@ -27,6 +28,7 @@ export function register(program: Command): void {
     .option('--events <n>', 'transactions in the topic', parseCount, 300_000)
     .option('--repeats <n>', 'runs of each; the medians count', parseCount, 3)
     .option('--delay-seconds <n>', 'length of the delay run', parseCount, 15)
+    .option('--cpu-prof <folder>', 'profile the pipelines (read with Chrome or speedscope)')
     .option('--json', 'the result as one line of JSON at the end')
   addConnectionOptions(pipeline).action(runPipelineBench)
   const restore = cardOptions(bench.command('restore').description('kill an engine with the state of many cards, and time its return from the changelog'), 1_000_000)
@@ -219,7 +221,9 @@ function table(result: PipelineBenchResult): string {
     `\n${''.padEnd(36)}${'events/s'.padStart(11)}${'CPU us/event'.padStart(14)}  ratio\n`,
     row('raw onnxruntime, card-gru step', result.rawOnnxGruPerSecond, undefined, ''),
     row('raw exactly-once copy', result.rawCopyPerSecond, result.rawCopyCpuMicrosPerEvent, ''),
+    row('  over node-rdkafka', result.nodeCopyPerSecond, result.nodeCopyCpuMicrosPerEvent, ''),
     row('pipeline, card-gru', result.pipelinePerSecond, result.pipelineCpuMicrosPerEvent, `${result.ratioToRawCopy} of the raw copy`),
+    row('  over node-rdkafka', result.nodePipelinePerSecond, result.nodePipelineCpuMicrosPerEvent, `${(result.nodePipelinePerSecond / result.nodeCopyPerSecond).toFixed(3)} of that raw copy`),
     row('raw onnxruntime, card-attention', result.rawOnnxAttentionPerSecond, undefined, ''),
     row('pipeline, card-attention', result.attentionPerSecond, result.attentionCpuMicrosPerEvent, `${result.ratioToRawOnnx} of raw onnxruntime`),
     `\ndelay at ${result.delayAtPerSecond.toLocaleString('en')} events/s, record to commit of its score: `,
