@@ -33,6 +33,18 @@ struct Handle : std::enable_shared_from_this<Handle> {
     else isJsGone = true;
   }
 
+  // A call in a thread; `close` waits until it is back.
+  void enter() {
+    std::lock_guard<std::mutex> lock(mutex);
+    running++;
+  }
+
+  void leave() {
+    std::lock_guard<std::mutex> lock(mutex);
+    running--;
+    settled.notify_all();
+  }
+
   // With its thread of JavaScript gone, a client tells nothing any more.
   static void onJsGone(void *handle) {
     std::lock_guard<std::mutex> lock(static_cast<Handle *>(handle)->mutex);
@@ -238,10 +250,7 @@ napi_value promise(Arguments &arguments, napi_value kept, std::function<Failure(
   }
   if (kept) napi_create_reference(env, kept, 1, &keeper);
   if (closes) handle->client.closing = true;
-  {
-    std::lock_guard<std::mutex> lock(handle->mutex);
-    handle->running++;
-  }
+  handle->enter();
   handle->client.threads->run([handle, deferred, keeper, closes, work = std::move(work)] {
     Answer answer = undefined;
     if (closes) {
@@ -255,9 +264,7 @@ napi_value promise(Arguments &arguments, napi_value kept, std::function<Failure(
       else napi_resolve_deferred(env, deferred, answer(env));
       if (closes) handle->letGo(env);
     });
-    std::lock_guard<std::mutex> lock(handle->mutex);
-    handle->running--;
-    handle->settled.notify_all();
+    handle->leave();
   });
   return made;
 }
@@ -463,9 +470,16 @@ napi_value sendOffsets(Arguments &arguments) {
   if (!isClient || napi_unwrap(env, arguments.at[1], reinterpret_cast<void **>(&consumer)) != napi_ok) refuse(env, what);
   if (!(*consumer)->client.isConsumer || (*consumer)->client.closing) refuse(env, what);
   const int timeoutMs = timeoutOf(env, arguments.at[2]);
-  auto metadata = std::shared_ptr<rd_kafka_consumer_group_metadata_t>(rd_kafka_consumer_group_metadata((*consumer)->client.rk), [](auto *made) { if (made) rd_kafka_consumer_group_metadata_destroy(made); });
-  if (!metadata) refuse(env, "the consumer is in no group");
-  return promise(arguments, nullptr, [=](Client &client, Answer &) { return Failure::of(rd_kafka_send_offsets_to_transaction(client.rk, list.get(), metadata.get(), timeoutMs)); });
+  Shared member = *consumer;
+  if (!arguments.client().closing) member->enter();  // otherwise the promise is rejected, and nothing runs
+  return promise(arguments, nullptr, [=](Client &client, Answer &) {
+    rd_kafka_consumer_group_metadata_t *metadata = rd_kafka_consumer_group_metadata(member->client.rk);
+    member->leave();
+    if (!metadata) return Failure{RD_KAFKA_RESP_ERR__STATE, "the consumer is in no group"};
+    Failure failure = Failure::of(rd_kafka_send_offsets_to_transaction(client.rk, list.get(), metadata, timeoutMs));
+    rd_kafka_consumer_group_metadata_destroy(metadata);
+    return failure;
+  });
 }
 
 // close(): when all other calls are back.
@@ -538,13 +552,13 @@ napi_value construct(napi_env env, napi_callback_info info) {
     }, nullptr, nullptr), "wrap");
     check(env, napi_type_tag_object(env, self, &clientTag), "tag");
     napi_add_env_cleanup_hook(env, Handle::onJsGone, handle.get());
-    if (!isConsumer) handle->client.threads->run([handle] {
-      { std::lock_guard<std::mutex> lock(handle->mutex); handle->running++; }
-      handle->client.serveEvents();
-      std::lock_guard<std::mutex> lock(handle->mutex);
-      handle->running--;
-      handle->settled.notify_all();
-    });
+    if (!isConsumer) {
+      handle->enter();
+      handle->client.threads->run([handle] {
+        handle->client.serveEvents();
+        handle->leave();
+      });
+    }
     return self;
   } catch (const Thrown &) {
     return nullptr;

@@ -19,7 +19,7 @@ describe('harrier bench device', () => {
     topology = join(folder, 'row.yaml')
     const own = topologyFile('card-fraud')
     const text = readFileSync(own, 'utf8')
-    const small = text.replace('../schemas', resolve(own, '..', '..', 'schemas')).replace('fallback: { model: card-row@1 }', 'fallback: review').replace('batchRecordsMax: 2000', 'batchRecordsMax: 100')
+    const small = text.replace('../schemas', resolve(own, '..', '..', 'schemas')).replace('fallback: { model: card-row@1 }', 'fallback: review').replace('batchRecordsMax: 4096', 'batchRecordsMax: 100')
     writeFileSync(topology, small.replace(/champion: .*\n\s+shadows: .*/, 'champion: card-row@1'))
   })
   after(() => rmSync(folder, { recursive: true, force: true }))
