@@ -1,5 +1,5 @@
 // Compiles the native Kafka client (native/) against the librdkafka that node-rdkafka has compiled, when it is not up to date:
-// node scripts/build-native.js [--force] [--asan] [--into FOLDER] [--strict]. --asan: with AddressSanitizer; --into: a copy elsewhere. Where it cannot be compiled Harrier works over node-rdkafka, and this says so; with
+// node scripts/build-native.js [--force] [--asan] [--into FOLDER] [--strict]. --asan: with AddressSanitizer; --into: a copy elsewhere. Harrier works without it; with
 // --strict that is an error. Needs what node-rdkafka needed: g++, make, python3, and the headers of this Node.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -17,7 +17,7 @@ const built = join(folder, 'build/Release/harrier-kafka.node')
 const stamp = join(folder, 'build/stamp')
 
 function fail(why) {
-  console.log(`the native Kafka client is not compiled: ${why}\nHarrier works over node-rdkafka instead, at a lower speed. To try again: npm run build:native`)
+  console.log(`the native Kafka client is not compiled: ${why}\nHarrier works over node-rdkafka, as it does by default. To try again: npm run build:native`)
   process.exit(strict ? 1 : 0)
 }
 

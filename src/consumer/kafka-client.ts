@@ -20,14 +20,14 @@ export interface KafkaClientChoice {
 export const nativeRemedy = 'apt-get install g++ make python3, then npm run build:native'
 
 /**
- * What HARRIER_KAFKA_CLIENT says; without it the native client, or node-rdkafka where the native one was not compiled.
+ * What HARRIER_KAFKA_CLIENT says; without it node-rdkafka: the native client has not yet proved itself through the deaths of brokers.
  * @throws HarrierError CONFIG_INVALID (no such client), PREREQUISITE_MISSING (native is demanded and not there).
  */
 export function chooseKafkaClient(wanted = process.env[kafkaClientVariable]): KafkaClientChoice {
-  const native = loadNative()
-  if (wanted === undefined || wanted === '') return 'why' in native ? { name: 'node-rdkafka', why: native.why } : { name: 'native', why: 'compiled, and the faster one' }
+  if (wanted === undefined || wanted === '') return { name: 'node-rdkafka', why: 'the default' }
   if (wanted === 'node-rdkafka') return { name: wanted, why: `${kafkaClientVariable} says so` }
-  if (wanted !== 'native') throw new HarrierError('CONFIG_INVALID', `${kafkaClientVariable}: "${wanted}" is no client`, { remedy: `one of ${kafkaClientNames.join(', ')}, or nothing for the best that is here` })
+  if (wanted !== 'native') throw new HarrierError('CONFIG_INVALID', `${kafkaClientVariable}: "${wanted}" is no client`, { remedy: `one of ${kafkaClientNames.join(', ')}, or nothing for node-rdkafka` })
+  const native = loadNative()
   if ('why' in native) throw new HarrierError('PREREQUISITE_MISSING', `${kafkaClientVariable} demands the native client: ${native.why}`, { remedy: nativeRemedy })
   return { name: wanted, why: `${kafkaClientVariable} says so` }
 }

@@ -4,7 +4,7 @@ import { availableParallelism, cpus, freemem, totalmem } from 'node:os'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { configuredConnections, type ConnectionOptions } from './connections.js'
 import { describeSecurity } from '../connection/security.js'
-import { chooseKafkaClient, kafkaClientVariable, nativeRemedy } from '../consumer/kafka-client.js'
+import { chooseKafkaClient, nativeRemedy } from '../consumer/kafka-client.js'
 import { rebuildRemedy } from '../consumer/kafka-security.js'
 import { askBroker, askRegistry } from './health.js'
 import { isFetched } from './library.js'
@@ -164,8 +164,7 @@ function examineKafkaClient(): Finding {
   const base = { group: 'libraries', name: '  Kafka client' } as const
   try {
     const { name, why } = chooseKafkaClient()
-    const isFallback = name === 'node-rdkafka' && why !== `${kafkaClientVariable} says so`
-    return { ...base, state: isFallback ? 'optional' : 'ok', found: `${name}: ${why}`, ...(isFallback ? { remedy: `for twice the speed: ${nativeRemedy}` } : {}) }
+    return { ...base, state: 'ok', found: `${name}: ${why}` }
   } catch (error) {
     return { ...base, state: 'missing', found: messageOf(error), remedy: error instanceof HarrierError ? error.remedy : nativeRemedy }
   }
