@@ -63,7 +63,7 @@ export async function applyTopics(admin: KafkaAdmin, steps: readonly TopicStep[]
 
 function created(wanted: TopicSpecification): TopicStep {
   const { topic, partitions, replication, config = {} } = wanted
-  const details = [`${partitions} partitions`, `replication ${replication ?? 'as the brokers have it'}`, ...Object.entries(config).map(([name, value]) => `${name}=${value}`)]
+  const details = [partitionsText(partitions), `replication ${replication ?? 'as the brokers have it'}`, ...Object.entries(config).map(([name, value]) => `${name}=${value}`)]
   return { topic, action: 'create', details, wanted, config: {}, addPartitions: false }
 }
 
@@ -74,7 +74,7 @@ function checkedInput(wanted: TopicSpecification, found: TopicDescription, parti
     ...(partitions !== undefined && partitions !== found.partitions ? [`${found.partitions} partitions, not ${partitions}; those of an input are not changed, since its keys would move`] : []),
     ...(found.config['cleanup.policy']?.includes('compact') === true ? ['cleanup.policy=compact: events of a key would be lost before they are scored'] : []),
   ]
-  const details = [`${found.partitions} partitions`, `replication ${found.replication}`, `retention.ms=${found.config['retention.ms'] ?? '?'}`]
+  const details = [partitionsText(found.partitions), `replication ${found.replication}`, `retention.ms=${found.config['retention.ms'] ?? '?'}`]
   return { topic, action: differences.length > 0 ? 'differs' : 'ok', details: differences.length > 0 ? differences : details, wanted, config: {}, addPartitions: false }
 }
 
@@ -90,7 +90,7 @@ function compared(wanted: TopicSpecification, found: TopicDescription): TopicSte
     ...(found.partitions > partitions ? [`${found.partitions} partitions, and the input has ${partitions}: they cannot become fewer; give the topology another name, or delete the topic`] : []),
     ...(replication !== undefined && replication !== found.replication ? [`replication ${found.replication}, not ${replication}: kafka-reassign-partitions.sh changes it`] : []),
   ]
-  const asIs = [`${found.partitions} partitions`, `replication ${found.replication}`, ...Object.keys(wanted.config ?? {}).map((name) => `${name}=${found.config[name] ?? '?'}`)]
+  const asIs = [partitionsText(found.partitions), `replication ${found.replication}`, ...Object.keys(wanted.config ?? {}).map((name) => `${name}=${found.config[name] ?? '?'}`)]
   const action = stays.length > 0 ? 'differs' : changes.length > 0 ? 'change' : 'ok'
   return { topic, action, details: action === 'ok' ? asIs : [...stays, ...changes], wanted, config, addPartitions }
 }
@@ -98,4 +98,8 @@ function compared(wanted: TopicSpecification, found: TopicDescription): TopicSte
 /** A larger limit does as well; everything else must be as it is wanted. */
 function suffices(name: string, wanted: string, found: string | undefined): boolean {
   return name === 'max.message.bytes' ? Number(found) >= Number(wanted) : found === wanted
+}
+
+function partitionsText(count: number | undefined): string {
+  return count === 1 ? '1 partition' : `${count} partitions`
 }

@@ -64,14 +64,14 @@ describe('a secured cluster', { skip }, () => {
     await grant(fixture.kafka(), aclLines(printed.stdout, 'harrier topology apply'))
     const plan = await apply('--check')
     assert.equal(plan.code, 1, plan.said)
-    assert.match(plan.stdout, /^ok {7}bank\.transactions .*3 partitions.*\n(create +bank\.card-fraud\.\S+ .*3 partitions.*\n){5}5 to do; nothing was changed\n$/)
+    assert.match(plan.stdout, /^ok {7}bank\.transactions .*3 partitions.*\n(create +bank\.card-fraud\.\S+ .*3 partitions.*\n){5}(create +bank\.harrier\.\S+ .*1 partition,.*\n){2}7 to do; nothing was changed\n$/)
     assert.match(plan.stdout, /card-fraud\.customer\.state .*cleanup\.policy=compact/)
     const made = await apply('--yes')
     assert.equal(made.code, 0, made.said)
     assert.match(made.stdout, /done: .*bank\.card-fraud\.customer\.state created/)
     const again = await apply('--check')
     assert.equal(again.code, 0, again.said)
-    assert.equal(again.stdout.split('\n').filter((line) => line.startsWith('ok ')).length, 6)
+    assert.equal(again.stdout.split('\n').filter((line) => line.startsWith('ok ')).length, 8)
 
     const admin = fixture.kafka().admin()
     await admin.connect()
@@ -90,7 +90,7 @@ describe('a secured cluster', { skip }, () => {
   it('runs the engine with the printed rights of run alone, also after a predecessor that was killed', async () => {
     const printed = await harrier('topology', 'describe', topology, '--acls', '--namespace', namespace)
     runAcls = aclLines(printed.stdout, 'harrier run')
-    assert.equal(runAcls.length, 5)
+    assert.equal(runAcls.length, 6)
     await grant(fixture.kafka(), runAcls)
     await feeder.send(200)
     const first = engineOf('scram', 'a')
@@ -154,6 +154,7 @@ describe('a secured cluster', { skip }, () => {
       /reading topic bank\.transactions/,
       /reading topic bank\.card-fraud\.(scored|alerts|dlq)/,
       /reading topic bank\.card-fraud\.(lineage|customer\.state)/,
+      /reading topic bank\.harrier\.models/,
       /as group bank\.card-fraud/,
       /initialising of bank\.card-fraud-x-0/,
       /bank\.card-fraud-x-0.*Topic authorization failed/,

@@ -31,6 +31,8 @@ describe('a served model', () => {
   after(async () => {
     for (const stop of stops) stop()
     for (const served of open) await served.close()
+    // On a slow machine the runs that hang go on for longer than a close waits.
+    for (const served of open) while (served.hangingThreads > 0) await systemClock.sleep(100)
     store.remove()
   })
 

@@ -79,6 +79,8 @@ export class ServedModel {
   readonly #options: ServedModelOptions
   readonly #queue: RequestQueue<Pending>
   readonly #places: Place[]
+  /** Threads that were let go of and whose native run goes on. */
+  readonly #abandoned = new Set<ServingThread>()
   readonly #restarts = new RestartPolicy(scorerLimitsDefault, 1)
   #opened: OpenedModel | undefined
   #nextId = 1
@@ -106,6 +108,11 @@ export class ServedModel {
 
   get isOpen(): boolean {
     return this.#opened !== undefined
+  }
+
+  /** Threads that were let go of because they hung, and have not ended yet. */
+  get hangingThreads(): number {
+    return this.#abandoned.size
   }
 
   get isReady(): boolean {
@@ -180,7 +187,7 @@ export class ServedModel {
     const { timeoutMs } = this.model.manifest.limits
     for (const place of this.#places) {
       if (place.running && nowMs - place.running.sinceMs > timeoutMs) {
-        place.thread?.abandon()
+        if (place.thread) this.#abandon(place.thread)
         this.#lost(place, `a batch took more than ${timeoutMs} ms`)
       }
       if (place.thread || place.opening || this.#closed || !this.#opened || this.#setAside() !== undefined) continue
@@ -197,7 +204,7 @@ export class ServedModel {
     this.#closed = true
     this.#waker.abort()
     for (const pending of this.#queue.expired(Infinity)) this.#reject(pending, new HarrierError('OVERLOADED', `${this.reference} is being closed`, { retryAfterMs: 1000 }))
-    await Promise.all(this.#places.map(({ thread }) => thread?.close(scorerLimitsDefault.closeMsMax)))
+    await Promise.all([...this.#places.map(({ thread }) => thread), ...this.#abandoned].map((thread) => thread?.close(scorerLimitsDefault.closeMsMax)))
     for (const { running } of this.#places) for (const pending of running?.batch ?? []) this.#reject(pending, new HarrierError('MODEL_FAILED', `${this.reference} was closed`))
   }
 
@@ -218,6 +225,13 @@ export class ServedModel {
     }
     if (this.#closed) await place.thread.close(scorerLimitsDefault.closeMsMax)
     else this.#dispatch()
+  }
+
+  /** Lets go of a thread that hangs; until it has ended `close` waits for it: a process that ends around a native run aborts. */
+  #abandon(thread: ServingThread): void {
+    thread.abandon()
+    this.#abandoned.add(thread)
+    void thread.ended.then(() => this.#abandoned.delete(thread))
   }
 
   #expire(nowMs: number): void {

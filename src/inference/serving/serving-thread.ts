@@ -15,12 +15,13 @@ export interface ServingEvents {
 export class ServingThread {
   readonly #worker: Worker
   #closing = false
-  readonly #ended: Promise<void>
+  /** Resolves when the thread has ended. */
+  readonly ended: Promise<void>
 
   private constructor(init: ServingInit) {
     const { reference } = init.model.model
     this.#worker = new Worker(new URL('./serving-worker.js', import.meta.url), { workerData: init, name: `harrier serving ${reference}` })
-    this.#ended = new Promise((resolve) => this.#worker.once('exit', () => resolve()))
+    this.ended = new Promise((resolve) => this.#worker.once('exit', () => resolve()))
   }
 
   /** Starts a thread and waits until its model is open. Errors: those of `openModel`; DEVICE_UNAVAILABLE when it takes too long. */
@@ -67,6 +68,6 @@ export class ServingThread {
   /** Waits, so long at most, until the session is released and the thread has ended. */
   async close(closeMsMax: number): Promise<void> {
     this.abandon()
-    await withTimeout(this.#ended, closeMsMax, () => new Error('too slow')).catch(() => undefined)
+    await withTimeout(this.ended, closeMsMax, () => new Error('too slow')).catch(() => undefined)
   }
 }
