@@ -250,6 +250,8 @@ async function prepareTopics(admin: KafkaAdmin, names: TopologyNames, createTopi
     await admin.ensureTopics([{ topic: names.input, partitions, config: inputTopicConfig }], { create })
   }
   if (names.labels !== undefined) await admin.ensureTopics([{ topic: names.labels, partitions, config: inputTopicConfig }], { create })
-  await admin.ensureTopics(outputTopics(names, partitions), { create })
+  // The ledger is nothing that an engine reads: on a cluster with rights it has none to it.
+  const needed = outputTopics(names, partitions).filter(({ topic }) => create || topic !== names.releaseTopics.releases)
+  await admin.ensureTopics(needed, { create })
   return partitions
 }

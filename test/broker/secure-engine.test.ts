@@ -182,7 +182,7 @@ describe('a secured cluster', { skip }, () => {
       assert.ok(clock.monotonicMs() - began < deniedMsMax)
       said.push(...engine.log)
     }
-    assert.equal(runAcls.flatMap(parseAclCommand).length, 10)
+    assert.equal(runAcls.flatMap(parseAclCommand).length, 11)
   })
 
   it('never shows a secret, in whatever it writes', () => {
