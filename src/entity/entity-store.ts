@@ -36,7 +36,8 @@ export class EntityStore {
 
   constructor(options: EntityStoreOptions) {
     this.#ttlMs = options.ttlMs
-    this.log = new WindowLog(options)
+    // A turned day looks at the log from a moment that lies behind.
+    this.log = new WindowLog(options.turnsDays ? { ...options, historyEntries: undefined } : options)
     const words = this.log.coreWords
     this.#dayWord = options.turnsDays ? words : -1
     this.slots = new SlotTable({ keyBytesMax: options.keyBytesMax, coreWords: options.turnsDays ? words + 1 : words })
@@ -148,7 +149,7 @@ export class EntityStore {
     if (slot === 0 || this.isFresh(slot, streamTimeMs) || core[word + lengthWord] === 0) {
       this.log.previousTimeMs = -1
       this.log.fillWith(values)
-      this.log.lookAtNothing()
+      this.log.history.lookAtNothing()
       return
     }
     const position = this.log.positionAfter(core, word, timeMs)

@@ -29,6 +29,12 @@ export class History {
     this.entries = entries
   }
 
+  /** A late event of an entity of which nothing is known. */
+  lookAtNothing(): void {
+    this.entries = 0
+    this.isOfOthers = true
+  }
+
   /** Event time, ms. */
   timeOf(entry: number): number {
     return this.#chunk[this.#at(entry)]!

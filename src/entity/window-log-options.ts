@@ -9,6 +9,8 @@ export interface WindowLogOptions {
   readonly labels?: boolean
   /** How far back features look, where that is further than the longest window, ms. */
   readonly historyMs?: number
+  /** How many events back features look, where that bounds all of them: older entries than that go before their time. */
+  readonly historyEntries?: number | undefined
   readonly graceMs: number
   /** Log entries of an entity, a power of two; past it the log becomes tiles of `tileMs`, counted in `tiledMerges`. */
   readonly windowEntriesMax: number

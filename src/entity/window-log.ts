@@ -22,8 +22,9 @@ export const windowsWord = 9
  * order, so that incremental and recomputed windows have the same bits.
  *
  * Invariants: (1) heads and sums describe the windows at `lastTime`; (2) the log keeps all entries younger than
- * stream time - grace - longest window, and one older, which tells the time since the previous event; (3) a block
- * that an undo log may need is not written, except for the one entry that the undo log saved.
+ * stream time - grace - longest window (of those before the grace period at most `historyEntries`), and one older, which
+ * tells the time since the previous event; (3) a block that an undo log may need is not written, except for the one entry
+ * that the undo log saved.
  */
 export class WindowLog {
   readonly coreWords: number
@@ -129,7 +130,7 @@ export class WindowLog {
 
   append(core: Float64Array, word: number, timeMs: number, values: Float64Array, streamTimeMs: number, undo: UndoLog | null): void {
     this.#advance(core, word, timeMs)
-    this.#prune(core, word, streamTimeMs - this.#options.graceMs - this.#windowMaxMs)
+    this.#prune(core, word, streamTimeMs - this.#options.graceMs)
     const moved = this.#makeRoom(core, word, timeMs, undo)
     const length = core[word + lengthWord]!
     const sizeClass = core[word + classWord]!
@@ -165,11 +166,6 @@ export class WindowLog {
   /** A late event looks back over the `entries` that are no younger; it is none of them itself. */
   lookFrom(core: Float64Array, word: number, entries: number): void {
     this.#look(core, word, entries)
-    this.history.isOfOthers = true
-  }
-
-  lookAtNothing(): void {
-    this.history.entries = 0
     this.history.isOfOthers = true
   }
 
@@ -227,8 +223,8 @@ export class WindowLog {
     }
   }
 
-  /** Drops entries at or before the horizon, but for the newest of them. */
-  #prune(core: Float64Array, word: number, horizonMs: number): void {
+  /** Drops entries that no event after `graceMs` (the oldest time at which one may still come) looks back to. */
+  #prune(core: Float64Array, word: number, graceMs: number): void {
     let length = core[word + lengthWord]!
     if (length < 2) return
     const sizeClass = core[word + classWord]!
@@ -238,7 +234,12 @@ export class WindowLog {
     const mask = this.#pool.entriesOf(sizeClass) - 1
     let start = core[word + startWord]!
     let dropped = 0
-    while (length > 1 && chunk[base + ((start + 1) & mask) * this.#stride]! <= horizonMs) {
+    const horizonMs = graceMs - this.#windowMaxMs
+    const entries = this.#options.historyEntries ?? Infinity
+    while (
+      (length > 1 && chunk[base + ((start + 1) & mask) * this.#stride]! <= horizonMs)
+      || (length > entries && chunk[base + ((start + entries) & mask) * this.#stride]! <= graceMs)
+    ) {
       start = (start + 1) & mask
       length--
       dropped++

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js'
 import { hashId } from '../entity/id-hash.js'
 import type { WindowLog } from '../entity/window-log.js'
+import type { WindowLogOptions } from '../entity/window-log-options.js'
 import type { FeatureKind, FeatureSpec } from './feature-spec.js'
 import { conditionOf, LabelRunScan, WindowScan, type Condition } from './history-scan.js'
 import { Vocabulary } from './vocabulary.js'
@@ -28,12 +29,14 @@ interface Wiring {
   /** Index into `sums`. */
   sum(field: string, lengthMs: number): number
   /** A look back over a window, shared by all that look over the same one. */
-  scan(windowMs: number, delayMs: number): WindowScan
+  scan(spec: Windowed): WindowScan
   condition(where: Where): Condition | undefined
   runs(memoryMs: number, where: Where): LabelRunScan
   /** Index into `codes` of a category of a text field; undefined when the field is a number. */
   text(field: string, values: readonly (string | number)[]): number | undefined
 }
+
+type Windowed = { readonly window: number; readonly delay?: number | undefined; readonly last?: number | undefined }
 
 type Where = { readonly field: string; readonly below?: number | undefined; readonly from?: number | undefined } | undefined
 
@@ -67,19 +70,17 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   weekend: () => (inputs) => (weekdayOf(inputs.timeMs) >= 5 ? 1 : 0),
   /** 1 from 00:00 to 06:59 (UTC), else 0 */
   night: () => (inputs) => (hourOf(inputs.timeMs) <= 6 ? 1 : 0),
-  /** |W| */
+  /** |W|; with log1p: ln(1 + that) */
   count: (spec, wiring) => {
-    if (spec.delay !== undefined) {
-      const scan = wiring.scan(spec.window, spec.delay)
-      return () => scan.count
-    }
-    const w = wiring.window(spec.window)
-    return (inputs) => inputs.log.counts[w]!
+    const scan = isScanned(spec) ? wiring.scan(spec) : undefined
+    const w = scan ? -1 : wiring.window(spec.window)
+    const count = scan ? () => scan.count : (inputs: Inputs) => inputs.log.counts[w]!
+    return spec.log1p === true ? (inputs) => Math.log1p(count(inputs)) : count
   },
   /** sum of field over W, * scale */
   sum: (spec, wiring) => {
-    if (spec.delay !== undefined) {
-      const total = wiring.scan(spec.window, spec.delay).sum(wiring.value(spec.field))
+    if (isScanned(spec)) {
+      const total = wiring.scan(spec).sum(wiring.value(spec.field))
       return () => total.value * spec.scale
     }
     const s = wiring.sum(spec.field, spec.window)
@@ -87,8 +88,8 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   },
   /** sum of field over W / |W|, * scale; 0 where W is empty */
   mean: (spec, wiring) => {
-    if (spec.delay !== undefined) {
-      const scan = wiring.scan(spec.window, spec.delay)
+    if (isScanned(spec)) {
+      const scan = wiring.scan(spec)
       const total = scan.sum(wiring.value(spec.field))
       return () => (scan.count === 0 ? 0 : (total.value / scan.count) * spec.scale)
     }
@@ -100,8 +101,8 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   /** field / mean of field over W; 1 where the mean is 0 or W is empty */
   ratio: (spec, wiring) => {
     const v = wiring.value(spec.field)
-    if (spec.delay !== undefined) {
-      const scan = wiring.scan(spec.window, spec.delay)
+    if (isScanned(spec)) {
+      const scan = wiring.scan(spec)
       const total = scan.sum(wiring.value(spec.field))
       return (inputs) => (total.value === 0 ? 1 : (inputs.values[v]! * scan.count) / total.value)
     }
@@ -114,35 +115,35 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   },
   /** sqrt(sum (x - mean)^2 / |W|) of field over W, in the order of event times, * scale; 0 where W is empty */
   std: (spec, wiring) => {
-    const scan = wiring.scan(spec.window, spec.delay ?? 0)
+    const scan = wiring.scan(spec)
     const squares = scan.squares(wiring.value(spec.field))
     return () => (scan.count === 0 ? 0 : Math.sqrt(squares.value / scan.count) * spec.scale)
   },
   /** smallest field over W, * scale; 0 where W is empty */
   min: (spec, wiring) => {
-    const scan = wiring.scan(spec.window, spec.delay ?? 0)
+    const scan = wiring.scan(spec)
     const least = scan.least(wiring.value(spec.field))
     return () => (scan.count === 0 ? 0 : least.value * spec.scale)
   },
   /** largest field over W, * scale; 0 where W is empty */
   max: (spec, wiring) => {
-    const scan = wiring.scan(spec.window, spec.delay ?? 0)
+    const scan = wiring.scan(spec)
     const most = scan.most(wiring.value(spec.field))
     return () => (scan.count === 0 ? 0 : most.value * spec.scale)
   },
   /** |{ field(e) : e in W }|; texts by their 53-bit hash */
   distinctCount: (spec, wiring) => {
-    const distinct = wiring.scan(spec.window, spec.delay ?? 0).distinct(wiring.value(spec.field))
+    const distinct = wiring.scan(spec).distinct(wiring.value(spec.field))
     return () => distinct.value
   },
   /** |{ e in W : known to be fraud }| */
   labelCount: (spec, wiring) => {
-    const frauds = wiring.scan(spec.window, spec.delay ?? 0).frauds(wiring.condition(spec.where))
+    const frauds = wiring.scan(spec).frauds(wiring.condition(spec.where))
     return () => frauds.value
   },
   /** |{ e in W : known to be fraud }| / |W|; 0 where W is empty */
   labelRate: (spec, wiring) => {
-    const scan = wiring.scan(spec.window, spec.delay ?? 0)
+    const scan = wiring.scan(spec)
     const frauds = scan.frauds(wiring.condition(spec.where))
     return () => (scan.count === 0 ? 0 : frauds.value / scan.count)
   },
@@ -195,17 +196,28 @@ export interface WindowNeeds {
   readonly keptFields?: readonly string[]
   /** How far back features look, ms. */
   readonly historyMs?: number
+  /** How many events back, where that bounds all of them. */
+  readonly historyEntries?: number
   /** Entries know what their events turned out to be. */
   readonly labels?: boolean
 }
 
 const labelKinds: ReadonlySet<FeatureKind> = new Set(['labelCount', 'labelRate', 'timeSinceLabel', 'labelRun', 'labelRunAge'])
-/** Kinds whose windows are kept as running counts and sums, where nothing delays them. */
+/** Kinds whose windows are kept as running counts and sums, where these are of all events up to now. */
 const runningKinds: ReadonlySet<FeatureKind> = new Set(['count', 'sum', 'mean', 'ratio'])
+
+/** Its window is looked through for each event: it is moved back, or of the newest events only. */
+function isScanned({ delay, last }: Windowed): boolean {
+  return delay !== undefined || last !== undefined
+}
+
+function isRunning(spec: FeatureSpec): boolean {
+  return 'window' in spec && runningKinds.has(spec.kind) && !isScanned(spec)
+}
 
 /** Its windows keep running sums, which are exact for integers only. */
 export function sumsExactly(spec: FeatureSpec): boolean {
-  return 'window' in spec && 'field' in spec && runningKinds.has(spec.kind) && spec.delay === undefined
+  return 'field' in spec && isRunning(spec)
 }
 
 const eventKinds: ReadonlySet<FeatureKind> = new Set(['value', 'log1p', 'ratio', 'category'])
@@ -230,9 +242,12 @@ export function windowNeeds(specs: readonly FeatureSpec[]): WindowNeeds {
   const summed = new Set<string>()
   const kept = new Set<string>()
   let historyMs = 0
+  let entries = 0
   for (const spec of specs) {
     if (!('window' in spec) && !('memory' in spec)) continue
-    if ('window' in spec && runningKinds.has(spec.kind) && spec.delay === undefined) {
+    const isByCount = 'last' in spec && spec.last !== undefined && spec.delay === undefined
+    entries = Math.max(entries, isByCount ? spec.last! : Infinity)
+    if ('window' in spec && isRunning(spec)) {
       windows.add(spec.window)
       if ('field' in spec) summed.add(spec.field)
       continue
@@ -247,6 +262,7 @@ export function windowNeeds(specs: readonly FeatureSpec[]): WindowNeeds {
     summedFields: [...summed],
     ...(keptFields.length > 0 ? { keptFields } : {}),
     ...(historyMs > 0 ? { historyMs } : {}),
+    ...(entries > 0 && entries < Infinity ? { historyEntries: entries } : {}),
     ...(usesLabels(specs) ? { labels: true } : {}),
   }
 }
@@ -260,9 +276,9 @@ export function neededFields(specs: readonly FeatureSpec[]): string[] {
 }
 
 /** The options of an `EntityStore` that follow from the features. */
-export function storeNeeds(specs: readonly FeatureSpec[]): { windowsMs: readonly number[]; valueCount: number; keptCount: number; labels: boolean; historyMs: number } {
-  const { windowsMs, summedFields, keptFields = [], labels = false, historyMs = 0 } = windowNeeds(specs)
-  return { windowsMs, valueCount: summedFields.length, keptCount: keptFields.length + (labels ? 1 : 0), labels, historyMs }
+export function storeNeeds(specs: readonly FeatureSpec[]): Omit<WindowLogOptions, 'graceMs' | 'windowEntriesMax'> {
+  const { windowsMs, summedFields, keptFields = [], labels = false, historyMs = 0, historyEntries } = windowNeeds(specs)
+  return { windowsMs, valueCount: summedFields.length, keptCount: keptFields.length + (labels ? 1 : 0), labels, historyMs, historyEntries }
 }
 
 /** Turns an event and its entity's windows into one float32 row [F]. Computed in float64, rounded once. */
@@ -300,9 +316,9 @@ export class FeatureProgram {
         return this.#vocabularies.push(new Vocabulary(values)) - 1
       },
       sum: (name, lengthMs) => found(windowsMs.indexOf(lengthMs)) * summedFields.length + found(summedFields.indexOf(name)),
-      scan: (windowMs, delayMs) => {
-        let scan = this.#scans.find((each) => each.windowMs === windowMs && each.delayMs === delayMs)
-        if (!scan) this.#scans.push((scan = new WindowScan(history, windowMs, delayMs)))
+      scan: ({ window, delay = 0, last = Infinity }) => {
+        let scan = this.#scans.find((each) => each.windowMs === window && each.delayMs === delay && each.last === last)
+        if (!scan) this.#scans.push((scan = new WindowScan(history, window, delay, last)))
         return scan
       },
       condition,

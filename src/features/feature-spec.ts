@@ -7,6 +7,9 @@ const scale = z.number().positive().default(1).describe('Factor on the result: 0
 const windowMs = durationSchema.refine((ms) => ms > 0, 'a window is longer than nothing').describe('Length w of the window (t - w, t] in event time; more than 0.')
 
 const delay = durationSchema.refine((ms) => ms > 0, 'a delay is longer than nothing').optional().describe('Moves the window back by d: W is then (t - d - w, t - d].')
+/** A log holds at least four times as many entries before it is thinned out, unless `windowEntriesMax` is lowered. */
+export const lastMax = 1024
+const last = z.number().int().min(1).max(lastMax).optional().describe('Only the newest n events of W, the event itself included.')
 const unit = durationSchema.default(86_400_000).describe('What one is: `1h`, `1d`.')
 const cap = z.number().positive().default(60).describe('The largest value, and the value where there is none.')
 const where = z
@@ -28,15 +31,15 @@ export const featureSchema = z.discriminatedUnion('kind', [
   z.strictObject({ name, kind: z.literal('hourCos') }).describe('cos(2π h / 24)'),
   z.strictObject({ name, kind: z.literal('weekend') }).describe('1 on Saturday and Sunday (UTC), else 0'),
   z.strictObject({ name, kind: z.literal('night') }).describe('1 from 00:00 to 06:59 (UTC), else 0'),
-  z.strictObject({ name, kind: z.literal('count'), window: windowMs, delay }).describe('number of events in W'),
-  z.strictObject({ name, kind: z.literal('sum'), field, window: windowMs, delay, scale }).describe('sum of field over W, × scale'),
-  z.strictObject({ name, kind: z.literal('mean'), field, window: windowMs, delay, scale }).describe('sum of field over W / number of events in W, × scale; 0 where there is none'),
-  z.strictObject({ name, kind: z.literal('ratio'), field, window: windowMs, delay }).describe('field / mean of field over W; 1 where that mean is 0 or there is none'),
-  z.strictObject({ name, kind: z.literal('std'), field, window: windowMs, delay, scale }).describe('standard deviation of field over W, × scale: sqrt(sum (x - mean)² / n), events in the order of their times; 0 where there is none'),
-  z.strictObject({ name, kind: z.literal('min'), field, window: windowMs, delay, scale }).describe('smallest field over W, × scale; 0 where there is none'),
-  z.strictObject({ name, kind: z.literal('max'), field, window: windowMs, delay, scale }).describe('largest field over W, × scale; 0 where there is none'),
+  z.strictObject({ name, kind: z.literal('count'), window: windowMs, last, delay, log1p: z.boolean().optional().describe('ln(1 + result) instead.') }).describe('number of events in W'),
+  z.strictObject({ name, kind: z.literal('sum'), field, window: windowMs, last, delay, scale }).describe('sum of field over W, × scale'),
+  z.strictObject({ name, kind: z.literal('mean'), field, window: windowMs, last, delay, scale }).describe('sum of field over W / number of events in W, × scale; 0 where there is none'),
+  z.strictObject({ name, kind: z.literal('ratio'), field, window: windowMs, last, delay }).describe('field / mean of field over W; 1 where that mean is 0 or there is none'),
+  z.strictObject({ name, kind: z.literal('std'), field, window: windowMs, last, delay, scale }).describe('standard deviation of field over W, × scale: sqrt(sum (x - mean)² / n), events in the order of their times; 0 where there is none'),
+  z.strictObject({ name, kind: z.literal('min'), field, window: windowMs, last, delay, scale }).describe('smallest field over W, × scale; 0 where there is none'),
+  z.strictObject({ name, kind: z.literal('max'), field, window: windowMs, last, delay, scale }).describe('largest field over W, × scale; 0 where there is none'),
   z
-    .strictObject({ name, kind: z.literal('distinctCount'), field: z.string().min(1).describe('A text or integer field of the source.'), window: windowMs, delay })
+    .strictObject({ name, kind: z.literal('distinctCount'), field: z.string().min(1).describe('A text or integer field of the source.'), window: windowMs, last, delay })
     .describe('number of different values of field over W; of texts by a 53-bit hash'),
   z.strictObject({ name, kind: z.literal('labelCount'), window: windowMs, delay, where }).describe('number of events in W that are known to be frauds'),
   z

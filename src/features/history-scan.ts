@@ -28,22 +28,25 @@ interface Kept {
 }
 
 /**
- * Figures over the events with time in (t - delay - window, t - delay], read from the entity's log for each event: as exact
+ * Figures over the events with time in (t - delay - window, t - delay], or the newest `last` of them, read from the entity's log for each event: as exact
  * with late labels and events out of order as without. Costs a step for each entry from the event back to the window's
  * beginning; with `tile` or `windowEntriesMax` there are few.
  */
 export class WindowScan {
   readonly windowMs: number
   readonly delayMs: number
+  /** Infinity: all. Of a thinned-out log an entry counts whole. */
+  readonly last: number
   readonly #history: History
   readonly #figures: Kept[] = []
   /** Events in the window. */
   count = 0
 
-  constructor(history: History, windowMs: number, delayMs: number) {
+  constructor(history: History, windowMs: number, delayMs: number, last = Infinity) {
     this.#history = history
     this.windowMs = windowMs
     this.delayMs = delayMs
+    this.last = last
   }
 
   /** `own`: what an entry would keep of the event, where it is in no log (a late one). */
@@ -53,14 +56,14 @@ export class WindowScan {
     const startMs = endMs - this.windowMs
     let past = history.entries
     while (past > 0 && history.timeOf(past - 1) > endMs) past--
+    const itself = this.delayMs === 0 ? own : null
     let first = past
-    let count = 0
-    while (first > 0 && history.timeOf(first - 1) > startMs) {
+    let count = itself ? 1 : 0
+    while (first > 0 && count < this.last && history.timeOf(first - 1) > startMs) {
       first--
       count += history.countOf(first)
     }
-    const itself = this.delayMs === 0 ? own : null
-    this.count = count + (itself ? 1 : 0)
+    this.count = count
     for (let f = 0; f < this.#figures.length; f++) this.#figures[f]!.look(first, past, itself)
   }
 

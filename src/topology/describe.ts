@@ -92,7 +92,7 @@ function textOf(stages: readonly DescribedStage[]): string {
     if (uses.length > 0) table('models', uses.map(({ model, role }) => [model.reference, role, model.manifest.kind, `sha256 ${model.manifest.sha256.slice(0, 12)}…`]))
     if (forward) lines.push(`passes on  every field, each feature as ${stageName}.<name>${stage.models.champion === undefined ? '' : `, the champion's score as ${stageName}.score`}, to stage ${forward.to.stageName} by ${forward.to.key}`, '')
     else lines.push('policy', `  review from ${stage.policy.review}, decline from ${stage.policy.decline}; fall-back: ${JSON.stringify(stage.policy.fallback)}`, '')
-    table('state of an entity', [...sections.map(({ name, bytes }) => [name, `${bytes} B`]), ['together', `${total} B, and ${logEntryBytes(stageView)} B for each event in the longest window`]])
+    table('state of an entity', [...sections.map(({ name, bytes }) => [name, `${bytes} B`]), ['together', `${total} B, and ${logText(stageView)}`]])
   }
   const last = stages.at(-1)!
   table('sinks', [
@@ -127,15 +127,16 @@ function slotSections(topology: Topology, uses: ReturnType<typeof modelUses>): {
   return [{ name: 'key, windows, counters', bytes: store.slots.bytesPerSlot }, ...memory.bytesPerSlot]
 }
 
-function logEntryBytes(topology: Topology): number {
-  const { valueCount, keptCount, labels } = storeNeeds(topology.stage.features)
-  return (2 + valueCount + keptCount + (labels ? 2 : 0)) * 8
+function logText(topology: Topology): string {
+  const { valueCount, keptCount = 0, labels = false, historyEntries } = storeNeeds(topology.stage.features)
+  const bytes = (2 + valueCount + keptCount + (labels ? 2 : 0)) * 8
+  return historyEntries === undefined ? `${bytes} B for each event in the longest window` : `${bytes} B for each of the last ${historyEntries} events, and of those within the grace period`
 }
 
 function featureText(feature: FeatureSpec): string {
   const parts: string[] = []
   if ('field' in feature) parts.push(`of ${feature.field}`)
-  if ('window' in feature) parts.push(windowText(feature.window, feature.delay ?? 0))
+  if ('window' in feature) parts.push(windowText(feature))
   if ('memory' in feature) parts.push(`within ${formatDuration(feature.memory)}`)
   if ('where' in feature && feature.where) parts.push(`where ${feature.where.field}${feature.where.from === undefined ? '' : ` >= ${feature.where.from}`}${feature.where.below === undefined ? '' : ` < ${feature.where.below}`}`)
   if ('scale' in feature && feature.scale !== 1) parts.push(`x ${feature.scale}`)
@@ -151,6 +152,7 @@ function scoredText({ grace, score }: Topology['stage']): string {
   return `scored at the end of each UTC day, ${formatDuration(grace)} later in stream time${besides}`
 }
 
-function windowText(windowMs: number, delayMs: number): string {
-  return delayMs === 0 ? `over (t - ${formatDuration(windowMs)}, t]` : `over (t - ${formatDuration(delayMs + windowMs)}, t - ${formatDuration(delayMs)}]`
+function windowText({ window, delay = 0, last }: { window: number; delay?: number | undefined; last?: number | undefined }): string {
+  const to = delay === 0 ? 't' : `t - ${formatDuration(delay)}`
+  return `over ${last === undefined ? '' : `the last ${last} events of `}(t - ${formatDuration(delay + window)}, ${to}]`
 }

@@ -47,6 +47,9 @@ const vocabulary = parse(
   { name: 'min', kind: 'min', field: 'amount', window: '1d', delay: '1h' },
   { name: 'max', kind: 'max', field: 'tip', window: '3d' },
   { name: 'distinct', kind: 'distinctCount', field: 'tip', window: '3d' },
+  { name: 'lastCount', kind: 'count', window: '1d', last: 4, log1p: true },
+  { name: 'lastRatio', kind: 'ratio', field: 'amount', window: '5d', last: 3 },
+  { name: 'delayedLastSum', kind: 'sum', field: 'tip', window: '1d', delay: '7h', last: 2 },
   { name: 'frauds', kind: 'labelCount', window: '5d', delay: '1d' },
   { name: 'smallFrauds', kind: 'labelCount', window: '5d', where: { field: 'amount', below: 20_000 } },
   { name: 'risk', kind: 'labelRate', window: '5d', delay: '1d' },
@@ -65,23 +68,26 @@ const definitions: { [K in FeatureKind]: (spec: Extract<FeatureSpec, { kind: K }
   hourCos: (_, event) => Math.cos((2 * Math.PI * new Date(event.timeMs).getUTCHours()) / 24),
   weekend: (_, event) => ([0, 6].includes(new Date(event.timeMs).getUTCDay()) ? 1 : 0),
   night: (_, event) => (new Date(event.timeMs).getUTCHours() <= 6 ? 1 : 0),
-  count: (spec, event, history) => windowOf(event, history, spec.window, spec.delay).length,
-  sum: (spec, event, history) => total(windowOf(event, history, spec.window, spec.delay), spec.field) * spec.scale,
+  count: (spec, event, history) => {
+    const { length } = windowOf(event, history, spec.window, spec.delay, lastOf(spec))
+    return spec.log1p ? Math.log1p(length) : length
+  },
+  sum: (spec, event, history) => total(windowOf(event, history, spec.window, spec.delay, lastOf(spec)), spec.field) * spec.scale,
   mean: (spec, event, history) => {
-    const window = windowOf(event, history, spec.window, spec.delay)
+    const window = windowOf(event, history, spec.window, spec.delay, lastOf(spec))
     return window.length === 0 ? 0 : (total(window, spec.field) / window.length) * spec.scale
   },
   std: (spec, event, history) => {
-    const values = valuesOf(windowOf(event, history, spec.window, spec.delay), spec.field)
+    const values = valuesOf(windowOf(event, history, spec.window, spec.delay, lastOf(spec)), spec.field)
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length
     return values.length === 0 ? 0 : Math.sqrt(values.reduce((sum, value) => sum + (value - mean) * (value - mean), 0) / values.length) * spec.scale
   },
-  min: (spec, event, history) => least(valuesOf(windowOf(event, history, spec.window, spec.delay), spec.field), 1) * spec.scale,
-  max: (spec, event, history) => least(valuesOf(windowOf(event, history, spec.window, spec.delay), spec.field), -1) * spec.scale,
-  distinctCount: (spec, event, history) => new Set(valuesOf(windowOf(event, history, spec.window, spec.delay), spec.field)).size,
-  labelCount: (spec, event, history) => windowOf(event, history, spec.window, spec.delay).filter(({ isFraud, amount }) => isFraud === true && amount < (spec.where?.below ?? Infinity)).length,
+  min: (spec, event, history) => least(valuesOf(windowOf(event, history, spec.window, spec.delay, lastOf(spec)), spec.field), 1) * spec.scale,
+  max: (spec, event, history) => least(valuesOf(windowOf(event, history, spec.window, spec.delay, lastOf(spec)), spec.field), -1) * spec.scale,
+  distinctCount: (spec, event, history) => new Set(valuesOf(windowOf(event, history, spec.window, spec.delay, lastOf(spec)), spec.field)).size,
+  labelCount: (spec, event, history) => windowOf(event, history, spec.window, spec.delay, lastOf(spec)).filter(({ isFraud, amount }) => isFraud === true && amount < (spec.where?.below ?? Infinity)).length,
   labelRate: (spec, event, history) => {
-    const window = windowOf(event, history, spec.window, spec.delay)
+    const window = windowOf(event, history, spec.window, spec.delay, lastOf(spec))
     return window.length === 0 ? 0 : window.filter(({ isFraud }) => isFraud === true).length / window.length
   },
   timeSinceLabel: (spec, event, history) => {
@@ -95,7 +101,7 @@ const definitions: { [K in FeatureKind]: (spec: Extract<FeatureSpec, { kind: K }
     return run.length === 0 ? spec.cap : Math.min(spec.cap, (event.timeMs - run[0]!.timeMs) / spec.unit)
   },
   ratio: (spec, event, history) => {
-    const window = windowOf(event, history, spec.window, spec.delay)
+    const window = windowOf(event, history, spec.window, spec.delay, lastOf(spec))
     const sum = total(window, spec.field)
     return sum === 0 ? 1 : (event[spec.field as 'amount'] * window.length) / sum
   },
@@ -107,10 +113,14 @@ const definitions: { [K in FeatureKind]: (spec: Extract<FeatureSpec, { kind: K }
   },
 }
 
-/** Events with time in (t - d - w, t - d], in the order of their times; of equal ones the first comes first. */
-function windowOf({ timeMs }: Event, history: readonly Event[], windowMs: number, delayMs = 0): Event[] {
+/** The last events with time in (t - d - w, t - d], in the order of their times; of equal ones the first comes first. */
+function windowOf({ timeMs }: Event, history: readonly Event[], windowMs: number, delayMs = 0, last = Infinity): Event[] {
   const inside = history.filter((each) => each.timeMs > timeMs - delayMs - windowMs && each.timeMs <= timeMs - delayMs)
-  return inside.sort((a, b) => a.timeMs - b.timeMs)
+  return inside.sort((a, b) => a.timeMs - b.timeMs).slice(-last)
+}
+
+function lastOf(spec: object): number | undefined {
+  return (spec as { last?: number }).last
 }
 
 function valuesOf(events: readonly Event[], field: string): number[] {
@@ -149,6 +159,10 @@ class Bench {
   row(event: Event): Float32Array {
     this.#fold(event, null)
     return this.#written(event)
+  }
+
+  get logEntries(): number {
+    return this.#store.exportWords(this.#slot)[2]!
   }
 
   /** The row of a late event, which leaves everything as it is. */
@@ -247,6 +261,45 @@ describe('features', () => {
           history.push(event)
           check(bench.row(event), event, history)
         }
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('features of the last events equal their definition, and the log holds no more than they and the grace period need', () => {
+    const last = 5
+    const specs = parse(
+      { name: 'count', kind: 'count', window: '90d', last },
+      { name: 'mean', kind: 'mean', field: 'amount', window: '90d', last: 3 },
+      { name: 'ratio', kind: 'ratio', field: 'amount', window: '90d', last },
+      { name: 'most', kind: 'max', field: 'tip', window: '1d', last },
+      { name: 'since', kind: 'timeSince' },
+    )
+    assert.equal(storeNeeds(specs).historyEntries, last)
+    assert.equal(storeNeeds([...specs, ...parse({ name: 'all', kind: 'count', window: '1d' })]).historyEntries, undefined)
+    assert.equal(storeNeeds([...specs, ...parse({ name: 'moved', kind: 'count', window: '1d', delay: '1d', last })]).historyEntries, undefined)
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
+        const prng = new Prng(seed)
+        const bench = new Bench(specs)
+        const history: Event[] = []
+        const gapMaxMs = [1000, 30 * 60_000, 6 * hourMs][prng.below(3)]!
+        let now = 1_700_000_000_000
+        for (let id = 0; id < 60; id++) {
+          now += prng.below(gapMaxMs)
+          const event = { id, timeMs: now - (prng.below(3) === 0 ? prng.below(graceMs + 1) : 0), amount: prng.below(50_000), tip: prng.below(300) }
+          history.push(event)
+          const row = bench.row(event)
+          specs.forEach((spec, index) => {
+            const expected = Math.fround((definitions[spec.kind] as (...all: unknown[]) => number)(spec, event, history))
+            assert.ok(Object.is(row[index], expected), `event ${id}: ${spec.name} is ${row[index]}, by definition ${expected}`)
+          })
+          if (prng.below(8) === 0) bench.move()
+        }
+        // The log was last cleared up when its newest event came.
+        const newestMs = history.reduce((newest, { timeMs }) => Math.max(newest, timeMs), 0)
+        const recent = history.filter(({ timeMs }) => timeMs >= newestMs - graceMs).length
+        assert.ok(bench.logEntries <= last + recent, `${bench.logEntries} entries of ${history.length}`)
       }),
       { numRuns: 60 },
     )
