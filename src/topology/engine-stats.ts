@@ -130,14 +130,14 @@ export interface EngineStats {
   readonly models: readonly ({ readonly model: string; readonly role: string; readonly share: number; readonly device: string; readonly deviceNote: string | null } & Pick<ScorerModel, 'fileBytes' | 'openedBytes'>)[]
   /** Revision of the release by which the models are in force, 0: those that the topology names; and a later one that is refused here. */
   readonly release: { readonly inForce: number; readonly refused: RefusedRelease | null }
-  /** `tailRecords`: input records that a restore would fold again. */
+  /** As committed: a batch that may still be aborted does not count. `tailRecords`: input records that a restore would fold again. */
   readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number; readonly tailRecords: number }[]
 }
 
 /** Takes the counted delays: quantiles are since the call before. */
 export function engineStats(
-  { state, lag, counters: all, stage, standby, refused }:
-  { state: string; lag: number; counters: EngineCounters; stage: Stage; standby: Pick<Standby, 'partitions' | 'entities'> | undefined; refused?: RefusedRelease | undefined },
+  { state, lag, counters: all, stage, standby, refused, folded }:
+  { state: string; lag: number; counters: EngineCounters; stage: Stage; standby: Pick<Standby, 'partitions' | 'entities'> | undefined; refused?: RefusedRelease | undefined; folded: readonly { readonly batch: Batch }[] },
 ): EngineStats {
   const { delay, commit, ...counters } = all
   const { checkpointer, store, scorer } = stage
@@ -155,10 +155,19 @@ export function engineStats(
     stateBytes: store.bytes + scorer.memory.bytes,
     models: scorer.models.map(({ reference, role, share, device, deviceNote, fileBytes, openedBytes }) => ({ model: reference, role, share, device, deviceNote, fileBytes, openedBytes })),
     release: { inForce: scorer.inForce.release, refused: refused ?? null },
-    tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, sequence: task.nextSequence - 1, position: task.position, streamTimeMs: task.streamTimeMs, tailRecords: task.tailRecords }] : [])),
+    tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, ...committedOf(task, folded), streamTimeMs: task.streamTimeMs, tailRecords: task.tailRecords }] : [])),
   }
   all.resetDelays()
   return stats
+}
+
+/** A task stands where its oldest folded batch began, until that has committed. */
+function committedOf(task: Task, folded: readonly { readonly batch: Batch }[]): { sequence: number; position: number } {
+  for (const { batch } of folded) {
+    const part = batch.parts.find((each) => each.task === task)
+    if (part) return { sequence: part.sequence - 1, position: part.from }
+  }
+  return { sequence: task.nextSequence - 1, position: task.position }
 }
 
 /** What one stage of a topology does. `delayMs`: from the timestamp of the record in the input topic to the commit of this stage. */

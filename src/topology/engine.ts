@@ -474,7 +474,7 @@ export class Engine {
   stats(): EngineStats {
     const { stage, standby, modelTurns } = this.#parts
     const lag = this.#consumer.progress().reduce((sum, partition) => sum + partition.lag, 0)
-    return engineStats({ state: this.state, lag, counters: this.counters, stage, standby, refused: modelTurns?.refused })
+    return engineStats({ state: this.state, lag, counters: this.counters, stage, standby, refused: modelTurns?.refused, folded: this.#folded })
   }
 
   /** All since the start; takes nothing from `stats`. */

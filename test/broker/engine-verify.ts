@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import avro from 'avsc'
-import { Kafka, logLevel } from 'kafkajs'
+import { Kafka, logLevel, type Admin } from 'kafkajs'
+import { systemClock } from '../../src/base/clock.js'
 import { loadOwnSchema, type OwnSchema } from '../../src/codec/schema-files.js'
 import type { LineageRecord } from '../../src/codec/lineage-codec.js'
 import { readCommitted, type VerifiedRecord } from './kafka-verifier.js'
@@ -12,6 +13,8 @@ interface Scored {
 }
 
 const types = new Map<OwnSchema, avro.Type>()
+const coordinatorTriesMax = 50
+const coordinatorPauseMs = 200
 
 /** Decodes by the schema itself: another decoder than the engine's. */
 export function decodeOwn<T>(schema: OwnSchema, { value }: Pick<VerifiedRecord, 'value'>, writers: ReadonlyMap<number, object> = new Map()): T {
@@ -87,10 +90,22 @@ function checkLineage(records: readonly LineageRecord[], events: readonly Scored
 async function checkOffsets(brokers: string, group: string, topic: string, sent: readonly (readonly string[])[]): Promise<void> {
   const admin = new Kafka({ clientId: 'verifier', brokers: brokers.split(','), logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
-  const [committed] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
+  const [committed] = await fetchOffsets(admin, group, topic)
   await admin.disconnect()
   for (const [partition, ids] of sent.entries()) {
     assert.equal(Number(committed!.partitions.find((each) => each.partition === partition)?.offset), ids.length, `committed offset of partition ${partition} is the end`)
+  }
+}
+
+/** A coordinator that has just moved loads the group first: kafkajs takes that for the end. */
+async function fetchOffsets(admin: Admin, groupId: string, topic: string): Promise<Awaited<ReturnType<Admin['fetchOffsets']>>> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await admin.fetchOffsets({ groupId, topics: [topic] })
+    } catch (error) {
+      if (!/GROUP_LOAD_IN_PROGRESS|GROUP_COORDINATOR_NOT_AVAILABLE|NOT_COORDINATOR_FOR_GROUP/.test(String((error as { type?: string }).type)) || tries === coordinatorTriesMax) throw error
+      await systemClock.sleep(coordinatorPauseMs)
+    }
   }
 }
 

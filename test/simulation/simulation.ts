@@ -7,6 +7,7 @@ import type { LineageRecord } from '../../src/codec/lineage-codec.js'
 import { schemaPrefix } from '../../src/codec/registry-prefix.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
 import { Engine } from '../../src/topology/engine.js'
+import type { EngineStats } from '../../src/topology/engine-stats.js'
 import { ModelTurns } from '../../src/topology/model-turns.js'
 import { topologyNames } from '../../src/topology/names.js'
 import { Changelog } from '../../src/topology/changelog.js'
@@ -176,6 +177,7 @@ export class Simulation {
     const instances = ['a', 'b', 'c']
     while (this.#clock.nowMs() < faultyMs) {
       await this.#clock.sleep(prng.below(500))
+      this.#verifyPositions()
       const instanceId = instances[prng.below(instances.length)]!
       const process = this.#processes.get(instanceId)
       const what = prng.below(6)
@@ -199,6 +201,14 @@ export class Simulation {
     this.note('nothing fails any more')
     this.#failing = false
     if (![...this.#processes.values()].some((each) => each.isRunning)) this.#start('a')
+  }
+
+  /** What an engine tells of its tasks has committed. */
+  #verifyPositions(): void {
+    for (const process of this.#processes.values()) {
+      const ahead = process.positions().find(({ task, position }) => position > (this.#broker.committed.get(Number(task.split('/').at(-1))) ?? 0))
+      if (ahead && process.isRunning) this.problem(`${process.instanceId} tells position ${ahead.position} of ${ahead.task}, which has not committed`)
+    }
   }
 
   #loseRegistry(forMs: number): void {
@@ -435,8 +445,12 @@ export class SimulatedProcess {
     return this.#state === 'running'
   }
 
+  positions(): EngineStats['tasks'] {
+    return this.#engine.stats().tasks
+  }
+
   describe(): string {
-    return `${this.instanceId} ${this.#state} ${JSON.stringify(this.#engine.stats().tasks.map(({ task, position }) => `${task}:${position}`))} ${this.#engine.stats().state}`
+    return `${this.instanceId} ${this.#state} ${JSON.stringify(this.positions().map(({ task, position }) => `${task}:${position}`))} ${this.#engine.stats().state}`
   }
 
   crash(why: string): void {
