@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../src/base/clock.js'
 import type { KafkaAdmin } from '../src/consumer/admin.js'
-import { kafkaClientVariable, type KafkaClientName } from '../src/consumer/kafka-client.js'
 
 const ticksPerSecond = 100
 const watchIntervalMs = 50
@@ -70,23 +69,18 @@ export async function stopProcess(process: ChildProcess): Promise<void> {
 export const harrierBin = fileURLToPath(new URL('../../bin/harrier.js', import.meta.url))
 
 export interface StartOptions {
-  readonly client?: KafkaClientName | undefined
   /** Go before the script: a profiler, for example. */
   readonly nodeArgs?: readonly string[]
 }
 
 /** Starts `harrier` with these arguments; stdout is the caller's. */
-export function startHarrier(args: readonly string[], { client, nodeArgs = [] }: StartOptions = {}): ChildProcess {
-  return spawn(process.execPath, [...nodeArgs, harrierBin, ...args], { stdio: ['ignore', 'pipe', 'ignore'], env: environment(client) })
+export function startHarrier(args: readonly string[], { nodeArgs = [] }: StartOptions = {}): ChildProcess {
+  return spawn(process.execPath, [...nodeArgs, harrierBin, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
 }
 
 /** Starts a script of its own process; stderr is shown. */
-export function startScript(url: URL, args: readonly string[], { client, nodeArgs = [] }: StartOptions = {}): ChildProcess {
-  return spawn(process.execPath, [...nodeArgs, fileURLToPath(url), ...args], { stdio: ['ignore', 'ignore', 'inherit'], env: environment(client) })
-}
-
-function environment(client: KafkaClientName | undefined): NodeJS.ProcessEnv {
-  return client === undefined ? process.env : { ...process.env, [kafkaClientVariable]: client }
+export function startScript(url: URL, args: readonly string[], { nodeArgs = [] }: StartOptions = {}): ChildProcess {
+  return spawn(process.execPath, [...nodeArgs, fileURLToPath(url), ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
 export function median(values: readonly number[]): number {

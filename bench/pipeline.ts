@@ -8,7 +8,6 @@ import { uniqueSuffix } from '../src/base/prng.js'
 import { connectLimits } from '../src/connection/security.js'
 import { KafkaAdmin } from '../src/consumer/admin.js'
 import { LatencyHistogram } from '../src/base/latency-histogram.js'
-import type { KafkaClientName } from '../src/consumer/kafka-client.js'
 import { connectionArguments, type Connections } from '../src/stack/connections.js'
 import type { EngineStats } from '../src/topology/engine-stats.js'
 import { loadTopology } from '../src/topology/load-topology.js'
@@ -41,11 +40,6 @@ export interface PipelineBenchResult {
   readonly rawOnnxAttentionPerSecond: number
   readonly rawCopyPerSecond: number
   readonly rawCopyCpuMicrosPerEvent: number
-  /** The same copy and the same pipeline over node-rdkafka. */
-  readonly nodeCopyPerSecond: number
-  readonly nodeCopyCpuMicrosPerEvent: number
-  readonly nodePipelinePerSecond: number
-  readonly nodePipelineCpuMicrosPerEvent: number
   readonly pipelinePerSecond: number
   readonly pipelineCpuMicrosPerEvent: number
   readonly ratioToRawCopy: number
@@ -60,8 +54,8 @@ export interface PipelineBenchResult {
 
 /**
  * The whole pipeline beside its two limits, interleaved on the same broker and the same bytes: raw onnxruntime (no
- * Kafka) and the raw exactly-once copy through the same client with the same settings and batch; copy and pipeline over
- * node-rdkafka beside them. Medians over repeats.
+ * Kafka) and the raw exactly-once copy through the same client with the same settings and batch.
+ * Medians over repeats.
  */
 export async function benchPipeline(options: PipelineBenchOptions): Promise<PipelineBenchResult> {
   const { connections, events, repeats, onStep } = options
@@ -75,26 +69,26 @@ export async function benchPipeline(options: PipelineBenchOptions): Promise<Pipe
   try {
     onStep(`filling ${input} with ${events.toLocaleString('en')} transactions`)
     await finished(['simulate', '--namespace', namespace, '--events', String(events), '--labels', 'none', '--partitions', String(partitions), ...connection])
-    const runs = { copy: [] as Measured[], nodeCopy: [] as Measured[], gru: [] as Measured[], nodeGru: [] as Measured[], attention: [] as Measured[], onnxGru: [] as number[], onnxAttention: [] as number[] }
+    const runs = { copy: [] as Measured[], gru: [] as Measured[], attention: [] as Measured[], onnxGru: [] as number[], onnxAttention: [] as number[] }
     const nodeArgs = options.cpuProf === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', options.cpuProf]
-    const runPipeline = async (model: string, run: number, client: KafkaClientName = 'native'): Promise<Measured> => {
-      const file = benchTopology(folder, `bench-${model.split('@')[0]}-${client}-${run}`, model)
+    const runPipeline = async (model: string, run: number): Promise<Measured> => {
+      const file = benchTopology(folder, `bench-${model.split('@')[0]}-${run}`, model)
       const names = topologyNames(loadTopology(file), namespace)
       for (const sink of names.sinks) made.add(sink)
       const start = () => {
-        const child = startHarrier(['run', '--json', '--topology', file, '--namespace', namespace, '--create-topics', '--instance-id', 'bench', ...connection], { client, nodeArgs })
+        const child = startHarrier(['run', '--json', '--topology', file, '--namespace', namespace, '--create-topics', '--instance-id', 'bench', ...connection], { nodeArgs })
         child.stdout!.resume()
         return child
       }
       return measureGroup(admin, { group: names.group, topic: input, total: events, start })
     }
-    const runCopy = async (client: KafkaClientName, run: number): Promise<Measured> => {
-      const copy = `${namespace}.copy-${client}-${run}`
+    const runCopy = async (run: number): Promise<Measured> => {
+      const copy = `${namespace}.copy-${run}`
       made.add(copy)
       await admin.ensureTopics([{ topic: copy, partitions }], { create: true })
       const script = new URL('./raw-copy-process.js', import.meta.url)
       const batch = String(loadTopology('card-fraud').spec.limits.batchRecordsMax)
-      return measureGroup(admin, { group: copy, topic: input, total: events, start: () => startScript(script, [input, copy, copy, batch, ...connection], { client }) })
+      return measureGroup(admin, { group: copy, topic: input, total: events, start: () => startScript(script, [input, copy, copy, batch, ...connection]) })
     }
     for (let run = 1; run <= repeats; run++) {
       const say = (what: string, rate: number): void => onStep(`run ${run} of ${repeats}: ${what.padEnd(34)} ${Math.round(rate).toLocaleString('en').padStart(10)} /s`)
@@ -102,14 +96,10 @@ export async function benchPipeline(options: PipelineBenchOptions): Promise<Pipe
       say(`raw onnxruntime, card-gru, batch ${gruBatch}`, runs.onnxGru.at(-1)!)
       runs.onnxAttention.push(await rawOnnxRowsPerSecond('card-attention@1', windowBatch, rawOnnxSeconds))
       say(`raw onnxruntime, attention, ${windowBatch}`, runs.onnxAttention.at(-1)!)
-      runs.copy.push(await runCopy('native', run))
+      runs.copy.push(await runCopy(run))
       say('raw exactly-once copy', runs.copy.at(-1)!.perSecond)
-      runs.nodeCopy.push(await runCopy('node-rdkafka', run))
-      say('the same over node-rdkafka', runs.nodeCopy.at(-1)!.perSecond)
       runs.gru.push(await runPipeline('card-gru@1', run))
       say('pipeline, card-gru', runs.gru.at(-1)!.perSecond)
-      runs.nodeGru.push(await runPipeline('card-gru@1', run, 'node-rdkafka'))
-      say('the same over node-rdkafka', runs.nodeGru.at(-1)!.perSecond)
       runs.attention.push(await runPipeline('card-attention@1', run))
       say('pipeline, card-attention', runs.attention.at(-1)!.perSecond)
     }
@@ -118,9 +108,7 @@ export async function benchPipeline(options: PipelineBenchOptions): Promise<Pipe
       cpu: median(measured.map((run) => run.cpuMicrosPerEvent)),
     })
     const copy = middle(runs.copy)
-    const nodeCopy = middle(runs.nodeCopy)
     const gru = middle(runs.gru)
-    const nodeGru = middle(runs.nodeGru)
     const attention = middle(runs.attention)
     const rate = Math.round(gru.perSecond / 2)
     onStep(`delay at half the rate, ${rate.toLocaleString('en')} events/s, for ${options.delaySeconds} s`)
@@ -132,10 +120,6 @@ export async function benchPipeline(options: PipelineBenchOptions): Promise<Pipe
       rawOnnxAttentionPerSecond: Math.round(median(runs.onnxAttention)),
       rawCopyPerSecond: Math.round(copy.perSecond),
       rawCopyCpuMicrosPerEvent: round(copy.cpu, 2),
-      nodeCopyPerSecond: Math.round(nodeCopy.perSecond),
-      nodeCopyCpuMicrosPerEvent: round(nodeCopy.cpu, 2),
-      nodePipelinePerSecond: Math.round(nodeGru.perSecond),
-      nodePipelineCpuMicrosPerEvent: round(nodeGru.cpu, 2),
       pipelinePerSecond: Math.round(gru.perSecond),
       pipelineCpuMicrosPerEvent: round(gru.cpu, 2),
       ratioToRawCopy: round(gru.perSecond / copy.perSecond, 3),

@@ -330,6 +330,12 @@ napi_value resumePartitions(Arguments &arguments) {
   return now(arguments, [&](Client &client) { return Failure::of(rd_kafka_resume_partitions(client.rk, list.get())); });
 }
 
+// seekSoon(partitions): a time-out of 0 waits for nothing, and a seek and a resume of one partition are taken in turn.
+napi_value seekSoon(Arguments &arguments) {
+  auto list = listOf(arguments.env, arguments.at[0]);
+  return now(arguments, [&](Client &client) { return Failure::of(rd_kafka_seek_partitions(client.rk, list.get(), 0)); });
+}
+
 // setToken(token, expiryMs)
 napi_value setToken(Arguments &arguments) {
   const auto token = textOf(arguments.env, arguments.at[0], "a token is text");
@@ -569,7 +575,7 @@ napi_value start(napi_env env, napi_value exports) {
 #define METHOD(name, function, count) {name, nullptr, call<function, count>, nullptr, nullptr, nullptr, napi_default_method, nullptr}
   const napi_property_descriptor methods[] = {
     METHOD("subscribe", subscribe, 1), METHOD("setTopics", setTopics, 1), METHOD("assign", assign, 1), METHOD("incrementalAssign", incrementalAssign, 1),
-    METHOD("incrementalUnassign", incrementalUnassign, 1), METHOD("pause", pausePartitions, 1), METHOD("resume", resumePartitions, 1), METHOD("setToken", setToken, 2),
+    METHOD("incrementalUnassign", incrementalUnassign, 1), METHOD("pause", pausePartitions, 1), METHOD("resume", resumePartitions, 1), METHOD("seekSoon", seekSoon, 1), METHOD("setToken", setToken, 2),
     METHOD("knownEnd", knownEnd, 2), METHOD("interrupt", interrupt, 0), METHOD("poll", poll, 7), METHOD("seek", seek, 2), METHOD("committed", committed, 2),
     METHOD("watermarks", watermarks, 3), METHOD("partitionCount", partitionCount, 2), METHOD("initTransactions", transactional<rd_kafka_init_transactions>, 1),
     METHOD("begin", begin, 0), METHOD("send", send, 3), METHOD("sendOffsets", sendOffsets, 3), METHOD("flush", flush, 1),

@@ -1,6 +1,6 @@
 // Compiles the native Kafka client (native/) against the librdkafka that node-rdkafka has compiled, when it is not up to date:
-// node scripts/build-native.js [--force] [--asan] [--into FOLDER] [--strict]. --asan: with AddressSanitizer; --into: a copy elsewhere. Harrier works without it; with
-// --strict that is an error. Needs what node-rdkafka needed: g++, make, python3, and the headers of this Node.
+// node scripts/build-native.js [--force] [--asan] [--into FOLDER]. --asan: with AddressSanitizer; --into: a copy elsewhere.
+// Needs what node-rdkafka needed: g++, make, python3, and the headers of this Node.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, writeFileSync } from 'node:fs'
@@ -10,15 +10,15 @@ import { fileURLToPath } from 'node:url'
 
 const require = createRequire(import.meta.url)
 const home = fileURLToPath(new URL('../native/', import.meta.url))
-const [force, asan, strict] = ['--force', '--asan', '--strict'].map((flag) => process.argv.includes(flag))
+const [force, asan] = ['--force', '--asan'].map((flag) => process.argv.includes(flag))
 const into = process.argv.includes('--into') ? process.argv[process.argv.indexOf('--into') + 1] : undefined
 const folder = into ?? home
 const built = join(folder, 'build/Release/harrier-kafka.node')
 const stamp = join(folder, 'build/stamp')
 
-function fail(why) {
-  console.log(`the native Kafka client is not compiled: ${why}\nHarrier works over node-rdkafka, as it does by default. To try again: npm run build:native`)
-  process.exit(strict ? 1 : 0)
+function fail(why, whatToDo = 'apt-get install g++ make python3 (macOS: xcode-select --install), then npm run build:native') {
+  console.error(`the native Kafka client is not compiled: ${why}\n  what to do: ${whatToDo}`)
+  process.exit(1)
 }
 
 /** node-gyp as npm has it: told to scripts that npm runs, and otherwise beside npm. */
@@ -33,13 +33,13 @@ let rdkafka
 try {
   rdkafka = dirname(require.resolve('node-rdkafka/package.json'))
 } catch {
-  fail('node-rdkafka is not installed')
+  fail('node-rdkafka, which brings librdkafka, is not installed', 'npm ci')
 }
 const include = join(rdkafka, 'deps/librdkafka/src')
 const lib = join(rdkafka, 'build/deps')
 const library = join(lib, process.platform === 'darwin' ? 'librdkafka.dylib' : 'librdkafka.so')
-if (process.platform === 'win32') fail('there is no build of it for Windows')
-if (!existsSync(join(include, 'rdkafka.h')) || !existsSync(library)) fail(`node-rdkafka has not compiled librdkafka (${library} is missing)`)
+if (process.platform === 'win32') fail('there is no build of it for Windows', 'run Harrier on Linux or macOS, for example in WSL')
+if (!existsSync(join(include, 'rdkafka.h')) || !existsSync(library)) fail(`node-rdkafka has not compiled librdkafka (${library} is missing)`, 'apt-get install g++ make python3, then npm rebuild node-rdkafka && npm run build:native')
 
 const sources = readdirSync(home).filter((name) => /\.(cc|h|gyp)$/.test(name)).sort()
 const digest = createHash('sha256')
@@ -53,7 +53,7 @@ if (into) {
   for (const name of sources) cpSync(join(home, name), join(into, name))
 }
 const gyp = nodeGyp()
-if (!gyp) fail('node-gyp was not found beside npm')
+if (!gyp) fail('node-gyp was not found beside npm', 'install npm with this Node.js, or start this by npm: npm run build:native')
 console.log('compiling the native Kafka client')
 // Headers beside this Node, as distributions have them, need no download; otherwise node-gyp takes those that node-rdkafka was compiled with.
 const prefix = dirname(dirname(realpathSync(process.execPath)))

@@ -3,12 +3,11 @@ import type { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { KafkaSecurity } from '../connection/security.js'
-import type { KafkaClientName } from './kafka-client.js'
 import type { ExtraSettings } from './kafka-settings.js'
 
 /**
  * The seam to Kafka on the way in. The engine knows only this file; `RdkafkaGroupConsumer` implements it over
- * librdkafka, by one of two drivers (consumer-driver.ts).
+ * librdkafka.
  *
  * Life of a partition:
  *
@@ -72,7 +71,7 @@ export interface GroupConsumerLimits {
   readonly committedMsMax: number
   /** Longest wait for the leader of a partition: longer than a broker takes to start again on a busy machine. */
   readonly seekMsMax: number
-  /** One try of a call that waits in a thread of libuv's pool, of which there are few. */
+  /** One try of a call: where it stands is seen between two. */
   readonly callMsMax: number
   readonly stopMsMax: number
   readonly retryPauseMs: number
@@ -105,8 +104,6 @@ export interface GroupConsumerOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly limits?: Partial<GroupConsumerLimits>
-  /** By default as `chooseKafkaClient` says. */
-  readonly client?: KafkaClientName | undefined
 }
 
 export interface GroupConsumer {

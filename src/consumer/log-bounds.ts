@@ -1,19 +1,19 @@
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { PartitionState } from './assignment.js'
-import type { ConsumerDriver, Watermarks } from './consumer-driver.js'
 import type { GroupConsumerLimits, TopicPartition } from './group-consumer.js'
+import type { NativeConsumerDriver, Watermarks } from './native-consumer-driver.js'
 import { queryWatermarks, withRetries } from './rdkafka-client.js'
 
 type Limits = Pick<GroupConsumerLimits, 'seekMsMax' | 'callMsMax' | 'retryPauseMs'>
 
 /** Where the logs of partitions begin, and the loud errors for who stands before it. */
 export class LogBounds {
-  readonly #driver: ConsumerDriver
+  readonly #driver: NativeConsumerDriver
   readonly #clock: Clock
   readonly #limits: Limits
 
-  constructor(driver: ConsumerDriver, clock: Clock, limits: Limits) {
+  constructor(driver: NativeConsumerDriver, clock: Clock, limits: Limits) {
     this.#driver = driver
     this.#clock = clock
     this.#limits = limits

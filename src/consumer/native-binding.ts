@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { messageOf } from '../base/errors.js'
+import { HarrierError, messageOf } from '../base/errors.js'
 
 /** `[topic, partition, offset, topic, partition, offset, ...]`; the offset counts for calls that move to one. */
 export type FlatPartitions = readonly (string | number)[]
@@ -29,6 +29,8 @@ export interface NativeClient {
   incrementalUnassign(partitions: FlatPartitions): void
   pause(partitions: FlatPartitions): void
   resume(partitions: FlatPartitions): void
+  /** A seek that is not waited for: it takes effect before what is asked of these partitions next. */
+  seekSoon(partitions: FlatPartitions): void
   setToken(token: string, expiryMs: number): void
   /** The end as the last fetch told it; negative before the first. */
   knownEnd(topic: string, partition: number): number
@@ -63,8 +65,11 @@ export interface NativeBinding {
   readonly version: string
 }
 
-const file = fileURLToPath(new URL('../../../native/build/Release/harrier-kafka.node', import.meta.url))
+export const nativeFile = fileURLToPath(new URL('../../../native/build/Release/harrier-kafka.node', import.meta.url))
 let loaded: NativeBinding | { readonly why: string } | undefined
+
+/** How a client that is not there is compiled. */
+export const nativeRemedy = 'apt-get install g++ make python3, then npm run build:native'
 
 /** The addon, or why it is not here. */
 export function loadNative(): NativeBinding | { readonly why: string } {
@@ -72,11 +77,18 @@ export function loadNative(): NativeBinding | { readonly why: string } {
   return loaded
 }
 
+/** @throws HarrierError PREREQUISITE_MISSING when it was not compiled, or does not load. */
+export function requireNative(): NativeBinding {
+  const native = loadNative()
+  if ('why' in native) throw new HarrierError('PREREQUISITE_MISSING', native.why, { remedy: nativeRemedy })
+  return native
+}
+
 function load(): NativeBinding | { readonly why: string } {
-  if (!existsSync(file)) return { why: 'the native client was not compiled' }
+  if (!existsSync(nativeFile)) return { why: 'the native Kafka client was not compiled' }
   try {
-    return createRequire(import.meta.url)(file) as NativeBinding
+    return createRequire(import.meta.url)(nativeFile) as NativeBinding
   } catch (error) {
-    return { why: `the native client does not load: ${messageOf(error).split('\n')[0]}` }
+    return { why: `the native Kafka client does not load: ${messageOf(error).split('\n')[0]}` }
   }
 }

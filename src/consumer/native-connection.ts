@@ -5,7 +5,7 @@ import type { RecordColumns } from '../base/record-columns.js'
 import type { KafkaSecurity } from '../connection/security.js'
 import { ConnectWatch } from './connect-watch.js'
 import type { TopicPartition } from './group-consumer.js'
-import { loadNative, type FlatColumns, type FlatPartitions, type NativeClient } from './native-binding.js'
+import { requireNative, type FlatColumns, type FlatPartitions, type NativeClient } from './native-binding.js'
 import { KafkaError } from './kafka-errors.js'
 import { keepToken } from './oauth-bearer.js'
 
@@ -101,10 +101,9 @@ export class NativeConnection {
   }
 
   #make(): NativeClient {
-    const native = loadNative()
-    assert('Client' in native, 'a native client is chosen where it loads')
+    const { Client } = requireNative()
     const settings = Object.entries(this.#options.configuration).flatMap(([name, value]) => [name, String(value)])
-    return new native.Client(this.#isConsumer, settings, (kind, code, text, detail, flag, partitions) => this.#onEvent(kind, code, text, detail, flag, partitions))
+    return new Client(this.#isConsumer, settings, (kind, code, text, detail, flag, partitions) => this.#onEvent(kind, code, text, detail, flag, partitions))
   }
 
   #onEvent(kind: string, code: number, text: string, detail: string, flag: boolean, partitions: readonly (string | number)[]): void {

@@ -1,24 +1,65 @@
 import type { RecordColumns } from '../base/record-columns.js'
-import type { ConsumerDriver, ConsumerDriverOptions, DriverPoll, DriverPollOptions, EofEvent, Watermarks } from './consumer-driver.js'
 import type { CommittedOffset, TopicPartition, TopicPartitionOffset } from './group-consumer.js'
 import { kafkaCode, KafkaError } from './kafka-errors.js'
-import { flatColumns, flatPartitions, NativeConnection } from './native-connection.js'
+import type { NativeClient } from './native-binding.js'
+import { flatColumns, flatPartitions, NativeConnection, type NativeConnectionOptions, type NativeEvents } from './native-connection.js'
+
+/** What a consumer of librdkafka tells besides answers. */
+export interface ConsumerEvents extends Pick<NativeEvents, 'onError' | 'onLog'> {
+  /** `isLost`: others may own the partitions already. */
+  onRebalance(error: KafkaError, partitions: readonly TopicPartition[], isLost: boolean): void
+}
+
+export interface ConsumerDriverOptions extends NativeConnectionOptions {
+  /** Their order gives the topic index; `setTopics` changes them. */
+  readonly topics: readonly string[]
+  readonly events: ConsumerEvents
+}
+
+export interface EofEvent extends TopicPartition {
+  readonly offset: number
+}
+
+export interface DriverPoll {
+  /** Errors between the records; what follows an error of a partition is not affected by it. */
+  readonly errors: readonly KafkaError[]
+  readonly eofs: readonly EofEvent[]
+}
+
+export interface DriverPollOptions {
+  readonly recordsMax: number
+  /** Longest wait for the first record, end of a partition, or error. */
+  readonly delayMsMax: number
+  /** Longest wait for more records. */
+  readonly fillMsMax: number
+}
+
+export interface Watermarks {
+  /** First offset that is still there. */
+  readonly low: number
+  /** End for readers of committed records (the last stable offset). */
+  readonly stableEnd: number
+}
 
 /** Of each error or end that a poll tells: code, message, topic, partition, offset. */
 const remarkFields = 5
 
-/** The consumer of native/addon.cc: records are copied by its own thread from librdkafka's buffers into columns. */
-export class NativeConsumerDriver implements ConsumerDriver {
+/**
+ * The consumer of native/addon.cc, without rules of our own: `RdkafkaGroupConsumer` and `RangeReader` are written over it. Its own
+ * threads copy records from librdkafka's buffers into columns. Rejections are KafkaErrors, HarrierErrors only out of `connect`. One
+ * poll at a time.
+ */
+export class NativeConsumerDriver {
   readonly #connection: NativeConnection
   #topics: readonly string[]
 
   constructor(options: ConsumerDriverOptions) {
     this.#topics = options.topics
-    const { events } = options
-    this.#connection = new NativeConnection(true, { ...options, events })
+    this.#connection = new NativeConnection(true, options)
   }
 
-  get membership(): unknown {
+  /** What the paired producer needs to send offsets. */
+  get membership(): NativeClient {
     return this.#connection.client
   }
 
@@ -26,6 +67,7 @@ export class NativeConsumerDriver implements ConsumerDriver {
     return this.#connection.isConnected
   }
 
+  /** Errors: BROKER_UNAVAILABLE with what librdkafka said last; AUTHENTICATION_FAILED, CERTIFICATE_REFUSED, CONFIG_INVALID (no TLS there). */
   async connect(limitMs: number): Promise<void> {
     await this.#connection.connect(limitMs)
     this.#connection.client.setTopics(this.#topics)
@@ -61,8 +103,11 @@ export class NativeConsumerDriver implements ConsumerDriver {
     this.#connection.client.pause(flatPartitions(partitions))
   }
 
-  resume(partitions: readonly TopicPartition[]): void {
-    this.#connection.client.resume(flatPartitions(partitions))
+  /** Goes on at these offsets: by itself librdkafka would go on after the last record or *error* that a poll of many gave. */
+  resume(partitions: readonly TopicPartitionOffset[]): void {
+    const flat = flatPartitions(partitions)
+    this.#connection.client.seekSoon(flat)
+    this.#connection.client.resume(flat)
   }
 
   seek(partition: TopicPartitionOffset, timeoutMs: number): Promise<void> {
@@ -83,17 +128,19 @@ export class NativeConsumerDriver implements ConsumerDriver {
     return { low, stableEnd }
   }
 
+  /** Whether the brokers know the partition now; librdkafka's cache learns it too. */
   async partitionExists(topic: string, partition: number, timeoutMs: number): Promise<boolean> {
     return partition < (await this.#connection.client.partitionCount(topic, timeoutMs))
   }
 
+  /** The high watermark as the last fetch told it, without asking; null before the first. */
   knownEnd(topic: string, partition: number): number | null {
     if (!this.#connection.isConnected) return null
     const end = this.#connection.client.knownEnd(topic, partition)
     return end >= 0 ? end : null
   }
 
-  /** Records that do not fit into the arena are taken after it has grown, before the poll is over: see native/client.h, invariant 1. */
+  /** Appends records of all topics, in the order of each partition. Records that do not fit into the arena are taken after it has grown, before the poll is over: see native/client.h, invariant 1. */
   async poll(into: RecordColumns, { recordsMax, delayMsMax, fillMsMax }: DriverPollOptions): Promise<DriverPoll> {
     const errors: KafkaError[] = []
     const eofs: EofEvent[] = []

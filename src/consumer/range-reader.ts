@@ -5,11 +5,10 @@ import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RecordColumns } from '../base/record-columns.js'
 import type { KafkaSecurity } from '../connection/security.js'
-import { openConsumerDriver, type ConsumerDriver, type DriverPoll, type Watermarks } from './consumer-driver.js'
-import { chooseKafkaClient, type KafkaClientName } from './kafka-client.js'
 import { asHarrierError, isPassing, kafkaCode } from './kafka-errors.js'
 import { librdkafkaSecurity } from './kafka-security.js'
 import { rangeReaderSettings, toConfiguration, type ExtraSettings } from './kafka-settings.js'
+import { NativeConsumerDriver, type DriverPoll, type Watermarks } from './native-consumer-driver.js'
 import { queryWatermarks, withRetries } from './rdkafka-client.js'
 
 export interface RangeReaderLimits {
@@ -21,7 +20,7 @@ export interface RangeReaderLimits {
   readonly progressMsMax: number
   /** Longest wait for the leader of a partition: longer than a broker takes to start again on a busy machine. */
   readonly queryMsMax: number
-  /** One try of such a call: it waits in a thread of libuv's pool, of which there are few. */
+  /** One try of such a call. */
   readonly callMsMax: number
   readonly retryPauseMs: number
   readonly closeMsMax: number
@@ -50,8 +49,6 @@ export interface RangeReaderOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly limits?: Partial<RangeReaderLimits>
-  /** By default as `chooseKafkaClient` says. */
-  readonly client?: KafkaClientName | undefined
 }
 
 export interface Range {
@@ -108,7 +105,7 @@ export interface RangeResult {
 export class RangeReader {
   readonly #options: RangeReaderOptions
   readonly #limits: RangeReaderLimits
-  readonly #driver: ConsumerDriver
+  readonly #driver: NativeConsumerDriver
   readonly #columns: RecordColumns
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -122,8 +119,8 @@ export class RangeReader {
       ...librdkafkaSecurity(options.security),
       ...options.settings,
     })
-    const { brokers, security, clock, logger, client = chooseKafkaClient().name } = options
-    this.#driver = openConsumerDriver(client, {
+    const { brokers, security, clock, logger } = options
+    this.#driver = new NativeConsumerDriver({
       brokers,
       security,
       clock,
@@ -246,7 +243,7 @@ export class RangeReader {
 
   async #fetch(range: Range, position: number, columns: RecordColumns): Promise<DriverPoll> {
     const { batchRecordsMax, pollMsMax } = this.#limits
-    const polled = await this.#driver.poll(columns, { recordsMax: batchRecordsMax, delayMsMax: pollMsMax, fillMsMax: 0, isHeld: () => false })
+    const polled = await this.#driver.poll(columns, { recordsMax: batchRecordsMax, delayMsMax: pollMsMax, fillMsMax: 0 })
     for (const error of polled.errors) {
       if (error.code === kafkaCode.autoOffsetReset || error.code === kafkaCode.offsetOutOfRange) {
         throw asHarrierError('RESTORE_IMPOSSIBLE', `offset ${position} of ${range.topic}/${range.partition} is not in the log`, error)

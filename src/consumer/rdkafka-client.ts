@@ -4,10 +4,20 @@ import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { KafkaSecurity } from '../connection/security.js'
 import { ConnectWatch } from './connect-watch.js'
-import type { EofEvent, Watermarks } from './consumer-driver.js'
 import { asHarrierError, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
-import type { RdkafkaMessage } from './message-columns.js'
+import type { EofEvent, Watermarks } from './native-consumer-driver.js'
 import { keepToken, type TokenClient } from './oauth-bearer.js'
+
+/** A record as node-rdkafka makes it: one object and up to two Buffers each. What carries many takes `NativeConsumerDriver`. */
+export interface RdkafkaMessage {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly timestamp: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers?: readonly Record<string, Buffer>[]
+}
 
 /** node-rdkafka's calls as promises, with named limits. Nothing here knows what the engine does. */
 export interface Fetched {

@@ -2,7 +2,6 @@ import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import { Assignment, type PartitionState } from './assignment.js'
-import { openConsumerDriver, type ConsumerDriver } from './consumer-driver.js'
 import {
   groupConsumerLimits,
   type CommittedOffset,
@@ -13,15 +12,15 @@ import {
   type PollOptions,
   type TopicPartition,
 } from './group-consumer.js'
-import { chooseKafkaClient } from './kafka-client.js'
 import { asHarrierError, isDenied, isFenced, isPassing, kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
 import { librdkafkaSecurity } from './kafka-security.js'
 import { groupConsumerSettings, toConfiguration } from './kafka-settings.js'
 import { LogBounds, partitionName } from './log-bounds.js'
+import { NativeConsumerDriver } from './native-consumer-driver.js'
 import { queryWatermarks, withRetries } from './rdkafka-client.js'
 
 /**
- * A member of a consumer group over librdkafka, by one of two drivers (consumer-driver.ts).
+ * A member of a consumer group over librdkafka.
  *
  * Owns: one consumer driver, the assignment, and nothing of the records once they are copied.
  * Talks to: the engine, through `AssignmentHandlers`.
@@ -35,14 +34,12 @@ import { queryWatermarks, withRetries } from './rdkafka-client.js'
 export class RdkafkaGroupConsumer implements GroupConsumer {
   readonly #options: GroupConsumerOptions
   readonly #limits: GroupConsumerLimits
-  readonly #driver: ConsumerDriver
+  readonly #driver: NativeConsumerDriver
   readonly #assignment: Assignment
   readonly #bounds: LogBounds
   #rebalances: Promise<void> = Promise.resolve()
   #revoking = 0
   #polling: Promise<unknown> | undefined
-  /** librdkafka has told that the session is over; the next revocation is a loss. */
-  #sessionLost = false
   #failed: HarrierError | undefined
   /** The reason of a fatal error comes in a log line after the error; until then nothing is polled. */
   #fatalSeen = false
@@ -62,8 +59,8 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
       ...librdkafkaSecurity(options.security),
       ...options.settings,
     })
-    const { client = chooseKafkaClient().name, brokers, security, topics, clock, logger } = options
-    this.#driver = openConsumerDriver(client, {
+    const { brokers, security, topics, clock, logger } = options
+    this.#driver = new NativeConsumerDriver({
       brokers,
       security,
       clock,
@@ -123,7 +120,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
 
   async #fill(into: RecordColumns, recordsMax: number, delayMsMax: number, fillMsMax: number): Promise<number> {
     const before = into.count
-    const { errors } = await this.#driver.poll(into, { recordsMax, delayMsMax, fillMsMax, isHeld: () => this.#revoking > 0 })
+    const { errors } = await this.#driver.poll(into, { recordsMax, delayMsMax, fillMsMax })
     for (const error of errors) this.#onConsumeError(error)
     return this.#keepOpen(into, before)
   }
@@ -157,8 +154,8 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
         await this.seek({ topic, partition }, offset ?? (await this.#bounds.watermarks({ topic, partition })).low)
       }),
     )
-    // Some may have been revoked meanwhile.
-    const states = this.#statesOf(partitions)
+    // Some may have been revoked meanwhile, and those that have come back since begin by a resume of their own.
+    const states = this.#statesOf(partitions).filter(({ position }) => position >= 0)
     for (const state of states) {
       state.open = true
       state.paused = false
@@ -190,7 +187,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
    */
   #resumeFetching(states: readonly PartitionState[]): void {
     if (states.length === 0) return
-    this.#driver.resume(states)
+    this.#driver.resume(states.map(({ topic, partition, position }) => ({ topic, partition, offset: position })))
     for (const { topic, partition } of states) queryWatermarks(this.#driver, topic, partition, this.#limits.callMsMax).catch(() => undefined)
   }
 
@@ -243,7 +240,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     await this.#driver.close(this.#limits.stopMsMax)
   }
 
-  #onRebalance(error: KafkaError, partitions: readonly TopicPartition[], isLost: boolean | undefined): void {
+  #onRebalance(error: KafkaError, partitions: readonly TopicPartition[], isLost: boolean): void {
     if (this.#stopping) {
       // The close of librdkafka waits for this answer.
       if (error.code === kafkaCode.revokePartitions) this.#giveBack(partitions)
@@ -276,23 +273,19 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     return Promise.resolve()
   }
 
-  async #revoke(partitions: readonly TopicPartition[], isLost: boolean | undefined): Promise<void> {
-    const { handlers, logger, clock } = this.#options
-    // Log events come by another way than rebalances: let one that was sent first arrive first.
-    await clock.sleep(0)
-    const lost = isLost ?? this.#sessionLost
-    this.#sessionLost = false
+  async #revoke(partitions: readonly TopicPartition[], isLost: boolean): Promise<void> {
+    const { handlers, logger } = this.#options
     // Answered at once, before the engine has let go: until then librdkafka beats on under an empty member id, and a
     // coordinator that comes back meanwhile takes that for a twin and fences us. What is assigned next waits for its turn here.
-    if (lost) this.#giveBack(partitions)
+    if (isLost) this.#giveBack(partitions)
     try {
-      if (partitions.length > 0) await (lost ? handlers.onLost(partitions) : handlers.onRevoked(partitions))
+      if (partitions.length > 0) await (isLost ? handlers.onLost(partitions) : handlers.onRevoked(partitions))
     } catch (error) {
       logger.log('error', 'the engine failed while partitions were revoked', { cause: toKafkaError(error).message })
       this.#fail(error instanceof HarrierError ? error : asHarrierError('TRANSACTION_ABORTED', 'giving partitions back failed', error))
     } finally {
       await this.#polling?.catch(() => undefined)
-      if (!lost) this.#giveBack(partitions)
+      if (!isLost) this.#giveBack(partitions)
     }
   }
 
@@ -303,7 +296,6 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
 
   #onConsumeError(error: KafkaError): void {
     if (error.code === kafkaCode.maxPollExceeded) {
-      this.#sessionLost = true
       this.#options.logger.log('warn', 'the engine did not poll in time; its partitions are lost', { cause: error.message })
     } else if (error.code === kafkaCode.autoOffsetReset || error.code === kafkaCode.offsetOutOfRange) {
       this.#fail(asHarrierError('RESTORE_IMPOSSIBLE', 'the next offset to read is not in the log any more', error))
@@ -322,9 +314,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     else if (!isPassing(error)) this.#options.logger.log('warn', 'Kafka client error', { cause: error.message, code: error.code })
   }
 
-  #onLog(fac: string | undefined, message: string): void {
-    // node-rdkafka does not hand on `rd_kafka_assignment_lost`; these two log lines come before a revocation that is a loss.
-    if (fac === 'SESSTMOUT' || fac === 'MAXPOLL') this.#sessionLost = true
+  #onLog(fac: string, message: string): void {
     if (fac === 'FATAL') this.#fatalReason = message
     this.#options.logger.log('debug', 'librdkafka', { fac, message })
   }
@@ -351,7 +341,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     this.#options.handlers.onFatal(error)
   }
 
-  /** An error in the middle of a fetched batch is lost in node-rdkafka; this finds a partition that stands outside its log. */
+  /** Finds a partition that retention has overtaken while it was paused. */
   async #checkPositions(): Promise<void> {
     for (const state of this.#assignment.owned()) {
       if (!state.open || this.#stopping) continue

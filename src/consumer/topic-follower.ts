@@ -6,9 +6,8 @@ import type { ClusterConnection } from '../connection/security.js'
 import { asHarrierError, isPassing, kafkaCode, toKafkaError } from './kafka-errors.js'
 import { librdkafkaSecurity } from './kafka-security.js'
 import { rangeReaderSettings, toConfiguration } from './kafka-settings.js'
-import type { RdkafkaMessage } from './message-columns.js'
-import type { Watermarks } from './consumer-driver.js'
-import { connectClient, consumeBatch, disconnectClient, partitionIsKnown, queryWatermarks, watermarksNow, withRetries, type Fetched, type WatermarkSource } from './rdkafka-client.js'
+import type { Watermarks } from './native-consumer-driver.js'
+import { connectClient, consumeBatch, disconnectClient, partitionIsKnown, queryWatermarks, watermarksNow, withRetries, type Fetched, type RdkafkaMessage, type WatermarkSource } from './rdkafka-client.js'
 import { rdkafka } from './rdkafka.js'
 
 export const followerLimits = {

@@ -1,17 +1,17 @@
-import { assert } from '../base/assert.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { TopicPartitionOffset } from '../consumer/group-consumer.js'
-import { loadNative, type NativeClient } from '../consumer/native-binding.js'
-import { flatColumns, flatPartitions, NativeConnection } from '../consumer/native-connection.js'
-import type { ProducerDriver, ProducerDriverOptions } from './producer-driver.js'
+import type { NativeClient } from '../consumer/native-binding.js'
+import { flatColumns, flatPartitions, NativeConnection, type NativeConnectionOptions } from '../consumer/native-connection.js'
 
-/** The producer of native/addon.cc: a thread of its own queues the rows of an arena. */
-export class NativeProducerDriver implements ProducerDriver {
+/**
+ * The transactional producer of native/addon.cc, without rules of our own: `RdkafkaTransactionalProducer` is written over it.
+ * Rejections are KafkaErrors, HarrierErrors only out of `connect`. A call may be back late, or never (see there, invariant 5).
+ */
+export class NativeProducerDriver {
   readonly #connection: NativeConnection
 
-  constructor(options: ProducerDriverOptions) {
-    const { events } = options
-    this.#connection = new NativeConnection(false, { ...options, events })
+  constructor(options: NativeConnectionOptions) {
+    this.#connection = new NativeConnection(false, options)
   }
 
   connect(limitMs: number): Promise<void> {
@@ -26,15 +26,14 @@ export class NativeProducerDriver implements ProducerDriver {
     return this.#connection.client.begin()
   }
 
+  /** Queues each row in a thread of its own, which waits while the queue is full. The columns must not change until then. */
   send(columns: RecordColumns, topics: readonly string[]): Promise<void> {
     if (columns.count === 0) return Promise.resolve()
     return this.#connection.client.send(flatColumns(columns), columns.count, topics)
   }
 
-  sendOffsets(offsets: readonly TopicPartitionOffset[], membership: unknown, timeoutMs: number): Promise<void> {
-    const native = loadNative()
-    assert('Client' in native && membership instanceof native.Client, 'this producer is paired with a native consumer')
-    return this.#connection.client.sendOffsets(flatPartitions(offsets), membership as NativeClient, timeoutMs)
+  sendOffsets(offsets: readonly TopicPartitionOffset[], membership: NativeClient, timeoutMs: number): Promise<void> {
+    return this.#connection.client.sendOffsets(flatPartitions(offsets), membership, timeoutMs)
   }
 
   commit(timeoutMs: number): Promise<void> {
@@ -45,6 +44,7 @@ export class NativeProducerDriver implements ProducerDriver {
     return this.#connection.client.abort(timeoutMs)
   }
 
+  /** Waits until what is queued is delivered; ends after the time-out without a word. */
   async flush(timeoutMs: number): Promise<void> {
     await this.#connection.client.flush(timeoutMs).catch(() => undefined)
   }

@@ -2,11 +2,11 @@ import { assert } from '../base/assert.js'
 import { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
-import { chooseKafkaClient, type KafkaClientName } from '../consumer/kafka-client.js'
 import { asHarrierError, isDenied, isFenced, isPassing, kafkaCode, toKafkaError, type KafkaError } from '../consumer/kafka-errors.js'
 import { librdkafkaSecurity } from '../consumer/kafka-security.js'
 import { producerSettings, toConfiguration } from '../consumer/kafka-settings.js'
-import { openProducerDriver, type ProducerDriver } from './producer-driver.js'
+import type { NativeClient } from '../consumer/native-binding.js'
+import { NativeProducerDriver } from './native-producer-driver.js'
 import { producerLimits, type ProducerLimits, type ProducerOptions, type TransactionalProducer } from './transactional-producer.js'
 
 type State = 'new' | 'ready' | 'open' | 'broken' | 'dead' | 'closed'
@@ -29,7 +29,7 @@ const allowed = {
 const overdue = Symbol('overdue')
 
 /**
- * A transactional producer over librdkafka, by one of two drivers (producer-driver.ts).
+ * A transactional producer over librdkafka.
  *
  * Owns: one driver at a time. Talks to: nobody else.
  * Invariants:
@@ -44,8 +44,7 @@ const overdue = Symbol('overdue')
 export class RdkafkaTransactionalProducer implements TransactionalProducer {
   readonly #options: ProducerOptions
   readonly #limits: ProducerLimits
-  readonly #clientName: KafkaClientName
-  #driver: ProducerDriver
+  #driver: NativeProducerDriver
   #state: State = 'new'
   /** The coordinator knows the open transaction for certain. */
   #registered = false
@@ -55,11 +54,10 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   constructor(options: ProducerOptions) {
     this.#options = options
     this.#limits = { ...producerLimits, ...options.limits }
-    this.#clientName = options.client ?? chooseKafkaClient().name
     this.#driver = this.#makeDriver()
   }
 
-  #makeDriver(): ProducerDriver {
+  #makeDriver(): NativeProducerDriver {
     const { brokers, transactionalId, security, settings, clock, logger, onDeliveryError } = this.#options
     const configuration = toConfiguration(producerSettings, {
       'metadata.broker.list': brokers,
@@ -68,13 +66,12 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
       ...librdkafkaSecurity(security),
       ...settings,
     })
-    const driver: ProducerDriver = openProducerDriver(this.#clientName, {
+    const driver: NativeProducerDriver = new NativeProducerDriver({
       brokers,
       security,
       clock,
       logger,
       configuration,
-      queueFullPauseMs: this.#limits.queueFullPauseMs,
       events: {
         // What a client says that was given up is no news: its successor has fenced it.
         onError: (error) => {
@@ -124,7 +121,7 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   async sendOffsets(offsets: readonly TopicPartitionOffset[], { membership }: Pick<GroupConsumer, 'membership'>): Promise<void> {
     assert(this.#state === 'open', `offsets are sent in a transaction (state ${this.#state})`)
     if (offsets.length === 0) return
-    await this.#call('sending offsets', (timeoutMs) => this.#driver.sendOffsets(offsets, membership, timeoutMs))
+    await this.#call('sending offsets', (timeoutMs) => this.#driver.sendOffsets(offsets, membership as NativeClient, timeoutMs))
     this.#registered = true
   }
 

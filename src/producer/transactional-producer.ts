@@ -4,7 +4,6 @@ import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { GroupConsumer, TopicPartitionOffset } from '../consumer/group-consumer.js'
 import type { KafkaSecurity } from '../connection/security.js'
-import type { KafkaClientName } from '../consumer/kafka-client.js'
 import type { ExtraSettings } from '../consumer/kafka-settings.js'
 
 export interface ProducerLimits {
@@ -21,8 +20,6 @@ export interface ProducerLimits {
   readonly retryPauseMs: number
   /** How long an abort lets the broker take the records that register the transaction. */
   readonly registerMsMax: number
-  /** Pause while the local queue is full. */
-  readonly queueFullPauseMs: number
   readonly closeMsMax: number
 }
 
@@ -35,7 +32,6 @@ export const producerLimits: ProducerLimits = {
   retryMsMax: 15_000,
   retryPauseMs: 50,
   registerMsMax: 2000,
-  queueFullPauseMs: 1,
   closeMsMax: 10_000,
 }
 
@@ -48,8 +44,6 @@ export interface ProducerOptions {
   readonly limits?: Partial<ProducerLimits>
   /** A record that could not be delivered; its transaction can only be aborted. */
   readonly onDeliveryError?: (error: HarrierError) => void
-  /** By default as `chooseKafkaClient` says. */
-  readonly client?: KafkaClientName | undefined
   /** More librdkafka settings, for measurements. */
   readonly settings?: ExtraSettings
 }

@@ -1,10 +1,10 @@
 import { createRequire } from 'node:module'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os'
-import { HarrierError, messageOf } from '../base/errors.js'
+import { messageOf } from '../base/errors.js'
 import { configuredConnections, type ConnectionOptions } from './connections.js'
 import { describeSecurity } from '../connection/security.js'
-import { chooseKafkaClient, nativeRemedy } from '../consumer/kafka-client.js'
+import { nativeFile, nativeRemedy } from '../consumer/native-binding.js'
 import { rebuildRemedy } from '../consumer/kafka-security.js'
 import { askBroker, askRegistry } from './health.js'
 import { isFetched } from './library.js'
@@ -65,7 +65,7 @@ export async function examine(options: ConnectionOptions = {}): Promise<Finding[
   ]
   const { features, ...rdkafka } = await examineRdkafka()
   const secured = features === undefined ? [] : [examineSecurity(features, kafka.some(({ name, found }) => name === 'configured brokers' && /TLS|PLAIN|SCRAM|OAUTH/.test(found)))]
-  return [...examineMachine(), ...programs, await examineToolchain(rdkafka.state === 'ok'), rdkafka, examineKafkaClient(), ...secured, ...(await examineOnnxruntime()), ...kafka]
+  return [...examineMachine(), ...programs, await examineToolchain(rdkafka.state === 'ok'), rdkafka, await examineKafkaClient(), ...secured, ...(await examineOnnxruntime()), ...kafka]
 }
 
 function examineMachine(): Finding[] {
@@ -108,7 +108,7 @@ function describeDocker(docker: Awaited<ReturnType<typeof findDocker>>): string 
   return docker.compose ? docker.version : `${docker.version}, without the compose plugin`
 }
 
-/** Needed only to compile node-rdkafka, at `npm ci`. */
+/** Needed only to compile node-rdkafka and the native client, at `npm ci`. */
 async function examineToolchain(compiledAlready: boolean): Promise<Finding> {
   const tools = ['g++', 'make', 'python3']
   const absent = tools.filter((tool) => findProgram(tool) === undefined)
@@ -159,15 +159,12 @@ async function examineRdkafka(): Promise<Finding & { features?: string[] }> {
   return { ...base, state: 'missing', found: `does not load: ${loaded.why}`, remedy: 'apt-get install g++ make python3, then npm rebuild node-rdkafka' }
 }
 
-/** Which of the two ways to librdkafka the engine takes here. */
-function examineKafkaClient(): Finding {
-  const base = { group: 'libraries', name: '  Kafka client' } as const
-  try {
-    const { name, why } = chooseKafkaClient()
-    return { ...base, state: 'ok', found: `${name}: ${why}` }
-  } catch (error) {
-    return { ...base, state: 'missing', found: messageOf(error), remedy: error instanceof HarrierError ? error.remedy : nativeRemedy }
-  }
+/** Harrier's own addon over librdkafka, by which the engine reads and writes. */
+async function examineKafkaClient(): Promise<Finding> {
+  const base = { group: 'libraries', name: 'native Kafka client' } as const
+  const loaded = existsSync(nativeFile) ? await load(nativeFile, '{ version: it.version }') : ({ ok: false, why: 'it was not compiled' } as const)
+  if (loaded.ok) return { ...base, state: 'ok', found: `loads, librdkafka ${String(loaded.value.version)}` }
+  return { ...base, state: 'missing', found: `does not load: ${loaded.why}`, remedy: nativeRemedy }
 }
 
 async function examineOnnxruntime(): Promise<Finding[]> {

@@ -4,7 +4,7 @@ import type { Logger } from '../base/logger.js'
 import { RegistryClient } from '../codec/registry-client.js'
 import { connectLimits, type ClusterConnection } from '../connection/security.js'
 import { KafkaAdmin, deadLetterTopicConfig, withAdmin, type TopicSpecification } from '../consumer/admin.js'
-import { chooseKafkaClient } from '../consumer/kafka-client.js'
+import { requireNative } from '../consumer/native-binding.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { RdkafkaGroupConsumer } from '../consumer/rdkafka-group-consumer.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
@@ -139,8 +139,7 @@ function keyOf({ name, stageName }: Topology): { topology: string; stage: string
 
 /** The engines of all stages of a topology. Errors: those of its models, contracts and topics, before the first record. */
 export async function openEngine(options: EngineOptions): Promise<EngineChain> {
-  const { name, why } = chooseKafkaClient()
-  options.logger.log('info', 'Kafka client', { client: name, why })
+  options.logger.log('info', 'Kafka client', { librdkafka: requireNative().version })
   const engines: Engine[] = []
   for (const topology of options.topology.chain) engines.push(await openStageEngine({ ...options, topology }))
   return new EngineChain(engines)

@@ -1,12 +1,9 @@
 import { systemClock } from '../../src/base/clock.js'
 import { createLogger } from '../../src/base/logger.js'
-import type { KafkaClientName } from '../../src/consumer/kafka-client.js'
-import { kafkaAdapters } from './kafka-adapters.js'
 import { CopyLoop, type CopyPoint } from './kafka-copy-loop.js'
 
 /** A child process of the crash tests: copies until it is told to stop, or kills itself at the given point of a batch. */
 export interface CopierOptions {
-  readonly adapters: KafkaClientName
   readonly brokers: string
   readonly input: string
   readonly output: string
@@ -21,7 +18,6 @@ export interface CopierOptions {
 const options = JSON.parse(process.argv[2]!) as CopierOptions
 const loop = new CopyLoop({
   ...options,
-  adapters: kafkaAdapters[options.adapters],
   clock: systemClock,
   logger: createLogger((line) => process.stderr.write(line), { level: 'info', nowMs: () => systemClock.nowMs() }),
   at: async (point, batch) => {

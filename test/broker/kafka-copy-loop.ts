@@ -4,14 +4,14 @@ import { HarrierError } from '../../src/base/errors.js'
 import type { Logger } from '../../src/base/logger.js'
 import { RecordColumns } from '../../src/base/record-columns.js'
 import type { GroupConsumer, TopicPartition } from '../../src/consumer/group-consumer.js'
+import { RdkafkaGroupConsumer } from '../../src/consumer/rdkafka-group-consumer.js'
 import { offsetsAfter } from '../../src/producer/raw-copy.js'
+import { RdkafkaTransactionalProducer } from '../../src/producer/rdkafka-transactional-producer.js'
 import type { TransactionalProducer } from '../../src/producer/transactional-producer.js'
-import type { KafkaAdapters } from './kafka-adapters.js'
 
 export type CopyPoint = 'polled' | 'begun' | 'sent' | 'offsets' | 'committing' | 'committed'
 
 export interface CopyLoopOptions {
-  readonly adapters: KafkaAdapters
   readonly brokers: string
   readonly input: string
   readonly output: string
@@ -46,9 +46,9 @@ export class CopyLoop {
 
   constructor(options: CopyLoopOptions) {
     this.#options = options
-    const { brokers, groupId, instanceId, clock, logger, adapters } = options
-    this.producer = adapters.producer({ brokers, transactionalId: `${groupId}-${instanceId}-0`, clock, logger })
-    this.consumer = adapters.consumer({
+    const { brokers, groupId, instanceId, clock, logger } = options
+    this.producer = new RdkafkaTransactionalProducer({ brokers, transactionalId: `${groupId}-${instanceId}-0`, clock, logger })
+    this.consumer = new RdkafkaGroupConsumer({
       brokers,
       groupId,
       groupInstanceId: `${groupId}-${instanceId}`,

@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { loadNative, type NativeBinding } from '../../src/consumer/native-binding.js'
-import { chooseKafkaClient } from '../../src/consumer/kafka-client.js'
 import { fuzzNative } from './native-fuzz.js'
 
 const seed = Number(process.env.HARRIER_SEED ?? 7)
@@ -19,14 +18,6 @@ function compiled(): NativeBinding {
 }
 
 describe('native Kafka client', () => {
-  it('is taken on demand, and node-rdkafka otherwise', () => {
-    compiled()
-    assert.equal(chooseKafkaClient('').name, 'node-rdkafka')
-    assert.equal(chooseKafkaClient('native').name, 'native')
-    assert.equal(chooseKafkaClient('node-rdkafka').name, 'node-rdkafka')
-    assert.throws(() => chooseKafkaClient('java'), { code: 'CONFIG_INVALID', message: /"java" is no client/, remedy: /native, node-rdkafka/ })
-  })
-
   it(`takes any arguments without a crash, and any order of calls and closes (seed ${seed})`, async () => {
     const counts = await fuzzNative(compiled(), seed, 1200)
     for (const [what, count] of Object.entries(counts)) assert.ok(count > 10, `${what}: ${count} of 1200`)
@@ -53,7 +44,7 @@ describe('native Kafka client', () => {
     if (!existsSync(library)) return context.skip('g++ has no libasan')
     const folder = mkdtempSync(join(tmpdir(), 'harrier-asan-'))
     try {
-      const built = spawnSync(process.execPath, [join(root, 'scripts/build-native.js'), '--asan', '--strict', '--into', folder], { encoding: 'utf8' })
+      const built = spawnSync(process.execPath, [join(root, 'scripts/build-native.js'), '--asan', '--into', folder], { encoding: 'utf8' })
       assert.equal(built.status, 0, built.stdout + built.stderr)
       const ran = spawnSync(process.execPath, [fileURLToPath(new URL('native-fuzz.js', import.meta.url)), join(folder, 'build/Release/harrier-kafka.node'), String(seed), '600'], {
         encoding: 'utf8',

@@ -10,7 +10,7 @@ describe('harrier doctor', () => {
 
   before(() => {
     stateDir = temporaryStateDir({ withLibrary: false })
-    env = { HARRIER_STATE_DIR: stateDir, HARRIER_BROKERS: '', HARRIER_REGISTRY: '', HARRIER_KAFKA_CLIENT: '', JAVA_HOME: '' }
+    env = { HARRIER_STATE_DIR: stateDir, HARRIER_BROKERS: '', HARRIER_REGISTRY: '', JAVA_HOME: '' }
   })
 
   after(() => rmSync(stateDir, { recursive: true, force: true }))
@@ -24,18 +24,10 @@ describe('harrier doctor', () => {
   it('finds the native libraries and the providers that they bring', async () => {
     const { by } = await examined([])
     assert.match(by.get('node-rdkafka')!.found, /librdkafka \d/)
-    assert.equal(by.get('Kafka client')!.found, 'node-rdkafka: the default')
+    assert.match(by.get('native Kafka client')!.found, /loads, librdkafka \d/)
     assert.equal(by.get('onnxruntime-node')!.state, 'ok')
     assert.equal(by.get('cpu')!.state, 'ok')
     assert.match(by.get('state folder')!.found, new RegExp(stateDir))
-  })
-
-  it('tells which Kafka client is taken, and what is wrong with the one that is demanded', async () => {
-    const demanded = await examined([], { HARRIER_KAFKA_CLIENT: 'native' })
-    assert.equal(demanded.by.get('Kafka client')!.found, 'native: HARRIER_KAFKA_CLIENT says so')
-    const wrong = (await examined([], { HARRIER_KAFKA_CLIENT: 'java' })).by.get('Kafka client')!
-    assert.equal(wrong.state, 'missing')
-    assert.match(wrong.remedy!, /one of native, node-rdkafka/)
   })
 
   it('fails when neither Java nor Docker nor brokers are there, with a remedy for each', async () => {

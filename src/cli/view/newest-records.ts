@@ -1,5 +1,5 @@
 import type { RecordColumns } from '../../base/record-columns.js'
-import type { RdkafkaMessage } from '../../consumer/message-columns.js'
+import type { RdkafkaMessage } from '../../consumer/rdkafka-client.js'
 import type { RangeReader } from '../../consumer/range-reader.js'
 import type { StartingPoint } from '../../consumer/topic-follower.js'
 

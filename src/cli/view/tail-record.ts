@@ -1,5 +1,5 @@
 import { deadLetterHeaders } from '../../consumer/dead-letter.js'
-import type { RdkafkaMessage } from '../../consumer/message-columns.js'
+import type { RdkafkaMessage } from '../../consumer/rdkafka-client.js'
 import type { DecodedValue } from '../../codec/generic-decoder.js'
 
 export interface Header {
