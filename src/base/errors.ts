@@ -44,7 +44,7 @@ export const errorCatalogue = {
   UNAUTHENTICATED: { consequence: 'refuse', summary: 'a request to the service has no key or token that is taken', remedy: 'send Authorization: Bearer with a key of `harrier keys create`, or with a token of the issuer' },
   FORBIDDEN: { consequence: 'refuse', summary: 'the key or token of a request does not allow it', remedy: 'ask whoever gives out keys for the role, the model or the topology' },
   QUOTA_EXCEEDED: { consequence: 'refuse', summary: 'a key has used up what it may', remedy: 'try again after the seconds of Retry-After, or ask for a larger quota' },
-  OVERLOADED: { consequence: 'refuse', summary: 'the service has as much waiting as it may have, or a request has waited too long', remedy: 'try again after the seconds of Retry-After; for more: --serving-workers, or another instance' },
+  OVERLOADED: { consequence: 'refuse', summary: 'the service has as much waiting as it may have, or a request has waited too long', remedy: 'try again after the seconds of Retry-After; for more: --serving-threads, or another instance' },
   NOT_FOUND: { consequence: 'fatal', summary: 'what was asked for is not where it was looked for', remedy: 'look at the name, or say where to look' },
   LIMIT_EXCEEDED: { consequence: 'fatal', summary: 'a named limit was exceeded', remedy: 'raise the named limit in the topology' },
 } as const satisfies Record<string, CatalogueEntry>

@@ -88,7 +88,7 @@ async function run(options: RunOptions): Promise<void> {
   }
   let serving: Serving | undefined
   const view: EngineView = { topology: topology.name, metrics: () => engine.metrics(), get state() { return engine.state } }
-  const metrics = options.metricsPort === undefined ? undefined : await openMetrics(view, options.metricsPort, logger)
+  const metrics = options.metricsPort === undefined ? undefined : await openMetrics(view, options.metricsPort, options, { clock: systemClock, logger })
   const serve = async (listen: ListenAddress): Promise<void> => {
     const { namespace, instanceId, models, device } = options
     const cluster = { connection: connections, namespace, instanceId }

@@ -32,8 +32,9 @@ Examples:
     curl -s localhost:8080/v2/models/card-row
     curl -s localhost:8080/predict -H 'content-type: application/json' \\
          -d '{"input": {"amount": 99, "log_amount": 4.6, ...}}'
-  For others, who need a key (see harrier keys)
-    harrier serve --keys --listen 0.0.0.0:8080
+  For others, by TLS and with a key (see harrier keys)
+    harrier serve --listen 0.0.0.0:8443 --keys \\
+         --tls-certificate service.pem --tls-key service.key
   Beside a stream, in one process
     harrier run --serve
 `

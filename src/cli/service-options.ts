@@ -16,6 +16,7 @@ import type { ListenAddress, Service } from '../web/listen.js'
 import { openMetricsService } from '../web/metrics-route.js'
 import { Metrics } from '../web/metrics.js'
 import { openService } from '../web/service.js'
+import { TlsIdentity } from '../web/tls-identity.js'
 import { parseCount } from './parse-options.js'
 
 export const listenDefault: ListenAddress & { toString(): string } = { host: '127.0.0.1', port: 8080, toString: () => '127.0.0.1:8080' }
@@ -32,6 +33,9 @@ export interface ServiceOptions {
   batchDelayMs: number
   queueRequests: number
   queueTimeoutMs: number
+  tlsCertificate?: string
+  tlsKey?: string
+  plainHttp?: boolean
   anonymous?: boolean
   keys?: boolean
   oidcIssuer?: string
@@ -52,7 +56,10 @@ export function addServiceOptions(command: Command): Command {
     .option('--oidc-audience <name>', 'the `aud` that they must have')
     .option('--oidc-jwks <url>', 'where the keys of the issuer are (default: what its discovery document says)')
     .option('--oidc-role-claim <name>', 'claim with one of viewer, scorer, releaser, admin, or a list with one; dots lead inside', 'roles')
+    .option('--tls-certificate <file>', 'PEM of the certificate of the service and the chain above it; a renewed one is taken without a restart')
+    .option('--tls-key <file>', 'PEM of its key')
     .option('--anonymous', 'let anybody who reaches an address that is not loopback use the service')
+    .option('--plain-http', 'on an address that is not loopback, let keys and answers cross the network without TLS: behind a proxy that ends it')
 }
 
 export interface ServingChoice {
@@ -79,9 +86,7 @@ export interface Serving {
 /** Listens first, so that probes are answered, and opens the models then. Errors: USAGE, CONFIG_INVALID, those of models. */
 export async function openServing({ options, listen, models, device, engine, cluster, scored, clock, logger }: ServingChoice): Promise<Serving> {
   const oidc = oidcOptions(options)
-  if (!isLoopback(listen.host) && !options.anonymous && !options.keys && !oidc) {
-    throw new HarrierError('USAGE', `${listen.host} is not loopback, and anybody who reaches it could use the service`, { remedy: 'listen on 127.0.0.1, ask for keys with --keys or tokens with --oidc-issuer, or say --anonymous' })
-  }
+  const tls = await protectionOf(listen, options, { asksForRights: options.keys === true || oidc !== undefined }, clock)
   const host = new ModelHost({
     folder: models ?? modelsFolder, models: options.serveModels ?? [], device: device ?? 'cpu', threads: options.servingThreads, clock, logger,
     queue: { delayMs: options.batchDelayMs, requestsMax: options.queueRequests, timeoutMsMax: options.queueTimeoutMs },
@@ -89,7 +94,7 @@ export async function openServing({ options, listen, models, device, engine, clu
   const access = options.keys || oidc ? await AccessControl.open({ keys: options.keys ? cluster : undefined, oidc, clock, logger }) : undefined
   const gateway = scored && (await ScoreGateway.open({ ...scored, clock, logger }))
   const metrics = new Metrics({ stages: () => engine?.metrics() ?? [], models: () => host.served().filter(({ isOpen }) => isOpen) })
-  const service = await openService({ host, engine, gateway, metrics, access, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
+  const service = await openService({ host, engine, gateway, metrics, access, tls, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
   const close = async (): Promise<void> => {
     await service.close()
     await Promise.all([host.close(), access?.close(), gateway?.close()])
@@ -132,7 +137,21 @@ function parseMs(text: string): number {
   return value
 }
 
-/** Metrics and health of an engine, without the service. Errors: USAGE, CONFIG_INVALID. */
-export async function openMetrics(engine: EngineView, address: ListenAddress, logger: Logger): Promise<Service> {
-  return await openMetricsService({ metrics: new Metrics({ stages: () => engine.metrics(), models: () => [] }), health: { engine }, logger }, address)
+/** Metrics and health of an engine, without the service. Errors: USAGE, CONFIG_INVALID, CERTIFICATE_REFUSED. */
+export async function openMetrics(engine: EngineView, address: ListenAddress, options: ServiceOptions, { clock, logger }: { readonly clock: Clock; readonly logger: Logger }): Promise<Service> {
+  const tls = await protectionOf(address, options, { asksForRights: false }, clock)
+  return await openMetricsService({ metrics: new Metrics({ stages: () => engine.metrics(), models: () => [] }), health: { engine }, tls, logger }, address)
+}
+
+/** Beyond loopback a listener has TLS and asks for rights, unless it was said that it need not. Errors: USAGE, CONFIG_INVALID, CERTIFICATE_REFUSED. */
+async function protectionOf({ host }: ListenAddress, { tlsCertificate, tlsKey, plainHttp, anonymous }: ServiceOptions, { asksForRights }: { asksForRights: boolean }, clock: Clock): Promise<TlsIdentity | undefined> {
+  if ((tlsCertificate === undefined) !== (tlsKey === undefined)) throw new HarrierError('USAGE', 'a certificate and its key go together', { remedy: 'name both --tls-certificate and --tls-key' })
+  const refuse = (why: string, remedy: string): never => {
+    throw new HarrierError('USAGE', `${host} is not loopback, and ${why}`, { remedy })
+  }
+  if (!isLoopback(host)) {
+    if (!asksForRights && !anonymous) refuse('anybody who reaches it could use it', 'listen on 127.0.0.1, ask for keys with --keys or tokens with --oidc-issuer, or say --anonymous')
+    if (tlsCertificate === undefined && !plainHttp) refuse('what is sent could be read on the way', 'name --tls-certificate and --tls-key; behind a proxy that ends TLS say --plain-http')
+  }
+  return tlsCertificate === undefined ? undefined : await TlsIdentity.load({ certificate: tlsCertificate, key: tlsKey! }, clock)
 }

@@ -3,6 +3,7 @@ import { withTimeout } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { serviceLimits } from './service-limits.js'
+import type { TlsIdentity } from './tls-identity.js'
 
 export interface ListenAddress {
   readonly host: string
@@ -19,7 +20,7 @@ export interface Service {
 }
 
 /** Errors: CONFIG_INVALID when the address cannot be listened on. */
-export async function listenOn(app: FastifyInstance, { host, port }: ListenAddress, logger: Logger): Promise<Service> {
+export async function listenOn(app: FastifyInstance, { host, port }: ListenAddress, { tls, logger }: { readonly tls?: TlsIdentity | undefined; readonly logger: Logger }): Promise<Service> {
   let url: string
   try {
     url = await app.listen({ host, port })
@@ -27,10 +28,12 @@ export async function listenOn(app: FastifyInstance, { host, port }: ListenAddre
     await app.close()
     throw new HarrierError('CONFIG_INVALID', `the service cannot listen on ${host}:${port}: ${messageOf(error)}`, { cause: error, remedy: 'choose another address' })
   }
+  const stopFollowing = tls?.follow(app.server, logger)
   return {
     url,
     app,
     async close() {
+      stopFollowing?.()
       await withTimeout(app.close(), serviceLimits.closeMsMax, () => new Error('connections are still open')).catch((error: unknown) => {
         logger.log('warn', 'the service was closed before its last answers', { cause: messageOf(error) })
         app.server.closeAllConnections()

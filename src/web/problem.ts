@@ -27,22 +27,46 @@ const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   REGISTRY_UNAVAILABLE: 503,
 }
 
+/** Errors whose message is about the inside: a broker, a path, the runtime of a model. Callers get the catalogue's words, the log the message. */
+const internal: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['MODEL_FAILED', 'BROKER_UNAVAILABLE', 'REGISTRY_UNAVAILABLE', 'TOKEN_UNAVAILABLE'])
+
+/** Refusals that never meet a handler. None repeats what was sent. */
+const refusals: Readonly<Record<number, readonly [error: string, remedy: string]>> = {
+  400: ['the request is no HTTP that can be read, or its path cannot be decoded', 'write the request as RFC 9112 has it'],
+  408: ['the request has not come within its time', 'send it at once'],
+  414: ['the path or a part of it is too long', 'docs/service.md has the limits'],
+  431: ['the headers are too large', 'docs/service.md has the limits'],
+}
+
+export function refusalOf(status: number, id: string): Problem {
+  const [error, remedy] = refusals[status]!
+  return { error, code: 'REQUEST_INVALID', remedy, request_id: id }
+}
+
+export function sendRefusal(reply: FastifyReply, status: number, id: string): void {
+  send(reply, status, refusalOf(status, id))
+}
+
 /** Turns whatever a handler threw into a `Problem`. What we did not mean to say stays in the log: no stack, no message of a library. */
 export function handleErrors(app: FastifyInstance, logger: Logger): void {
   app.setNotFoundHandler((request, reply) => send(reply, 404, { error: 'there is nothing at this path', code: 'NOT_FOUND', remedy: 'GET /openapi.json lists what is there', request_id: request.id }))
+  const bug = (error: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    logger.log('error', 'a request met a bug', { request: request.id, route: routeOf(request), cause: error.stack ?? error.message })
+    return send(reply, 500, { error: 'an internal error; the log has it under the request id', code: 'INTERNAL', remedy: 'tell whoever runs the service, with the request id', request_id: request.id })
+  }
   app.setErrorHandler((error: FastifyError | HarrierError | Error, request, reply) => {
     if (error instanceof HarrierError) {
       const { code, message, remedy, retryAfterMs } = error
-      const status = code === 'MODEL_FAILED' && retryAfterMs !== undefined ? 503 : (statusOf[code] ?? 500)
+      if (statusOf[code] === undefined) return bug(error, request, reply)
+      const status = code === 'MODEL_FAILED' && retryAfterMs !== undefined ? 503 : statusOf[code]
       if (status >= 500 && code !== 'OVERLOADED') logger.log('warn', 'a request failed', { request: request.id, route: routeOf(request), code, cause: message })
       if (retryAfterMs !== undefined) reply.header('retry-after', Math.max(1, Math.ceil(retryAfterMs / 1000)))
       if (status === 401) reply.header('www-authenticate', 'Bearer realm="harrier"')
-      return send(reply, status, { error: message, code, remedy, request_id: request.id })
+      return send(reply, status, { error: internal.has(code) ? errorCatalogue[code].summary : message, code, remedy: internal.has(code) ? errorCatalogue[code].remedy : remedy, request_id: request.id })
     }
     const status = 'statusCode' in error ? (error.statusCode ?? 500) : 500
     if (status < 500) return send(reply, status, { error: error.message, code: 'REQUEST_INVALID', remedy: errorCatalogue.REQUEST_INVALID.remedy, request_id: request.id })
-    logger.log('error', 'a request met a bug', { request: request.id, route: routeOf(request), cause: error.stack ?? error.message })
-    return send(reply, 500, { error: 'an internal error; the log has it under the request id', code: 'INTERNAL', remedy: 'tell whoever runs the service, with the request id', request_id: request.id })
+    return bug(error, request, reply)
   })
 }
 

@@ -4,6 +4,11 @@ export interface ServiceLimits {
   readonly bodyBytesMax: number
   /** Bytes of all headers of a request. */
   readonly headerBytesMax: number
+  readonly headersMax: number
+  /** Bytes of path and query. */
+  readonly urlBytesMax: number
+  /** Time until all headers of a request have come. */
+  readonly headerMsMax: number
   /** Time until the whole request has come. */
   readonly requestMsMax: number
   /** A connection without a request is closed after so long. */
@@ -11,6 +16,10 @@ export interface ServiceLimits {
   /** A connection that is silent in the middle of something is closed after so long. */
   readonly silentMsMax: number
   readonly connectionsMax: number
+  /** Time for the handshake of TLS. */
+  readonly handshakeMsMax: number
+  /** How often connections are looked at for the times above. */
+  readonly checkMs: number
   /** Levels of brackets in a JSON body. */
   readonly jsonDepthMax: number
   /** Bytes of one path parameter. */
@@ -22,10 +31,15 @@ export interface ServiceLimits {
 export const serviceLimits: ServiceLimits = {
   bodyBytesMax: 8 << 20,
   headerBytesMax: 16 << 10,
+  headersMax: 100,
+  urlBytesMax: 4096,
+  headerMsMax: 10_000,
   requestMsMax: 30_000,
   keepAliveMsMax: 72_000,
   silentMsMax: 60_000,
   connectionsMax: 4096,
+  handshakeMsMax: 10_000,
+  checkMs: 2000,
   jsonDepthMax: 16,
   parameterBytesMax: 200,
   closeMsMax: 3000,

@@ -7,6 +7,7 @@ import type { StageMetrics } from '../topology/stage-metrics.js'
 import type { ScoreGateway } from '../topology/score-gateway.js'
 import type { Metrics } from './metrics.js'
 import type { ServiceLimits } from './service-limits.js'
+import type { TlsIdentity } from './tls-identity.js'
 
 /** An engine as the service sees it. */
 export interface EngineView {
@@ -27,6 +28,8 @@ export interface ServiceParts {
   readonly metrics: Metrics
   /** Who may do what; absent: anybody everything. */
   readonly access?: AccessControl | undefined
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsIdentity | undefined
   readonly batchDelayMs: number
   readonly limits: ServiceLimits
   readonly clock: Clock

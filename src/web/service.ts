@@ -1,14 +1,14 @@
-import { fastify, type FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { messageOf } from '../base/errors.js'
-import { uniqueSuffix } from '../base/prng.js'
 import { guard } from './guard.js'
 import { healthOf } from './health-routes.js'
+import { httpApp } from './http-app.js'
 import { listenOn, type ListenAddress, type Service } from './listen.js'
 import { oipRoutes } from './oip-routes.js'
 import { metricsRoute } from './metrics-route.js'
 import { serveOpenapi } from './openapi.js'
 import { predictRoutes } from './predict-routes.js'
-import { handleErrors, routeOf } from './problem.js'
+import { routeOf } from './problem.js'
 import { parseUntrusted } from './safe-json.js'
 import { scoreRoutes } from './score-routes.js'
 import type { ServiceParts } from './service-parts.js'
@@ -16,22 +16,7 @@ import type { ServiceParts } from './service-parts.js'
 /** The application without a socket: for tests, and for whoever listens. */
 export async function buildService(parts: ServiceParts): Promise<FastifyInstance> {
   const { limits, logger, metrics } = parts
-  const instance = uniqueSuffix()
-  let requests = 0
-  const app = fastify({
-    logger: false,
-    bodyLimit: limits.bodyBytesMax,
-    requestTimeout: limits.requestMsMax,
-    keepAliveTimeout: limits.keepAliveMsMax,
-    connectionTimeout: limits.silentMsMax,
-    http: { maxHeaderSize: limits.headerBytesMax },
-    routerOptions: { maxParamLength: limits.parameterBytesMax },
-    genReqId: () => `${instance}-${++requests}`,
-    return503OnClosing: true,
-    forceCloseConnections: 'idle',
-  })
-  app.server.maxConnections = limits.connectionsMax
-  handleErrors(app, logger)
+  const app = httpApp(parts)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_, body, done) => {
     try {
@@ -39,13 +24,6 @@ export async function buildService(parts: ServiceParts): Promise<FastifyInstance
     } catch (error) {
       done(error instanceof Error ? error : new Error(messageOf(error)))
     }
-  })
-  app.addHook('onRequest', (request, reply, done) => {
-    reply.headers({
-      'x-request-id': request.id, 'x-content-type-options': 'nosniff', 'x-frame-options': 'DENY', 'referrer-policy': 'no-referrer', 'cache-control': 'no-store',
-      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-    })
-    done()
   })
   app.addHook('onResponse', (request, reply, done) => {
     metrics.answered(request.method, request.routeOptions.url ?? '(none)', reply.statusCode, reply.elapsedTime)
@@ -71,5 +49,5 @@ export async function buildService(parts: ServiceParts): Promise<FastifyInstance
 
 /** Errors: CONFIG_INVALID when the address cannot be listened on. */
 export async function openService(parts: ServiceParts, address: ListenAddress): Promise<Service> {
-  return await listenOn(await buildService(parts), address, parts.logger)
+  return await listenOn(await buildService(parts), address, parts)
 }
