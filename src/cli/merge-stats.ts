@@ -43,8 +43,8 @@ export function mergeStats(processes: readonly ProcessStats[]): MergedStats {
     standby: { partitions: sum(({ standby }) => standby.partitions), entities: sum(({ standby }) => standby.entities) },
     stateBytes: sum(({ stateBytes }) => stateBytes),
     models: latest[0]?.models ?? [],
-    // The slowest of them, and what any of them refuses.
-    release: { inForce: Math.min(...latest.map(({ release }) => release.inForce)), refused: latest.find(({ release }) => release.refused)?.release.refused ?? null },
+    // The slowest of them, what any of them refuses, and a breach that any has found.
+    release: { inForce: Math.min(...latest.map(({ release }) => release.inForce)), refused: latest.find(({ release }) => release.refused)?.release.refused ?? null, breach: latest.find(({ release }) => release.breach)?.release.breach ?? null },
     deviceFallbacks: sum(deviceFallbacks),
     tasks: latest.flatMap(({ tasks }) => tasks),
   }

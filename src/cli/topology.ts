@@ -135,7 +135,8 @@ function describe(name: string, options: DescribeOptions): void {
   if (!options.acls) return void process.stdout.write(describeTopology(topology, options))
   const names = topology.chain.map((stage) => topologyNames(stage, options.namespace))
   const subjects = subjectsOf(topology, options.namespace)
-  process.stdout.write(options.json ? `${JSON.stringify({ principal: options.principal, acls: neededAcls(names), subjects }, null, 2)}\n` : aclCommands(names, subjects, options.principal))
+  const rules = { guardrails: topology.spec.releases?.guardrails !== undefined }
+  process.stdout.write(options.json ? `${JSON.stringify({ principal: options.principal, acls: neededAcls(names, rules), subjects }, null, 2)}\n` : aclCommands(names, subjects, options.principal, rules))
 }
 
 function subjectsOf(topology: Topology, namespace: string): string[] {

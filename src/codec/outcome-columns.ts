@@ -23,6 +23,8 @@ export class OutcomeColumns {
   /** Who decided: a number into the encoder's `deciders`. */
   readonly decider: Uint8Array
   readonly fallback: Uint8Array
+  /** The model whose turn it was to decide: 0, or the challenger. */
+  readonly chosen: Uint8Array
   readonly late: Uint8Array
   /** Bit r is set when reason r of the encoder's `reasons` applies. */
   readonly reasons: Int32Array
@@ -37,6 +39,7 @@ export class OutcomeColumns {
     this.decision = new Uint8Array(rowsMax)
     this.decider = new Uint8Array(rowsMax)
     this.fallback = new Uint8Array(rowsMax)
+    this.chosen = new Uint8Array(rowsMax)
     this.late = new Uint8Array(rowsMax)
     this.reasons = new Int32Array(rowsMax)
   }
@@ -50,6 +53,7 @@ export class OutcomeColumns {
     this.decision.fill(0, 0, rows)
     this.decider.fill(0, 0, rows)
     this.fallback.fill(0, 0, rows)
+    this.chosen.fill(0, 0, rows)
     this.late.fill(0, 0, rows)
     this.reasons.fill(0, 0, rows)
     this.explanations.clear()

@@ -1,5 +1,5 @@
 import { HarrierError } from '../base/errors.js'
-import type { Release } from './release.js'
+import type { Release, ReleasedModel } from './release.js'
 import type { ReleaseChange, StageReleases, Version } from './stage-releases.js'
 
 /** What a topology asks of a release. */
@@ -53,4 +53,23 @@ export function approvedChange({ entries }: StageReleases, revision: number, act
 export function openProposals(entries: readonly Release[]): Release[] {
   const decided = new Set(entries.flatMap(({ details }) => details['proposal'] ?? []))
   return entries.filter(({ action, revision }) => action === 'propose' && !decided.has(String(revision)))
+}
+
+/** A model that has broken a guardrail. */
+export interface Breached extends Pick<ReleasedModel, 'role' | 'model' | 'epoch' | 'share'> {
+  /** Oldest timestamp of the records that show it, ms since 1970. */
+  readonly sinceMs: number
+  /** For how long after its release that counts. */
+  readonly windowMs: number
+}
+
+/** Why a guardrail leaves a model where it is; undefined: it does not. */
+export function whyNoRollback(releases: StageReleases, breached: Breached): string | undefined {
+  const { role, model, sinceMs, windowMs } = breached
+  const brought = releases.broughtBy(breached)
+  if (!brought) return releases.models.some((each) => each.role === role && each.model === model) ? `${model} is ${role} by another release` : `${model} is not ${role} any more`
+  const { action, revision, actor, time } = brought
+  if (action !== 'release' && action !== 'canary') return `${model} came back by a ${action} (revision ${revision}, ${actor}): a guardrail undoes releases and canaries only`
+  if (sinceMs >= time + windowMs) return `revision ${revision} is further back than the window of the guardrails`
+  return undefined
 }

@@ -20,8 +20,8 @@ export type ReleaseChange =
   | ({ readonly action: 'shadow' } & Version)
   /** A challenger or a shadow that scores no more. */
   | { readonly action: 'withdraw'; readonly model: string }
-  /** A challenger goes; without one the last champion comes back. */
-  | { readonly action: 'rollback' }
+  /** A challenger goes; without one the last champion comes back. `champion`: it comes back either way, and the challenger goes. */
+  | { readonly action: 'rollback'; readonly champion?: boolean }
 
 /** What the ledger of a stage comes to. */
 export class StageReleases {
@@ -63,6 +63,13 @@ export class StageReleases {
     return this.#formerChampions.at(-1)
   }
 
+  /** The entry by which a model has decided without a break until now; undefined: it does not, or has since before the ledger. */
+  broughtBy({ role, model, epoch, share }: Pick<ReleasedModel, 'role' | 'model' | 'epoch' | 'share'>): Release | undefined {
+    const has = (models: readonly ReleasedModel[]): boolean => models.some((each) => each.role === role && each.model === model && each.epoch === epoch && (role === 'champion' || each.share === share))
+    if (!has(this.models)) return undefined
+    return this.entries.findLast(({ from, to }) => has(to) && !has(from))
+  }
+
   /** The models after a change, champion first. Errors: RELEASE_REFUSED when the change cannot be, or changes nothing. */
   after(change: ReleaseChange): ReleasedModel[] {
     const { champion, challenger } = this
@@ -89,7 +96,7 @@ export class StageReleases {
         return this.#composed(champion, found === challenger ? undefined : challenger, shadows.filter((each) => each !== found))
       }
       case 'rollback': {
-        if (challenger) return this.#composed(champion, undefined, this.#wasShadow(challenger) ? [...shadows, challenger] : shadows)
+        if (challenger && !change.champion) return this.#composed(champion, undefined, this.#wasShadow(challenger) ? [...shadows, challenger] : shadows)
         const { formerChampion } = this
         if (!formerChampion) return refuse(`there is no earlier champion than ${champion?.model ?? 'none'}`, '`harrier models release` puts any version in force')
         return this.#composed(formerChampion, undefined, shadows)

@@ -6,6 +6,7 @@ import { ModelStore } from '../inference/model-store.js'
 import { SequenceMemory } from '../inference/sequence-memory.js'
 import { EntityStore } from '../entity/entity-store.js'
 import { turnsDays } from './day-calendar.js'
+import { guardrailTexts } from './guardrail-spec.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
 import { modelsFolder, modelUses } from './open-scorer.js'
@@ -102,9 +103,20 @@ function textOf(stages: readonly DescribedStage[]): string {
     ['lineage', names.lineage],
     ...stages.map(({ names: own, view: stageView }) => [stages.length === 1 ? 'changelog' : `changelog of ${stageView.stageName}`, own.state]),
   ])
+  lines.push(...releaseLines(view))
   const groups = stages.map(({ names: own }) => own.group)
   lines.push(`group${groups.length === 1 ? '' : 's'}  ${groups.join(' ')}`, `limits ${Object.entries(view.spec.limits).map(([name, value]) => `${name}=${value}`).join(' ')}`, '')
   return lines.join('\n')
+}
+
+/** What a release needs, and when it goes back by itself. */
+function releaseLines({ spec: { releases } }: Topology): string[] {
+  if (!releases) return []
+  const { validation, approval, guardrails } = releases
+  const needs = [...(validation ? ['a validation record'] : []), ...(approval ? ['a second person'] : [])].join(' and ')
+  const rules = needs === '' ? [] : [`  need ${needs}`]
+  if (guardrails) rules.push(`  go back by themselves within ${formatDuration(guardrails.window)} of records, judged in blocks of ${guardrails.events} events, unless:`, ...guardrailTexts(guardrails).map((text) => `    ${text}`))
+  return rules.length === 0 ? [] : ['releases', ...rules, '']
 }
 
 /** Computed bytes of one entity, by section of its slot. */

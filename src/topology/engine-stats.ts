@@ -3,7 +3,8 @@ import type { ScorerModel } from '../inference/scorer.js'
 import { LatencyHistogram } from '../base/latency-histogram.js'
 import type { Clock } from '../base/clock.js'
 import type { Batch } from './batch.js'
-import type { RefusedRelease } from './model-turns.js'
+import type { Breach } from './guardrails.js'
+import type { ModelTurns, RefusedRelease } from './model-turns.js'
 import type { Stage } from './stage.js'
 import type { Task, TaskPart } from './task.js'
 import type { Standby } from './standby.js'
@@ -128,16 +129,16 @@ export interface EngineStats {
   readonly stateBytes: number
   /** Memory: see `ScorerModel.openedBytes`. */
   readonly models: readonly ({ readonly model: string; readonly role: string; readonly share: number; readonly device: string; readonly deviceNote: string | null } & Pick<ScorerModel, 'fileBytes' | 'openedBytes'>)[]
-  /** Revision of the release by which the models are in force, 0: those that the topology names; and a later one that is refused here. */
-  readonly release: { readonly inForce: number; readonly refused: RefusedRelease | null }
+  /** Revision of the release by which the models are in force, 0: those that the topology names; a later one that is refused here; and the last guardrail that was broken here. */
+  readonly release: { readonly inForce: number; readonly refused: RefusedRelease | null; readonly breach: Breach | null }
   /** As committed: a batch that may still be aborted does not count. `tailRecords`: input records that a restore would fold again. */
   readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly streamTimeMs: number; readonly tailRecords: number }[]
 }
 
 /** Takes the counted delays: quantiles are since the call before. */
 export function engineStats(
-  { state, lag, counters: all, stage, standby, refused, folded }:
-  { state: string; lag: number; counters: EngineCounters; stage: Stage; standby: Pick<Standby, 'partitions' | 'entities'> | undefined; refused?: RefusedRelease | undefined; folded: readonly { readonly batch: Batch }[] },
+  { state, lag, counters: all, stage, standby, modelTurns, folded }:
+  { state: string; lag: number; counters: EngineCounters; stage: Stage; standby: Pick<Standby, 'partitions' | 'entities'> | undefined; modelTurns?: Pick<ModelTurns, 'refused' | 'guardrails'> | undefined; folded: readonly { readonly batch: Batch }[] },
 ): EngineStats {
   const { delay, commit, ...counters } = all
   const { checkpointer, store, scorer } = stage
@@ -154,7 +155,7 @@ export function engineStats(
     standby: { partitions, entities },
     stateBytes: store.bytes + scorer.memory.bytes,
     models: scorer.models.map(({ reference, role, share, device, deviceNote, fileBytes, openedBytes }) => ({ model: reference, role, share, device, deviceNote, fileBytes, openedBytes })),
-    release: { inForce: scorer.inForce.release, refused: refused ?? null },
+    release: { inForce: scorer.inForce.release, refused: modelTurns?.refused ?? null, breach: modelTurns?.guardrails?.state.last ?? null },
     tasks: stage.tasks.flatMap((task) => (task ? [{ task: task.name, ...committedOf(task, folded), streamTimeMs: task.streamTimeMs, tailRecords: task.tailRecords }] : [])),
   }
   all.resetDelays()

@@ -221,6 +221,7 @@ export class Engine {
         outputs.decide(next.batch)
         outputs.encode(next.batch)
         await this.#commit(next.batch)
+        this.#parts.modelTurns?.committed(next.batch)
         this.#folded.shift()
         stage.commit(next.batch)
         this.counters.countBatch(next.batch, this.#parts.clock)
@@ -474,13 +475,12 @@ export class Engine {
   stats(): EngineStats {
     const { stage, standby, modelTurns } = this.#parts
     const lag = this.#consumer.progress().reduce((sum, partition) => sum + partition.lag, 0)
-    return engineStats({ state: this.state, lag, counters: this.counters, stage, standby, refused: modelTurns?.refused, folded: this.#folded })
+    return engineStats({ state: this.state, lag, counters: this.counters, stage, standby, modelTurns, folded: this.#folded })
   }
 
   /** All since the start; takes nothing from `stats`. */
   metrics(): StageMetrics {
-    const { stage, standby, names, clock } = this.#parts
-    return stageMetrics({ state: this.state, progress: this.#consumer.progress(), counters: this.counters, stage, standby, names, clock })
+    return stageMetrics({ state: this.state, progress: this.#consumer.progress(), counters: this.counters, ...this.#parts })
   }
 }
 

@@ -4,6 +4,8 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { ModelUse, Scorer } from '../inference/scorer.js'
 import type { StageModels } from '../registry/release.js'
+import type { Batch } from './batch.js'
+import type { Guardrails } from './guardrails.js'
 import { tellOpened } from './open-scorer.js'
 
 export interface ModelTurnsLimits {
@@ -31,6 +33,8 @@ export interface ModelTurnsOptions {
   readonly source: ReleaseSource
   /** Finds the files of a release. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */
   readonly usesOf: (released: StageModels) => Promise<readonly ModelUse[]>
+  /** Watches what a release does; absent where the topology asks for none. */
+  readonly guardrails?: Guardrails | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly limits?: Partial<ModelTurnsLimits>
@@ -67,6 +71,15 @@ export class ModelTurns {
   start(switchModels: (takeOver: () => Promise<void>) => Promise<void>): void {
     this.#switchModels = switchModels
     if (!this.#stopper.signal.aborted) void this.#run()
+  }
+
+  get guardrails(): Guardrails | undefined {
+    return this.#options.guardrails
+  }
+
+  /** A batch has committed, and still has its frame. */
+  committed(batch: Batch): void {
+    this.#options.guardrails?.committed(batch, this.#options.clock.nowMs())
   }
 
   /** Models that are still being opened are let go of when they are. */
@@ -114,6 +127,7 @@ export class ModelTurns {
     const { scorer, usesOf, clock, logger } = this.#options
     const { revision, actor, reason } = released
     const startedMs = clock.monotonicMs()
+    this.#options.guardrails?.released(released)
     try {
       const wereOpen = scorer.models.map(({ reference }) => reference)
       const opened = await scorer.openModels(await usesOf(released), revision)

@@ -22,6 +22,7 @@ import { harrierVersion } from './harrier-version.js'
 import { LabelReader } from './label-reader.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
+import { guardrailsOf } from './guardrail-rollback.js'
 import { ModelTurns } from './model-turns.js'
 import { modelsFolder, openScorer } from './open-scorer.js'
 import { releasedUses } from './released-models.js'
@@ -81,6 +82,8 @@ export interface EngineCore {
   readonly stage: Stage
   readonly outputs: Outputs
   readonly reader: RangeReader
+  /** What was released when the models were opened. */
+  readonly released: StageModels | undefined
 }
 
 type ClientOptions = Pick<EngineOptions, 'brokers' | 'security' | 'clock' | 'logger'> & ReturnType<typeof connectLimits>
@@ -89,7 +92,7 @@ type ClientOptions = Pick<EngineOptions, 'brokers' | 'security' | 'clock' | 'log
 export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames, transactionalId: string): Promise<EngineCore> {
   const { topology, brokers, security, registryUrl, registrySecurity, clock, logger, signal } = options
   const client = { brokers, security, clock, logger, ...connectLimits(options) }
-  const partitions = await withAdmin(client, (admin) => prepareTopics(admin, names, options.createTopics))
+  const partitions = await withAdmin(client, (admin) => prepareTopics(admin, names, topology, options.createTopics))
   const registry = new RegistryClient(registryUrl, { clock, logger, security: registrySecurity })
   const reader = new RangeReader({ ...client, groupId: names.group })
   await reader.start()
@@ -107,7 +110,7 @@ export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names
       transactionalId,
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
     })
-    return { client, partitions, registry, stage, outputs, reader }
+    return { client, partitions, registry, stage, outputs, reader, released }
   } catch (error) {
     await reader.close()
     await scorer?.close()
@@ -156,7 +159,7 @@ async function openStageEngine(options: EngineOptions): Promise<Engine> {
   let labelReader: RangeReader | undefined
   let modelTurns: ModelTurns | undefined
   try {
-    if (hasModels(topology)) modelTurns = await openModelTurns(core, topology, names, options.models)
+    if (hasModels(topology)) modelTurns = await openModelTurns(core, options, names)
     if (names.labels !== undefined) {
       // Of its own: a restore reads for seconds.
       labelReader = new RangeReader({ ...client, groupId: names.group })
@@ -201,13 +204,14 @@ async function openStageEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** Follows releases with a client of its own, beside the restores. */
-async function openModelTurns({ client, registry, stage }: EngineCore, topology: Topology, names: TopologyNames, models: string | undefined): Promise<ModelTurns> {
-  const { clock, logger } = client
+async function openModelTurns({ client, registry, stage, released }: EngineCore, options: EngineOptions, names: TopologyNames): Promise<ModelTurns> {
+  const { topology, clock, logger } = options
   const reader = new RangeReader({ ...client, groupId: names.group })
   await reader.start()
   const follower = new ReleaseFollower({ reader, topics: names.releaseTopics, registry }, keyOf(topology))
-  const store = new ModelStore(models ?? modelsFolder)
-  return new ModelTurns({ scorer: stage.scorer, source: { poll: (signal) => follower.poll(signal), close: () => reader.close() }, usesOf: (released) => releasedUses(topology, released, store), clock, logger })
+  const store = new ModelStore(options.models ?? modelsFolder)
+  const guardrails = guardrailsOf(options, released)
+  return new ModelTurns({ guardrails, scorer: stage.scorer, source: { poll: (signal) => follower.poll(signal), close: () => reader.close() }, usesOf: (released) => releasedUses(topology, released, store), clock, logger })
 }
 
 /** Follows changelogs with a client of its own, beside the restores. */
@@ -238,7 +242,7 @@ async function isMember(admin: KafkaAdmin, names: TopologyNames, transactionalId
 }
 
 /** Checks the topics, and makes those that are missing where that is wanted. Returns the partitions of the input. */
-async function prepareTopics(admin: KafkaAdmin, names: TopologyNames, createTopics: EngineOptions['createTopics']): Promise<number> {
+async function prepareTopics(admin: KafkaAdmin, names: TopologyNames, { spec }: Topology, createTopics: EngineOptions['createTopics']): Promise<number> {
   const create = createTopics !== undefined
   let partitions = (await admin.partitionCounts([names.input])).get(names.input)
   if (partitions === undefined) {
@@ -249,8 +253,8 @@ async function prepareTopics(admin: KafkaAdmin, names: TopologyNames, createTopi
     await admin.ensureTopics([{ topic: names.input, partitions, config: inputTopicConfig }], { create })
   }
   if (names.labels !== undefined) await admin.ensureTopics([{ topic: names.labels, partitions, config: inputTopicConfig }], { create })
-  // The ledger is nothing that an engine reads: on a cluster with rights it has none to it.
-  const needed = outputTopics(names, partitions).filter(({ topic }) => create || topic !== names.releaseTopics.releases)
+  // Without guardrails the ledger is nothing that an engine reads: on a cluster with rights it has none to it.
+  const needed = outputTopics(names, partitions).filter(({ topic }) => create || topic !== names.releaseTopics.releases || spec.releases?.guardrails)
   await admin.ensureTopics(needed, { create })
   return partitions
 }

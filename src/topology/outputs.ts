@@ -123,6 +123,7 @@ export class Outputs {
       outcome.score[row] = score
       outcome.decision[row] = decision
       outcome.decider[row] = decider
+      outcome.chosen[row] = chosen
       outcome.fallback[row] = decider === chosen ? 0 : 1
       outcome.late[row] = batch.late[row]!
       outcome.reasons[row] =

@@ -14,7 +14,7 @@ import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-
 import { appendRelease, readReleases, type ReleaseLogOptions } from '../registry/release-ledger.js'
 import { releaserTransactionalId, releaseTopicSpecifications } from '../registry/release-topics.js'
 import { stageKey, type Release, type ReleaseAction, type ReleasedModel } from '../registry/release.js'
-import { approvedChange, checkValidated, needsRules, openProposals, proposalDetails } from '../registry/release-rules.js'
+import { approvedChange, checkValidated, needsRules, openProposals, proposalDetails, whyNoRollback, type Breached } from '../registry/release-rules.js'
 import { StageReleases, type ReleaseChange, type Version } from '../registry/stage-releases.js'
 import { harrierVersion } from './harrier-version.js'
 import type { Topology } from './load-topology.js'
@@ -127,6 +127,28 @@ export class ReleaseDesk {
     }, signature)
   }
 
+  /**
+   * Rolls back a model that has broken a guardrail; or says why not: it does not decide any more, or it was brought back by a
+   * rollback, which a guardrail never undoes. That is looked at in the turn that writes, so that of several who find the same one does it.
+   */
+  async rollBackBreached(breached: Breached, signature: Signature): Promise<Release | string> {
+    // Looked at beforehand, too: a turn to write ends what a person is writing at the moment.
+    const before = whyNoRollback(await this.releases(), breached)
+    if (before !== undefined) return before
+    try {
+      return await this.write((releases) => {
+        const now = whyNoRollback(releases, breached)
+        if (now !== undefined) throw new NothingToRollBack(now)
+        const to = releases.after({ action: 'rollback', champion: breached.role === 'champion' })
+        const about = breached.role === 'champion' ? to[0]! : releases.challenger!
+        return { action: 'rollback', model: about.model, sha256: about.sha256, to, details: { rolledBack: breached.model, revision: String(releases.broughtBy(breached)!.revision) } }
+      }, signature)
+    } catch (error) {
+      if (error instanceof NothingToRollBack) return error.message
+      throw error
+    }
+  }
+
   /** Approves what somebody else has proposed: it is in force from here on. Errors: RELEASE_REFUSED. */
   async approve(revision: number, signature: Signature): Promise<Release> {
     return await this.write((releases) => {
@@ -189,6 +211,8 @@ export class ReleaseDesk {
     throw new HarrierError('SCHEMA_INVALID', `${name}.avsc is not under subject ${subject}, and schemas.register is false`, { remedy: `register it; \`harrier topology schemas ${this.#options.topology.file} --out <folder>\` writes it` })
   }
 }
+
+class NothingToRollBack extends Error {}
 
 function firstOf(records: readonly LineageRecord[], revision: number): InForce['from'] {
   const at = records.findIndex(({ release }) => release >= revision)

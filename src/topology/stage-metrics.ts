@@ -3,6 +3,8 @@ import type { LatencyHistogram } from '../base/latency-histogram.js'
 import type { PartitionProgress } from '../consumer/group-consumer.js'
 import type { ModelMetrics, ScorerMetrics, ScorerModel } from '../inference/scorer.js'
 import type { EngineCounters, EngineState, EngineStats } from './engine-stats.js'
+import type { GuardrailState } from './guardrails.js'
+import type { ModelTurns } from './model-turns.js'
 import type { TopologyNames } from './names.js'
 import type { Stage } from './stage.js'
 import type { Standby } from './standby.js'
@@ -32,6 +34,8 @@ export interface StageMetrics {
   readonly models: readonly (ScorerModel & ModelMetrics)[]
   readonly scorer: Omit<ScorerMetrics, 'models'>
   readonly deviceClass: string
+  /** By which release the models are in force, and a later one that is refused; `guardrails`: undefined where there are none. */
+  readonly release: { readonly inForce: number; readonly refused: boolean; readonly guardrails: GuardrailState | undefined }
 }
 
 interface StageView {
@@ -39,12 +43,13 @@ interface StageView {
   readonly progress: readonly PartitionProgress[]
   readonly counters: EngineCounters
   readonly stage: Stage
-  readonly standby: Pick<Standby, 'partitions' | 'entities'> | undefined
+  readonly standby?: Pick<Standby, 'partitions' | 'entities'> | undefined
+  readonly modelTurns?: Pick<ModelTurns, 'refused' | 'guardrails'> | undefined
   readonly names: TopologyNames
   readonly clock: Clock
 }
 
-export function stageMetrics({ state, progress, counters: all, stage, standby, names, clock }: StageView): StageMetrics {
+export function stageMetrics({ state, progress, counters: all, stage, standby, modelTurns, names, clock }: StageView): StageMetrics {
   const { delay: _delay, commit: _commit, ...counters } = all
   const { models, ...scorer } = stage.scorer.metrics()
   const nowMs = clock.monotonicMs()
@@ -68,5 +73,6 @@ export function stageMetrics({ state, progress, counters: all, stage, standby, n
     models: stage.scorer.models.map((model, index) => ({ ...model, ...models[index]! })),
     scorer,
     deviceClass: stage.scorer.deviceClass,
+    release: { inForce: stage.scorer.inForce.release, refused: modelTurns?.refused !== undefined, guardrails: modelTurns?.guardrails?.state },
   }
 }

@@ -7,6 +7,7 @@ import { featureSchema } from '../features/feature-spec.js'
 import { rowsMaxLimit } from '../inference/frame.js'
 import { policySchema, type PolicySpec } from '../policy/policy.js'
 import { batchRecordsFor, dayMs, dueDaysMax, frameRowsMax } from './day-calendar.js'
+import { guardrailsSchema } from './guardrail-spec.js'
 import { fieldsOfStages } from './stage-fields.js'
 
 const identifier = z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/i, 'a letter, then letters, digits, _ or - (63 at most)')
@@ -124,6 +125,7 @@ const schemasSchema = z.strictObject({
 const releasesSchema = z.strictObject({
   validation: z.boolean().default(false).describe('A version needs a validation record in the ledger (`harrier models validate`) before it may decide anything.'),
   approval: z.boolean().default(false).describe('A release or a canary is a proposal until somebody else approves it (`harrier models approve`). A rollback never waits.'),
+  guardrails: guardrailsSchema.optional().describe('Limits whose breach rolls a release back by itself; see releases.md, "Guardrails".'),
 })
 
 /** Every limit of a running topology: name, default, range. */

@@ -87,6 +87,13 @@ export const streamMetrics: readonly MetricEntry<StageMetrics>[] = [
   ofStage('counter', 'harrier_scorer_queue_seconds_total', 'Time that batches waited for the models', ({ scorer }) => scorer.queueMs / 1000),
   ofStage('counter', 'harrier_scorer_warmed_rows_total', 'Hidden states that were warmed from the ring', ({ scorer }) => scorer.warmedRows),
   ofStage('counter', 'harrier_scorer_worker_restarts_total', 'Worker threads that were replaced', ({ scorer }) => scorer.workerRestarts),
+  ofStage('gauge', 'harrier_release_revision', 'Release by which the models score, 0: those of the topology file', ({ release }) => release.inForce),
+  ofStage('gauge', 'harrier_release_refused', '1 while a newer release cannot be opened here', ({ release }) => Number(release.refused)),
+  ofStage('counter', 'harrier_guardrail_judged_total', 'Blocks of events of a released model that were judged by the guardrails', ({ release }) => release.guardrails?.judged ?? 0),
+  ofStageParts(
+    'counter', 'harrier_guardrail_breaches_total', 'Guardrails that a released model has broken in this process',
+    ({ release }) => Object.entries(release.guardrails?.breaches ?? {}), ([guardrail]) => ({ guardrail }), ([, count]) => count, ['guardrail'],
+  ),
   ofModel('counter', 'harrier_model_rows_total', 'Rows that a model of the stream scored', ({ rows }) => rows),
   ofModel('counter', 'harrier_model_runs_total', 'Runs of the session; rows / runs is the batch size', ({ runs }) => runs),
   ofModel('counter', 'harrier_model_compute_seconds_total', 'Time in runs, of all workers together', ({ computeMs }) => computeMs / 1000),

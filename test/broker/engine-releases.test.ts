@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
@@ -6,6 +9,7 @@ import { Prng } from '../../src/base/prng.js'
 import type { Release, ReleasedModel } from '../../src/registry/release.js'
 import type { ReleaseChange } from '../../src/registry/stage-releases.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
+import { modelsFolder } from '../../src/topology/open-scorer.js'
 import { ReleaseDesk } from '../../src/topology/release-desk.js'
 import { CardFeeder, EngineProcess, smallBatchTopology } from './engine-fixture.js'
 import { decodeOwn, verifyEngineRun } from './engine-verify.js'
@@ -104,7 +108,68 @@ describe(`releases and rollbacks under load (SEED=${seed})`, () => {
     assert.ok(seen.size > releases / 2, `releases ${[...seen].join(', ')} were in force`)
     t.diagnostic(`${feeder.total} events, ${seen.size} releases seen in force, ${byChallenger} events decided by a challenger`)
   })
+
+  it('a model that alerts on nearly everything goes back by itself, by one of two processes that find it; the ledger says why', async (t) => {
+    const { models, file } = guarded()
+    const feeder = new CardFeeder(stack, ['guard'], seed + 1)
+    await feeder.start()
+    feeder.feed(200)
+    const engines = ['a', 'b'].map((instanceId) => new EngineProcess({ stack, namespace: 'guard', instanceId, topology: file, models }))
+    const desk = await ReleaseDesk.open({ topology: loadTopology(file), ...stack, namespace: 'guard', models, clock: systemClock, logger: silentLogger })
+    let entries: readonly Release[] = []
+    try {
+      for (const engine of engines) await engine.until('a block of events before the release', () => (engine.stats?.counters.scored ?? 0) > blockEvents, limitMs)
+      await desk.change({ action: 'release', ...desk.version('card-row@2') }, { actor: 'test', reason: 'better, surely' })
+      for (const engine of engines) await engine.until('the rollback', () => engine.stats?.release.inForce === 2, limitMs)
+      const scored = engines[0]!.stats!.counters.scored
+      await engines[0]!.until('more blocks by the old champion', () => engines[0]!.stats!.counters.scored > scored + 3 * blockEvents, limitMs)
+      entries = (await desk.releases()).entries
+    } finally {
+      await feeder.close()
+      await desk.close()
+    }
+    await engines[0]!.until('all committed', () => engines.reduce((sum, { position }) => sum + position, 0) === feeder.total, limitMs)
+    for (const engine of engines) assert.equal(await engine.interrupt(), 0)
+
+    assert.deepEqual(entries.map(({ action, actor, model }) => `${action} ${model} ${actor}`), ['release card-row@2 test', 'rollback card-gru@1 guardrail'])
+    const { reason, details, from, to } = entries[1]!
+    assert.match(reason, /^alertRateMax: card-row@2, 100 % of its decisions were alerts, .*at most 5 % may be; 100 events of one process$/)
+    assert.deepEqual([details['guardrail'], details['measured'], details['limit'], details['events'], details['rolledBack'], details['revision']], ['alertRateMax', '1', '0.05', '100', 'card-row@2', '1'])
+    assert.deepEqual([from[0]!.model, to[0]!.model], ['card-row@2', 'card-gru@1'])
+    const run = await verifyEngineRun(stack.brokers, 'guard', feeder.sent)
+    const counts = new Map<string, number>()
+    for (const [partition, records] of (await readCommitted(stack.brokers, 'guard.card-fraud.scored')).entries()) {
+      for (const record of records) {
+        const { model, lineage } = decodeOwn<Scored>('scored-event', record)
+        const by = `${run.lineage[partition]![lineage.sequence]!.release} ${model}`
+        counts.set(by, (counts.get(by) ?? 0) + 1)
+      }
+    }
+    assert.deepEqual([...counts.keys()].sort(), ['0 card-gru@1', '1 card-row@2', '2 card-gru@1'])
+    t.diagnostic(`scored by release and model: ${[...counts].map(([by, count]) => `${by} ${count}`).join(', ')}`)
+  })
 })
+
+const blockEvents = 100
+
+/** The shipped topology with its example of guardrails, and its models with one whose score is read wrong: each of its scores is above 0.5. */
+function guarded(): { models: string; file: string } {
+  const models = mkdtempSync(join(tmpdir(), 'harrier-guarded-'))
+  after(() => rmSync(models, { recursive: true, force: true }))
+  cpSync(modelsFolder, models, { recursive: true })
+  const wrong = join(models, 'card-row', '2')
+  cpSync(join(models, 'card-row', '1'), wrong, { recursive: true })
+  const manifest = join(wrong, 'model.yaml')
+  const text = readFileSync(manifest, 'utf8').replace('version: 1', 'version: 2').replace(/meaning: probability/, 'meaning: logit')
+  assert.match(text, /meaning: logit/)
+  writeFileSync(manifest, text)
+  const file = smallBatchTopology((shipped) => {
+    const made = shipped.replace(/^# (releases:|  guardrails:)/gm, '$1').replace('events: 1000', `events: ${blockEvents}`)
+    assert.match(made, /^releases:\n  guardrails: .*events: 100,/m)
+    return made
+  })
+  return { models, file }
+}
 
 function told({ role, model, sha256, share, epoch }: Pick<ReleasedModel, 'model' | 'sha256' | 'share' | 'epoch'> & { readonly role: string }): string {
   return `${role} ${model} ${sha256} ${share} ${epoch}`

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Release, ReleasedModel } from '../../src/registry/release.js'
+import { whyNoRollback } from '../../src/registry/release-rules.js'
 import { fileEpoch, StageReleases, type ReleaseChange } from '../../src/registry/stage-releases.js'
 
 const version = (model: string): { model: string; sha256: string } => ({ model, sha256: Buffer.from(model).toString('hex').padEnd(64, '0') })
@@ -69,5 +70,19 @@ describe('releases of a stage', () => {
     const ledger = new Ledger().do({ action: 'canary', share: 0.3, ...version('cnn@1') })
     assert.equal(ledger.do({ action: 'withdraw', model: 'cnn@1' }).text, 'champion gru@1 1 e1, shadow row@1 0 e1')
     assert.equal(ledger.do({ action: 'withdraw', model: 'row@1' }).text, 'champion gru@1 1 e1')
+  })
+
+  it('a guardrail takes a champion back past a canary, once, and nothing that has decided longer, came back, or is another', () => {
+    const ledger = new Ledger().release('gru@2').do({ action: 'canary', share: 0.1, ...version('cnn@1') })
+    const breached = { role: 'champion' as const, model: 'gru@2', epoch: 2, share: 1, sinceMs: 10, windowMs: 1000 }
+    const canary = { ...breached, role: 'challenger' as const, model: 'cnn@1', epoch: 3, share: 0.1 }
+    assert.equal(whyNoRollback(ledger.now, breached), undefined)
+    assert.equal(whyNoRollback(ledger.now, canary), undefined)
+    assert.equal(ledger.now.broughtBy(breached)?.revision, 1, 'not by the canary beside it')
+    assert.match(whyNoRollback(ledger.now, { ...canary, share: 0.2 })!, /challenger by another release/)
+    assert.match(whyNoRollback(ledger.now, { ...breached, sinceMs: 1000 })!, /revision 1 is further back than the window/)
+    assert.equal(ledger.do({ action: 'rollback', champion: true }).text, 'champion gru@1 1 e4, shadow row@1 0 e1')
+    assert.match(whyNoRollback(ledger.now, breached)!, /gru@2 is not champion any more/)
+    assert.match(whyNoRollback(ledger.now, { ...breached, model: 'gru@1', epoch: 4 })!, /came back by a rollback .* undoes releases and canaries only/)
   })
 })

@@ -25,7 +25,7 @@ function statsOf(scored: number, delaysMs: readonly number[] = []): EngineStats 
     entities: 7,
     standby: { partitions: 1, entities: 2 },
     stateBytes: 1000,
-    release: { inForce: 3, refused: null },
+    release: { inForce: 3, refused: null, breach: null },
     models: [{ model: 'card-gru@1', role: 'champion', share: 1, device: 'cpu', deviceNote: null, fileBytes: 75_136, openedBytes: 4_000_000 }],
     tasks: [{ task: `t/s/${scored}`, sequence: 1, position: 2, streamTimeMs: 3, tailRecords: 0 }],
   } as EngineStats

@@ -26,6 +26,14 @@ describe('rights on the cluster', () => {
     assert.ok(run.every(({ operations }) => operations.every((operation) => operation === 'Read' || operation === 'Write')))
   })
 
+  it('an engine with guardrails may release, one without may not', () => {
+    const names = topologyNames(topology)
+    const ofLedger = (guardrails: boolean): string[] =>
+      neededAcls([names], { guardrails }).filter((acl) => acl.for === 'run' && acl.names.some((name) => name.startsWith('harrier.'))).map(({ resource, names: on, operations }) => `${resource} ${on.join(' ')} ${operations.join(' ')}`)
+    assert.deepEqual(ofLedger(false), ['topic harrier.models Read'])
+    assert.deepEqual(ofLedger(true), ['topic harrier.models harrier.releases Read Write', 'transactional-id harrier.releases- Write'])
+  })
+
   it('are printed for kafka-acls.sh, one command a line, for a principal that cannot break out of its quotes', () => {
     const text = aclCommands([topologyNames(topology)], ['x-value'], 'User:CN=harrier,O=Bank')
     const commands = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))

@@ -24,6 +24,7 @@ function stage(): StageMetrics {
     counters: { ...counts, scored: 41, deadLetters: 2 }, histograms: counters.histograms(),
     partitions: [{ partition: 0, lag: 3, entities: 9, dirty: 1, checkpointAgeMs: 1500, tailRecords: 8 }, { partition: 1, lag: 0, entities: 0, dirty: 0, checkpointAgeMs: 0, tailRecords: 0 }],
     standby: { partitions: 0, entities: 0 }, checkpoint: { records: 5, bytes: 500 },
+    release: { inForce: 2, refused: false, guardrails: { judged: 3, last: undefined, breaches: { alertRateMax: 1, alertRateTimesMax: 0, scoreShiftMax: 0, errorRateMax: 0, delayMax: 0 } } },
     models: [
       {
         reference: 'card-gru@1', sha256: '', role: 'champion', share: 1, kind: 'recurrent', epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 1, openedBytes: 2,
