@@ -8,6 +8,7 @@ import { loadTopology } from '../topology/load-topology.js'
 import { openEngine } from '../topology/open-engine.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { sizeText } from './model-text.js'
+import { addLineageOptions, lineageOptions, type LineageOptions } from './openlineage-options.js'
 import { parseCount, parseDevice } from './parse-options.js'
 import { childArguments, runProcesses } from './run-processes.js'
 import { addServiceOptions, listenDefault, openMetrics, openServing, parseListen, withPort, type Serving, type ServiceOptions } from './service-options.js'
@@ -19,7 +20,7 @@ const statsIntervalMs = 1000
 /** A stop that takes longer ends the process anyway; the transaction that is open then is aborted by the broker. */
 const stopMsMax = 4500
 
-interface RunOptions extends ConnectionOptions, ServiceOptions {
+interface RunOptions extends ConnectionOptions, ServiceOptions, LineageOptions {
   topology: string
   instanceId: string
   namespace?: string
@@ -53,13 +54,14 @@ export function register(program: Command): void {
     .option('--metrics-port <[host:]port>', 'metrics for Prometheus and health, without the service; on loopback unless a host is named', parseListen)
     .option('--json', 'a line of JSON with statistics each second on stdout, and logs as JSON')
     .option('--verbose', 'log more')
-  addServiceOptions(addConnectionOptions(command)).action(run)
+  addServiceOptions(addLineageOptions(addConnectionOptions(command))).action(run)
 }
 
 async function run(options: RunOptions): Promise<void> {
   if (options.processes > 1) return runSeveral(options)
   const topology = loadTopology(options.topology)
   const connections = await resolveConnections(options)
+  const openLineage = lineageOptions(options)
   const logger = createLogger((line) => process.stderr.write(line), {
     nowMs: () => systemClock.nowMs(),
     ...(options.json ? { json: true } : {}),
@@ -74,6 +76,7 @@ async function run(options: RunOptions): Promise<void> {
     models: options.models,
     device: options.device,
     workers: options.workers,
+    openLineage,
     createTopics: options.createTopics ? { partitions: options.partitions } : undefined,
     clock: systemClock,
     logger,
@@ -122,6 +125,7 @@ async function run(options: RunOptions): Promise<void> {
 /** Checks what can be checked here, so that a mistake is told once; then lets the processes run. */
 async function runSeveral(options: RunOptions): Promise<void> {
   loadTopology(options.topology)
+  lineageOptions(options)
   await resolveConnections(options)
   const stopping = new AbortController()
   const stop = (): void => {

@@ -1,5 +1,6 @@
 import type { Engine } from './engine.js'
 import type { EngineState, EngineStats, StageStats } from './engine-stats.js'
+import type { RunLineage } from './run-lineage.js'
 import type { StageMetrics } from './stage-metrics.js'
 
 /**
@@ -9,16 +10,25 @@ import type { StageMetrics } from './stage-metrics.js'
 export class EngineChain {
   /** First stage to last. */
   readonly engines: readonly Engine[]
+  readonly #lineages: ReadonlyMap<Engine, RunLineage>
 
-  constructor(engines: readonly Engine[]) {
+  /** `lineages`: who tells of the runs of an engine to others. */
+  constructor(engines: readonly Engine[], lineages: ReadonlyMap<Engine, RunLineage> = new Map()) {
     this.engines = engines
+    this.#lineages = lineages
   }
 
   /** Runs until `stop`, or until one stage fails for good: then the others end with it. */
   async run(): Promise<void> {
     const runs = this.engines.map(async (engine) => {
+      const lineage = this.#lineages.get(engine)
+      lineage?.start()
       try {
         await engine.run()
+        await lineage?.end()
+      } catch (error) {
+        await lineage?.end(error)
+        throw error
       } finally {
         void this.stop()
       }

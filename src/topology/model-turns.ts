@@ -33,6 +33,8 @@ export interface ModelTurnsOptions {
   readonly source: ReleaseSource
   /** Finds the files of a release. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */
   readonly usesOf: (released: StageModels) => Promise<readonly ModelUse[]>
+  /** Called when a release has come in force. */
+  readonly onInForce?: (() => void) | undefined
   /** Watches what a release does; absent where the topology asks for none. */
   readonly guardrails?: Guardrails | undefined
   readonly clock: Clock
@@ -135,6 +137,7 @@ export class ModelTurns {
       const openedMs = clock.monotonicMs()
       await this.#switchModels!(() => opened.takeOver())
       this.refused = undefined
+      this.#options.onInForce?.()
       tellOpened(scorer.models.filter(({ reference }) => !wereOpen.includes(reference)), logger)
       const models = scorer.models.map(({ reference, role, share }) => (role === 'challenger' ? `${reference} ${role} ${share * 100}%` : `${reference} ${role}`))
       logger.log('info', 'a release is in force', { revision, models, champion: scorer.models[0]?.reference, before: wereOpen[0], actor, reason, openMs: Math.round(openedMs - startedMs), switchMs: Math.round(clock.monotonicMs() - openedMs) })

@@ -27,6 +27,8 @@ import { ModelTurns } from './model-turns.js'
 import { modelsFolder, openScorer } from './open-scorer.js'
 import { releasedUses } from './released-models.js'
 import { Outputs } from './outputs.js'
+import { openRunLineage, type OpenLineageOptions } from './open-run-lineage.js'
+import type { RunLineage } from './run-lineage.js'
 import { TaskRestorer } from './restore.js'
 import { Stage } from './stage.js'
 import { Changelog } from './changelog.js'
@@ -43,6 +45,8 @@ export interface EngineOptions extends ClusterConnection {
   readonly workers?: number | undefined
   /** Create missing output topics, and the input with so many partitions where they are given. Otherwise a missing topic is an error. */
   readonly createTopics?: { readonly partitions?: number } | undefined
+  /** Where runs are told of by OpenLineage; absent: nowhere. */
+  readonly openLineage?: OpenLineageOptions | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly signal?: AbortSignal | undefined
@@ -144,12 +148,17 @@ function keyOf({ name, stageName }: Topology): { topology: string; stage: string
 export async function openEngine(options: EngineOptions): Promise<EngineChain> {
   options.logger.log('info', 'Kafka client', { librdkafka: requireNative().version })
   const engines: Engine[] = []
-  for (const topology of options.topology.chain) engines.push(await openStageEngine({ ...options, topology }))
-  return new EngineChain(engines)
+  const lineages = new Map<Engine, RunLineage>()
+  for (const topology of options.topology.chain) {
+    const { engine, lineage } = await openStageEngine({ ...options, topology })
+    engines.push(engine)
+    if (lineage) lineages.set(engine, lineage)
+  }
+  return new EngineChain(engines, lineages)
 }
 
 /** The engine of one stage. */
-async function openStageEngine(options: EngineOptions): Promise<Engine> {
+async function openStageEngine(options: EngineOptions): Promise<{ engine: Engine; lineage: RunLineage | undefined }> {
   const { topology, instanceId, clock, logger } = options
   const names = topologyNames(topology, options.namespace)
   const transactionalId = names.transactionalId(instanceId)
@@ -159,7 +168,7 @@ async function openStageEngine(options: EngineOptions): Promise<Engine> {
   let labelReader: RangeReader | undefined
   let modelTurns: ModelTurns | undefined
   try {
-    if (hasModels(topology)) modelTurns = await openModelTurns(core, options, names)
+    if (hasModels(topology)) modelTurns = await openModelTurns(core, options, names, () => lineage?.switched())
     if (names.labels !== undefined) {
       // Of its own: a restore reads for seconds.
       labelReader = new RangeReader({ ...client, groupId: names.group })
@@ -173,7 +182,7 @@ async function openStageEngine(options: EngineOptions): Promise<Engine> {
     await stage.scorer.close()
     throw error
   }
-  return new Engine({
+  const engine = new Engine({
     stage,
     outputs,
     names,
@@ -201,17 +210,19 @@ async function openStageEngine(options: EngineOptions): Promise<Engine> {
     makeConsumer: (handlers) =>
       new RdkafkaGroupConsumer({ ...client, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers }),
   })
+  const lineage = options.openLineage && (await openRunLineage(options, options.openLineage, { names, client, stage, counters: engine.counters }))
+  return { engine, lineage }
 }
 
 /** Follows releases with a client of its own, beside the restores. */
-async function openModelTurns({ client, registry, stage, released }: EngineCore, options: EngineOptions, names: TopologyNames): Promise<ModelTurns> {
+async function openModelTurns({ client, registry, stage, released }: EngineCore, options: EngineOptions, names: TopologyNames, onInForce: () => void): Promise<ModelTurns> {
   const { topology, clock, logger } = options
   const reader = new RangeReader({ ...client, groupId: names.group })
   await reader.start()
   const follower = new ReleaseFollower({ reader, topics: names.releaseTopics, registry }, keyOf(topology))
   const store = new ModelStore(options.models ?? modelsFolder)
   const guardrails = guardrailsOf(options, released)
-  return new ModelTurns({ guardrails, scorer: stage.scorer, source: { poll: (signal) => follower.poll(signal), close: () => reader.close() }, usesOf: (released) => releasedUses(topology, released, store), clock, logger })
+  return new ModelTurns({ guardrails, onInForce, scorer: stage.scorer, source: { poll: (signal) => follower.poll(signal), close: () => reader.close() }, usesOf: (released) => releasedUses(topology, released, store), clock, logger })
 }
 
 /** Follows changelogs with a client of its own, beside the restores. */

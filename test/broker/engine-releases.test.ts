@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -11,6 +13,8 @@ import type { ReleaseChange } from '../../src/registry/stage-releases.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
 import { modelsFolder } from '../../src/topology/open-scorer.js'
 import { ReleaseDesk } from '../../src/topology/release-desk.js'
+import type { RunEvent } from '../../src/topology/run-event.js'
+import { runEventRules } from '../topology/openlineage-rules.js'
 import { CardFeeder, EngineProcess, smallBatchTopology } from './engine-fixture.js'
 import { decodeOwn, verifyEngineRun } from './engine-verify.js'
 import { readCommitted } from './kafka-verifier.js'
@@ -109,12 +113,14 @@ describe(`releases and rollbacks under load (SEED=${seed})`, () => {
     t.diagnostic(`${feeder.total} events, ${seen.size} releases seen in force, ${byChallenger} events decided by a challenger`)
   })
 
-  it('a model that alerts on nearly everything goes back by itself, by one of two processes that find it; the ledger says why', async (t) => {
+  it('a model that alerts on nearly everything goes back by itself, by one of two processes that find it; the ledger says why, and OpenLineage is told', async (t) => {
     const { models, file } = guarded()
     const feeder = new CardFeeder(stack, ['guard'], seed + 1)
     await feeder.start()
     feeder.feed(200)
-    const engines = ['a', 'b'].map((instanceId) => new EngineProcess({ stack, namespace: 'guard', instanceId, topology: file, models }))
+    const collected = await collector()
+    const env = { OPENLINEAGE_URL: collected.url, HARRIER_OPENLINEAGE_TOPIC: 'guard.openlineage' }
+    const engines = ['a', 'b'].map((instanceId) => new EngineProcess({ stack, env, namespace: 'guard', instanceId, topology: file, models }))
     const desk = await ReleaseDesk.open({ topology: loadTopology(file), ...stack, namespace: 'guard', models, clock: systemClock, logger: silentLogger })
     let entries: readonly Release[] = []
     try {
@@ -146,11 +152,36 @@ describe(`releases and rollbacks under load (SEED=${seed})`, () => {
       }
     }
     assert.deepEqual([...counts.keys()].sort(), ['0 card-gru@1', '1 card-row@2', '2 card-gru@1'])
+    const isValid = runEventRules()
+    const written = (await readCommitted(stack.brokers, 'guard.openlineage')).flat().map(({ value }) => JSON.parse(value!.toString()) as RunEvent)
+    for (const events of [written, collected.events]) {
+      for (const event of events) assert.ok(isValid(event), JSON.stringify(isValid.errors))
+      for (const instance of ['a', 'b']) {
+        const runs = events.map((event) => ({ event, models: event.run.facets['harrier_models'] as unknown as { instance: string; release: number; models: { model: string }[] } })).filter(({ models }) => models.instance === instance)
+        const states = runs.map(({ event, models: facet }) => `${event.eventType} ${facet.release} ${facet.models[0]!.model}`)
+        assert.deepEqual(states, ['START 0 card-gru@1', 'COMPLETE 0 card-gru@1', 'START 1 card-row@2', 'COMPLETE 1 card-row@2', 'START 2 card-gru@1', 'COMPLETE 2 card-gru@1'])
+      }
+    }
     t.diagnostic(`scored by release and model: ${[...counts].map(([by, count]) => `${by} ${count}`).join(', ')}`)
   })
 })
 
 const blockEvents = 100
+
+/** A collector of OpenLineage events. */
+async function collector(): Promise<{ url: string; events: RunEvent[] }> {
+  const events: RunEvent[] = []
+  const server = createServer((request, response) => {
+    const parts: Buffer[] = []
+    request.on('data', (part: Buffer) => parts.push(part)).on('end', () => {
+      events.push(JSON.parse(Buffer.concat(parts).toString()) as RunEvent)
+      response.writeHead(request.url === '/api/v1/lineage' ? 201 : 404).end()
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  after(() => void server.close())
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, events }
+}
 
 /** The shipped topology with its example of guardrails, and its models with one whose score is read wrong: each of its scores is above 0.5. */
 function guarded(): { models: string; file: string } {
