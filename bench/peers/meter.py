@@ -3,7 +3,7 @@ Time: the output's last stable offset (what a read_committed reader can see) is 
 from the first visible output to the last. CPU: /proc of the peer's whole process group over the same interval.
 Bytes: growth of the broker's *.log files by topic."""
 import glob, json, os, signal, subprocess, sys, time, collections
-from confluent_kafka import TopicPartition, IsolationLevel
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from produce import recreate
 
@@ -46,7 +46,10 @@ def visible():
     if OUT != "bench.scored" and OUT not in admin.list_topics(timeout=10).topics: return 0   # it makes its own
     r = admin.list_offsets({TopicPartition(OUT, p): OffsetSpec.latest() for p in range(4)},
                            isolation_level=IsolationLevel.READ_COMMITTED)
-    return sum(f.result().offset for f in r.values())
+    try: return sum(f.result().offset for f in r.values())
+    except KafkaException as e:
+        if e.args[0].code() in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART): return 0               # just made: its leader is not known yet
+        raise
 
 
 old = [t for t in admin.list_topics(timeout=10).topics if "changelog" in t or t.startswith("peers-")]      # of earlier runs

@@ -48,4 +48,4 @@ one() {
 }
 for round in $(seq "$rounds"); do for peer in "$@"; do one "$peer" "$round"; done; done
 "$py" report.py "$PEERS_HOME/results" >"$PEERS_HOME/results/report.md" && cat "$PEERS_HOME/results/report.md"
-"$py" verify.py --compare "$PEERS_HOME"/results/*-"$work".npy
+ls "$PEERS_HOME"/results/*-"$work".npy >/dev/null 2>&1 && "$py" verify.py --compare "$PEERS_HOME"/results/*-"$work".npy
