@@ -9,6 +9,7 @@ import type { PipelineBenchResult } from '../../bench/pipeline.js'
 import type { ReasonsBenchResult } from '../../bench/reasons.js'
 import type { RestoreBenchResult } from '../../bench/restore.js'
 import type { TakeOverBenchResult } from '../../bench/take-over.js'
+import { registerServeBench } from './bench-serve.js'
 import { parseCount } from './parse-options.js'
 
 interface BenchOptions extends ConnectionOptions {
@@ -64,6 +65,7 @@ export function register(program: Command): void {
     .option('--repeats <n>', 'runs of each; the medians count', parseCount, 3)
     .option('--json', 'the result as one line of JSON at the end')
     .action(runReasonsBench)
+  registerServeBench(bench)
 }
 
 async function runReasonsBench({ topology, json, ...options }: { topology: string; models?: string; events: number; repeats: number; json?: boolean }): Promise<void> {

@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http'
+import { STATUS_CODES, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { fastify, type FastifyInstance, type FastifyReply } from 'fastify'
 import type { Logger } from '../base/logger.js'
@@ -54,6 +54,10 @@ export function httpApp({ limits, tls, logger }: HttpAppOptions): FastifyInstanc
   })
   app.server.maxConnections = limits.connectionsMax
   app.server.maxHeadersCount = limits.headersMax
+  app.server.on('checkExpectation', (_, response: ServerResponse) => {
+    const id = nextId()
+    response.writeHead(417, { ...headers, ...headOf(id, JSON.stringify(refusalOf(417, id))) }).end(JSON.stringify(refusalOf(417, id)))
+  })
   handleErrors(app, logger)
   app.addHook('onRequest', (request, reply, done) => {
     reply.headers({ ...headers, 'x-request-id': request.id })
@@ -70,6 +74,11 @@ function answerNonsense(error: NodeJS.ErrnoException, socket: Socket, id: string
   if (error.code === 'ECONNRESET' || !socket.writable || socket.destroyed) return void socket.destroy()
   const status = statusOfNonsense[error.code ?? ''] ?? 400
   const body = JSON.stringify(refusalOf(status, id))
-  const head = { ...headers, 'x-request-id': id, 'content-type': 'application/json; charset=utf-8', 'content-length': String(Buffer.byteLength(body)), connection: 'close' }
+  const head = { ...headers, ...headOf(id, body) }
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${Object.entries(head).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`, () => socket.destroy())
+}
+
+/** Of the last answer on a connection. */
+function headOf(id: string, body: string): Readonly<Record<string, string>> {
+  return { 'x-request-id': id, 'content-type': 'application/json; charset=utf-8', 'content-length': String(Buffer.byteLength(body)), connection: 'close' }
 }

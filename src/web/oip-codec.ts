@@ -2,7 +2,7 @@ import type { Tensor } from 'onnxruntime-node'
 import { HarrierError } from '../base/errors.js'
 import { fromFloat16, toFloat16 } from '../inference/float16.js'
 import { priorities, priorityDefault } from '../inference/serving/request-queue.js'
-import { elementsOf, holderOf, type TensorData, type TensorValue } from '../inference/serving/tensor-value.js'
+import { clipped, elementsOf, holderOf, type TensorData, type TensorValue } from '../inference/serving/tensor-value.js'
 import { parseUntrusted } from './safe-json.js'
 
 // Requests and answers of the Open Inference Protocol v2, with its binary tensor extension: JSON, followed by the raw bytes of
@@ -25,6 +25,9 @@ export interface OipRequest {
   /** Infinity = as long as the service lets it wait. */
   readonly timeoutMs: number
 }
+
+/** Of a tensor. */
+const dimensionsMax = 16
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -72,8 +75,10 @@ function readOutputs(outputs: unknown, binaryOutput: boolean): OipRequest['outpu
   if (outputs === undefined) return null
   if (!Array.isArray(outputs)) return invalid('outputs is no list')
   if (outputs.length === 0) return null
+  const seen = new Set<string>()
   return outputs.map((output: unknown, index) => {
     if (!isObject(output) || typeof output.name !== 'string') return invalid(`outputs[${index}] has no name`)
+    if (seen.size === seen.add(output.name).size) return invalid(`outputs[${index}] (${clipped(output.name)}) is asked for twice`)
     const { binary_data: binary, classification } = parametersOf(output.parameters, `outputs[${index}].parameters`)
     if (classification !== undefined) return invalid(`outputs[${index}]: the classification extension is not there`)
     return { name: output.name, binary: typeof binary === 'boolean' ? binary : binaryOutput }
@@ -103,10 +108,11 @@ class BinaryPart {
 function readTensor(input: unknown, where: string, binary: BinaryPart): TensorValue {
   if (!isObject(input) || typeof input.name !== 'string') return invalid(`${where} has no name`)
   const { name, datatype, shape, data } = input
-  const type = typesOf.get(String(datatype))
-  if (type === undefined) return invalid(`${where} (${clipped(name)}): datatype ${clipped(String(datatype))} is none of ${[...typesOf.keys()].join(', ')}`)
+  const type = typeof datatype === 'string' ? typesOf.get(datatype) : undefined
+  if (type === undefined) return invalid(`${where} (${clipped(name)}): datatype ${shown(datatype)} is none of ${[...typesOf.keys()].join(', ')}`)
   if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && (size as number) >= 0)) return invalid(`${where} (${clipped(name)}): shape is no list of sizes`)
   const dims = shape as number[]
+  if (dims.length > dimensionsMax) return invalid(`${where} (${clipped(name)}): shape has ${dims.length} sizes, at most ${dimensionsMax} are taken`)
   const count = elementsOf(dims)
   const { binary_data_size: size } = parametersOf(input.parameters, `${where}.parameters`)
   if (size !== undefined) {
@@ -117,14 +123,15 @@ function readTensor(input: unknown, where: string, binary: BinaryPart): TensorVa
   return { name, type, dims, data: fromJson(type, count, data, `${where} (${clipped(name)})`) }
 }
 
-function clipped(text: string): string {
-  return text.length <= 60 ? text : `${text.slice(0, 60)}…`
+/** For messages: a value of a stranger, which may have no text at all. */
+function shown(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? clipped(String(value)) : value === null ? 'null' : typeof value
 }
 
 function fromBytes(type: Tensor.Type, count: number, binary: BinaryPart, size: unknown, where: string): TensorData {
   const Holder = holderOf(type)!
   const wanted = count * (Holder as unknown as { BYTES_PER_ELEMENT: number }).BYTES_PER_ELEMENT
-  if (size !== wanted) return invalid(`${where}: binary_data_size is ${clipped(String(size))}, the shape needs ${wanted}`)
+  if (size !== wanted) return invalid(`${where}: binary_data_size is ${shown(size)}, the shape needs ${wanted}`)
   // A copy: the bytes may begin anywhere, and typed arrays begin at multiples of their size.
   return new Holder(new Uint8Array(binary.take(wanted, where)).buffer)
 }

@@ -4,6 +4,7 @@ import { HarrierError } from '../base/errors.js'
 import type { Manifest } from '../inference/manifest.js'
 import { priorityDefault } from '../inference/serving/request-queue.js'
 import { scoreSequences } from '../inference/serving/row-scores.js'
+import { clipped } from '../inference/serving/tensor-value.js'
 import { counted } from './guard.js'
 import { goneSignal } from './gone-signal.js'
 import * as schemas from './predict-schemas.js'
@@ -16,8 +17,8 @@ interface PredictBody {
 
 /** `POST /predict`: rows of features in, scores out, for a client that wants no protocol. */
 export function predictRoutes(app: FastifyInstance, { host, access }: ServiceParts): void {
-  app.post<{ Body: PredictBody }>('/predict', { schema: schemas.predict, config: { role: 'scorer' } }, async (request, reply) => {
-    const { input, model } = request.body
+  app.post('/predict', { schema: schemas.predict, config: { role: 'scorer', documentedBody: schemas.predictBody } }, async (request, reply) => {
+    const { input, model } = readBody(request.body)
     const only = host.served().length === 1 ? host.served()[0]!.reference : undefined
     const reference = model ?? only
     if (reference === undefined) throw new HarrierError('REQUEST_INVALID', 'several models are served, and the request names none', { remedy: 'write "model": "<name>" or "<name>@<version>"' })
@@ -31,6 +32,15 @@ export function predictRoutes(app: FastifyInstance, { host, access }: ServicePar
     const predictions = Array.from(scores, (score) => (Number.isFinite(score) ? score : null))
     return { prediction: isSingle ? predictions[0]! : predictions, model: served.reference }
   })
+}
+
+function readBody(body: unknown): PredictBody {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return invalid('the body is no JSON object', 'write {"input": [...], "model": "<name>"}')
+  const unknown = Object.keys(body).find((name) => name !== 'input' && name !== 'model')
+  if (unknown !== undefined) return invalid(`the body has "${clipped(unknown)}", which is neither input nor model`)
+  const { input, model } = body as Readonly<Record<string, unknown>>
+  if (model !== undefined && (typeof model !== 'string' || model.length > 200)) return invalid('model is no text of at most 200 characters')
+  return { input, ...(model === undefined ? {} : { model }) }
 }
 
 type Row = readonly number[] | Readonly<Record<string, number>>
@@ -52,7 +62,7 @@ export function readInput(input: unknown, { kind, features }: Manifest): { seque
     if (Array.isArray(row)) return row.length === features.length ? Float32Array.from(row as number[]) : invalid(`a row has ${row.length} numbers, the model reads ${features.length} features`, `in this order: ${features.join(', ')}`)
     const named = row as Readonly<Record<string, unknown>>
     const unknown = Object.keys(named).find((name) => !features.includes(name))
-    if (unknown !== undefined) return invalid(`the model has no feature "${unknown.slice(0, 60)}"`, `it reads ${features.join(', ')}`)
+    if (unknown !== undefined) return invalid(`the model has no feature "${clipped(unknown)}"`, `it reads ${features.join(', ')}`)
     return Float32Array.from(features, (name) => {
       const value = named[name]
       return typeof value === 'number' ? value : invalid(`feature "${name}" is missing or no number`)

@@ -35,6 +35,7 @@ const refusals: Readonly<Record<number, readonly [error: string, remedy: string]
   400: ['the request is no HTTP that can be read, or its path cannot be decoded', 'write the request as RFC 9112 has it'],
   408: ['the request has not come within its time', 'send it at once'],
   414: ['the path or a part of it is too long', 'docs/service.md has the limits'],
+  417: ['Expect has something else than 100-continue', 'leave the header out'],
   431: ['the headers are too large', 'docs/service.md has the limits'],
 }
 

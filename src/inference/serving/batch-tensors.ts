@@ -1,6 +1,6 @@
 import { HarrierError } from '../../base/errors.js'
 import type { OpenedModel } from './serving-protocol.js'
-import { batchAxisOf, batchLayout, elementsOf, holderOf, putRows, takeRows, type TensorValue } from './tensor-value.js'
+import { batchAxisOf, batchLayout, clipped, elementsOf, holderOf, putRows, takeRows, type TensorValue } from './tensor-value.js'
 
 const invalid = (message: string, remedy?: string): never => {
   throw new HarrierError('REQUEST_INVALID', message, remedy === undefined ? {} : { remedy })
@@ -28,9 +28,9 @@ export function rowsOf({ inputs, outputs, graph }: OpenedModel, reference: strin
     rows = batch
   }
   const unknown = request.inputs.find(({ name }) => !inputs.some((each) => each.name === name))
-  if (unknown) return invalid(`there is no input "${unknown.name}": ${reference} takes ${inputs.map(({ name }) => name).join(', ')}`)
+  if (unknown) return invalid(`there is no input "${clipped(unknown.name)}": ${reference} takes ${inputs.map(({ name }) => name).join(', ')}`)
   const unnamed = request.outputs?.find((name) => !outputs.some((each) => each.name === name))
-  if (unnamed !== undefined) return invalid(`there is no output "${unnamed}": ${reference} gives ${outputs.map(({ name }) => name).join(', ')}`)
+  if (unnamed !== undefined) return invalid(`there is no output "${clipped(unnamed)}": ${reference} gives ${outputs.map(({ name }) => name).join(', ')}`)
   if (graph.fixedBatch !== null && rows! > graph.fixedBatch) return invalid(`${reference} takes at most ${graph.fixedBatch} rows at once, not ${rows}`)
   return rows!
 }

@@ -66,3 +66,8 @@ export function takeRows(from: TensorData, batch: number, at: number, rows: numb
   }
   return taken
 }
+
+/** What a message shows of a name that a stranger has given. */
+export function clipped(text: string): string {
+  return text.length <= 60 ? text : `${text.slice(0, 60)}…`
+}
