@@ -58,7 +58,10 @@ function table(result: ServeBenchResult): string {
     ['infer, JSON, 1,000 clients', delays(result.thousandClients)],
     [`beside ${besideSlowClients.slowClients} slow clients`, `${delays(besideSlowClients)}; they were cut off after ${besideSlowClients.cutOffAfterSeconds} s`],
     [`${afterVanished.clients} clients that went away`, `${afterVanished.waitingRequests} requests left waiting, ${afterVanished.openFilesBefore} open files before and ${afterVanished.openFilesAfter} after`],
-    [`${whole(last.atSeconds)} s of load`, `${megabytes(first.residentBytes)} resident after ${first.atSeconds} s, ${megabytes(last.residentBytes)} at the end; heap ${megabytes(first.heapBytes)} and ${megabytes(last.heapBytes)}; open files ${first.openFiles} and ${last.openFiles}`],
+    [
+      `${whole(last.atSeconds)} s of load`,
+      `${megabytes(first.residentBytes)} resident after ${first.atSeconds} s, ${megabytes(last.residentBytes)} at the end; heap ${megabytes(first.heapBytes)} and ${megabytes(last.heapBytes)}; open files ${first.openFiles} and ${last.openFiles}`,
+    ],
     ...(score ? [[`/v1/score beside ${whole(score.streamPerSecond)} events/s`, delays(score)] as [string, string]] : []),
   ]
   return `\n${rows.map(([name, value]) => `${name.padEnd(36)}${value}`).join('\n')}\n`

@@ -40,6 +40,11 @@ export interface AppliedLabel {
   readonly streamTimeMs: number
 }
 
+/** Spans that a batch has asked for: see batch-tracing.ts. */
+export interface BatchTrace {
+  end(committed: boolean): void
+}
+
 /** Everything that one batch needs on its way from poll to commit, allocated once and used again. */
 export class Batch {
   /** Most records of the input; the columns have room for the turned days, too. */
@@ -102,6 +107,8 @@ export class Batch {
   /** One part for each task with records in the batch, in order of first appearance. */
   readonly parts: TaskPart[] = []
   isDecoded = false
+  /** Null where none of its events is traced. */
+  trace: BatchTrace | null = null
   /** Assignment epoch at poll. */
   epoch = 0
   /** Monotonic ms when the poll ended. */
@@ -133,6 +140,7 @@ export class Batch {
 
   reset(): void {
     this.isDecoded = false
+    this.trace = null
     this.polled = 0
     this.frameRows = 0
     this.records.reset()

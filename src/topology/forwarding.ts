@@ -4,6 +4,7 @@ import type { EventColumns } from '../codec/event-columns.js'
 import { ForwardEncoder, ForwardKind, forwardFields } from '../codec/forward-encoder.js'
 import { partitionOf } from '../producer/murmur2.js'
 import type { AppliedLabel, Batch } from './batch.js'
+import type { BatchTracing } from './batch-tracing.js'
 import type { Topology } from './load-topology.js'
 import { Sink } from './names.js'
 import { passHeaders } from './passed-headers.js'
@@ -46,12 +47,13 @@ export class Forwarding {
     this.#labelIsFraud = labelColumn(isFraudField)
   }
 
-  event(batch: Batch, partition: number, row: number): void {
+  event(batch: Batch, partition: number, row: number, tracing?: BatchTracing): void {
     const { records, events, frame, outputs } = batch
     this.#head(ForwardKind.event, partition, batch.streamTimeMs[row]!)
     this.#encoder.head.late = batch.late[row] === 1
     const outRow = this.#begin(outputs, records, events, this.#keyColumn, row)
     passHeaders(outputs, records, row)
+    tracing?.event(batch, row)
     this.#encoder.encodeEvent(outputs, outRow, records, events, row, frame!, batch.frameRow[row]!, this.#features)
   }
 

@@ -15,6 +15,7 @@ import { freeTransactionalId, RdkafkaTransactionalProducer } from '../producer/r
 import { ReleaseFollower, type ReleaseLogOptions } from '../registry/release-ledger.js'
 import { releaseTopicSpecifications } from '../registry/release-topics.js'
 import type { StageModels } from '../registry/release.js'
+import type { BatchTracing } from './batch-tracing.js'
 import { settleContracts } from './contracts.js'
 import { EngineChain } from './engine-chain.js'
 import { Engine } from './engine.js'
@@ -26,6 +27,7 @@ import { guardrailsOf } from './guardrail-rollback.js'
 import { ModelTurns } from './model-turns.js'
 import { modelsFolder, openScorer } from './open-scorer.js'
 import { releasedUses } from './released-models.js'
+import { openTracing, type Tracing } from './open-tracing.js'
 import { Outputs } from './outputs.js'
 import { openRunLineage, type OpenLineageOptions } from './open-run-lineage.js'
 import type { RunLineage } from './run-lineage.js'
@@ -93,7 +95,7 @@ export interface EngineCore {
 type ClientOptions = Pick<EngineOptions, 'brokers' | 'security' | 'clock' | 'logger'> & ReturnType<typeof connectLimits>
 
 /** Checks everything that can be wrong before the first record: models, schemas, topics. */
-export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames, transactionalId: string): Promise<EngineCore> {
+export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames, transactionalId: string, tracing?: BatchTracing): Promise<EngineCore> {
   const { topology, brokers, security, registryUrl, registrySecurity, clock, logger, signal } = options
   const client = { brokers, security, clock, logger, ...connectLimits(options) }
   const partitions = await withAdmin(client, (admin) => prepareTopics(admin, names, topology, options.createTopics))
@@ -113,6 +115,7 @@ export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names
       partitions,
       transactionalId,
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
+      tracing,
     })
     return { client, partitions, registry, stage, outputs, reader, released }
   } catch (error) {
@@ -149,8 +152,9 @@ export async function openEngine(options: EngineOptions): Promise<EngineChain> {
   options.logger.log('info', 'Kafka client', { librdkafka: requireNative().version })
   const engines: Engine[] = []
   const lineages = new Map<Engine, RunLineage>()
+  const tracing = await openTracing(options)
   for (const topology of options.topology.chain) {
-    const { engine, lineage } = await openStageEngine({ ...options, topology })
+    const { engine, lineage } = await openStageEngine({ ...options, topology }, tracing)
     engines.push(engine)
     if (lineage) lineages.set(engine, lineage)
   }
@@ -158,11 +162,11 @@ export async function openEngine(options: EngineOptions): Promise<EngineChain> {
 }
 
 /** The engine of one stage. */
-async function openStageEngine(options: EngineOptions): Promise<{ engine: Engine; lineage: RunLineage | undefined }> {
+async function openStageEngine(options: EngineOptions, tracing: Tracing | undefined): Promise<{ engine: Engine; lineage: RunLineage | undefined }> {
   const { topology, instanceId, clock, logger } = options
   const names = topologyNames(topology, options.namespace)
   const transactionalId = names.transactionalId(instanceId)
-  const core = await openCore(options, names, transactionalId)
+  const core = await openCore(options, names, transactionalId, tracing?.stage(topology, names.input))
   const { client, registry, stage, outputs, reader } = core
   let standby: Standby | undefined
   let labelReader: RangeReader | undefined
@@ -202,7 +206,10 @@ async function openStageEngine(options: EngineOptions): Promise<{ engine: Engine
         free: (id) => freeTransactionalId({ ...client, transactionalId: id }),
       },
     }),
-    closeReader: () => reader.close(),
+    closeReader: async () => {
+      await reader.close()
+      await tracing?.flush()
+    },
     startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
     standby,
     modelTurns,

@@ -5,6 +5,7 @@ import { Decision } from '../codec/outcome-columns.js'
 import { appendDeadLetter } from '../consumer/dead-letter.js'
 import type { ScoringModels } from '../inference/scorer.js'
 import { decide, decideByRule } from '../policy/policy.js'
+import type { BatchTracing } from './batch-tracing.js'
 import { Disposition, type AppliedLabel, type Batch } from './batch.js'
 import { Forwarding } from './forwarding.js'
 import type { Topology } from './load-topology.js'
@@ -35,6 +36,8 @@ export interface OutputOptions {
   readonly partitions: number
   readonly transactionalId: string
   readonly engine: LineageRecord['engine']
+  /** Absent: headers of traces pass unchanged. */
+  readonly tracing?: BatchTracing | undefined
 }
 
 /** Steps 6 and 7 of the batch cycle: from scores to decisions, and from those to the records of the transaction. */
@@ -164,7 +167,7 @@ export class Outputs {
           continue
         }
         if (this.#forward) {
-          this.#forward.event(batch, part.task.partition, row)
+          this.#forward.event(batch, part.task.partition, row, this.#options.tracing)
           continue
         }
         if (batch.outcome.fallback[row] === 1) part.fallbacks++
@@ -204,6 +207,7 @@ export class Outputs {
     const outRow = outputs.begin(sink, records.partition[row]!, 0, records.timestamp[row]!)
     outputs.copyKey(outRow, records.arena.bytes, records.keyAt[row]!, records.keyBytes[row]!)
     passHeaders(outputs, records, row)
+    this.#options.tracing?.event(batch, row)
     return outRow
   }
 

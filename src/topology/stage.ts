@@ -372,6 +372,7 @@ export class Stage {
 
   /** The transaction has committed: the images are not needed any more. */
   commit(batch: Batch): void {
+    batch.trace?.end(true)
     this.store.commit(batch.undo)
     this.checkpointer.commit(batch)
     for (const { task, oldestDirty, labelsTo } of batch.parts) {
@@ -383,6 +384,7 @@ export class Stage {
 
   /** The transaction was aborted: entities, tasks and sequences are as before the batch. Its score has settled. */
   rollback(batch: Batch): void {
+    batch.trace?.end(false)
     if (batch.frame) this.scorer.undo(batch.frame)
     this.store.rollback(batch.undo)
     for (const { task, dirtied, sequence, positionBefore, streamTimeBefore, turnsBefore, before, labelsFrom, upstreamBefore } of batch.parts) {

@@ -19,6 +19,7 @@ import type { Topology } from './load-topology.js'
 import { Sink, topologyNames, type TopologyNames } from './names.js'
 import { harrierVersion } from './harrier-version.js'
 import { openScorer } from './open-scorer.js'
+import type { Tracing } from './open-tracing.js'
 import { Outputs } from './outputs.js'
 
 import { TaskRestorer } from './restore.js'
@@ -67,6 +68,7 @@ export interface TestDriverOptions {
   readonly workers?: number
   readonly startMs?: number
   readonly registry?: MemoryRegistry
+  readonly tracing?: Tracing | undefined
 }
 
 /** A schema registry in memory. While `down` it lets callers wait, as the real client does. */
@@ -178,6 +180,7 @@ export class TopologyTestDriver {
       partitions: this.#logs.input.length,
       transactionalId: this.names.transactionalId('test'),
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
+      tracing: options.tracing?.stage(topology, this.names.input),
     })
     for (let partition = 0; partition < this.#logs.input.length; partition++) stage.addTask(partition).isReady = true
   }

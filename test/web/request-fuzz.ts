@@ -86,11 +86,16 @@ function written(prng: Prng, value: unknown): Buffer {
 const bytesOf = (prng: Prng, count: number): Buffer => Buffer.from(Array.from({ length: count }, () => prng.below(256)))
 
 function wrongPath(prng: Prng, path: string): string {
-  const junk = ['/%', '/%00', '/%ff%fe', '/%E0%A4%A', '/..%2f..%2fetc/passwd', '/../../etc/passwd', '//', '/./', '?', '?timeout_ms=', '?timeout_ms=-1', '?timeout_ms=1e9', '?timeout_ms[]=1', '?__proto__[a]=1', '?a=%', `?${marker}=${marker}`, '#x', ';a=b', '/\u00e4', `/${marker}`, '/'.repeat(300), `/${'a'.repeat(300)}`, `/${'a'.repeat(5000)}`]
+  const junk = [
+    '/%', '/%00', '/%ff%fe', '/%E0%A4%A', '/..%2f..%2fetc/passwd', '/../../etc/passwd', '//', '/./', '?', '?timeout_ms=', '?timeout_ms=-1', '?timeout_ms=1e9', '?timeout_ms[]=1',
+    '?__proto__[a]=1', '?a=%', `?${marker}=${marker}`, '#x', ';a=b', '/\u00e4',
+    `/${marker}`, '/'.repeat(300), `/${'a'.repeat(300)}`, `/${'a'.repeat(5000)}`,
+  ]
   const how = prng.below(8)
   const piece = junk[prng.below(junk.length)]!
   if (how === 0) return piece
-  if (how === 1) return ['*', 'http://localhost/v2', 'http://[::', '', 'card-row', '\\v2', '/v2/models//infer', '/v2/models/%2e%2e/infer', '/v2/models/__proto__', '/v2/models/constructor/infer', '/v2/models/toString/versions/valueOf', '/v1/score/__proto__'][prng.below(12)]!
+  if (how === 1) return ['*', 'http://localhost/v2', 'http://[::', '', 'card-row', '\\v2', '/v2/models//infer', '/v2/models/%2e%2e/infer', '/v2/models/__proto__',
+  '/v2/models/constructor/infer', '/v2/models/toString/versions/valueOf', '/v1/score/__proto__'][prng.below(12)]!
   if (how === 2) return path.slice(0, prng.below(path.length) + 1)
   const at = prng.below(path.length + 1)
   return how < 5 ? path + piece : path.slice(0, at) + piece + path.slice(at)
@@ -98,11 +103,14 @@ function wrongPath(prng: Prng, path: string): string {
 
 function wrongHeader(prng: Prng): string {
   const value = [
-    '', ' ', '\t', '-1', '1e3', '0x10', 'NaN', '99999999999999999999', '1, 2', ';;;', '\u00e4', marker, 'a'.repeat(3000), '"', '\\', 'application/json; charset=utf-16', 'application/json;;', 'multipart/form-data', 'text/plain', '*/*', 'gzip', 'deflate, br', 'identity', '100-continue', 'chunked, chunked', 'websocket', 'h2c', 'close, TE',
-    `Bearer ${marker}`, 'Bearer', 'Basic YTpi', `Bearer hk_000000000000_${'A'.repeat(43)}`, 'Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.', 'Bearer a.b.c', `hk_${marker}`, '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', '00-zz', 'bytes=0-1', '::1', '../..',
+    '', ' ', '\t', '-1', '1e3', '0x10', 'NaN', '99999999999999999999', '1, 2', ';;;', '\u00e4', marker, 'a'.repeat(3000), '"', '\\', 'application/json; charset=utf-16',
+    'application/json;;', 'multipart/form-data', 'text/plain', '*/*', 'gzip', 'deflate, br', 'identity', '100-continue', 'chunked, chunked', 'websocket', 'h2c', 'close, TE',
+    `Bearer ${marker}`, 'Bearer', 'Basic YTpi', `Bearer hk_000000000000_${'A'.repeat(43)}`, 'Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.', 'Bearer a.b.c',
+    `hk_${marker}`, '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', '00-zz', 'bytes=0-1', '::1', '../..',
   ][prng.below(40)]!
   const name = [
-    'content-type', 'content-length', 'transfer-encoding', 'content-encoding', 'expect', 'upgrade', 'connection', 'host', 'inference-header-content-length', 'idempotency-key', 'authorization', 'x-api-key', 'traceparent', 'tracestate', 'accept', 'accept-encoding', 'accept-version', 'range', 'x-request-id',
+    'content-type', 'content-length', 'transfer-encoding', 'content-encoding', 'expect', 'upgrade', 'connection', 'host', 'inference-header-content-length', 'idempotency-key',
+    'authorization', 'x-api-key', 'traceparent', 'tracestate', 'accept', 'accept-encoding', 'accept-version', 'range', 'x-request-id',
     'x-forwarded-for', 'x-http-method-override', 'cookie', 'te', 'trailer', '__proto__', 'constructor', 'a b', 'a\u0000b', '', marker, 'x'.repeat(200), 'http2-settings', 'if-none-match', 'origin', 'access-control-request-method',
   ][prng.below(35)]!
   return `${name}:${prng.uniform() < 0.1 ? '' : ' '}${value}\r\n${prng.uniform() < 0.03 ? ' folded\r\n' : ''}`
