@@ -52,6 +52,9 @@ export interface Throughput {
   readonly binaryRowsPerSecond: number
   readonly jsonRowsPerSecond: number
   readonly binaryShareOfRaw: number
+  /** CPU of the service, all threads, for a row in binary; and that of bare onnxruntime: machines that are busy with something else change these little. */
+  readonly binaryCpuMicrosPerRow: number
+  readonly rawCpuMicrosPerRow: number
 }
 
 export interface ServiceMemory {
@@ -114,18 +117,29 @@ export async function benchServe(options: ServeBenchOptions): Promise<ServeBench
   try {
     const throughput: Throughput[] = []
     for (const [model, rows] of [['card-row', 2048], ['card-gru', 512], ['card-attention', 256]] as const) {
-      const runs = { raw: [] as number[], binary: [] as number[], json: [] as number[] }
+      const runs = { raw: [] as number[], binary: [] as number[], json: [] as number[], rawCpu: [] as number[], binaryCpu: [] as number[] }
       const rate = async (binary: boolean): Promise<number> => {
+        const before = await metricsOf(url)
         const { answered } = await closedLoop({ ...load, connections: 4, next: drawn(() => inferCall(model, rows, binary, prng)) })
+        const after = await metricsOf(url)
+        const spent = (name: string): number => after(name) - before(name)
+        if (binary) runs.binaryCpu.push((spent('process_cpu_seconds_total') / spent('harrier_infer_rows_total')) * 1e6)
         return (answered * rows) / seconds
       }
       for (let run = 0; run < options.repeats; run++) {
+        const cpu = process.cpuUsage()
+        const startMs = systemClock.monotonicMs()
         runs.raw.push(await rawOnnxRowsPerSecond(`${model}@1`, rows, seconds))
+        const { user, system } = process.cpuUsage(cpu)
+        runs.rawCpu.push(((user + system) * 1000) / (systemClock.monotonicMs() - startMs) / runs.raw.at(-1)!)
         runs.binary.push(await rate(true))
         runs.json.push(await rate(false))
       }
       const [raw, binary, json] = [median(runs.raw), median(runs.binary), median(runs.json)]
-      throughput.push({ model, rowsOfRequest: rows, rawRowsPerSecond: Math.round(raw), binaryRowsPerSecond: Math.round(binary), jsonRowsPerSecond: Math.round(json), binaryShareOfRaw: round(binary / raw, 3) })
+      throughput.push({
+        model, rowsOfRequest: rows, rawRowsPerSecond: Math.round(raw), binaryRowsPerSecond: Math.round(binary), jsonRowsPerSecond: Math.round(json), binaryShareOfRaw: round(binary / raw, 3),
+        binaryCpuMicrosPerRow: round(median(runs.binaryCpu), 2), rawCpuMicrosPerRow: round(median(runs.rawCpu), 2),
+      })
       onStep(`${model}, ${rows} rows a request: raw ${Math.round(raw).toLocaleString('en')} rows/s, binary ${Math.round(binary).toLocaleString('en')}, JSON ${Math.round(json).toLocaleString('en')}`)
     }
     const singles = await closedLoop({ ...load, connections: 64, next: single.binary })

@@ -48,9 +48,9 @@ function table(result: ServeBenchResult): string {
   const { throughput, score, besideSlowClients, afterVanished, soak } = result
   const [first, last] = [soak[0]!, soak.at(-1)!]
   const rows: [string, string][] = [
-    ...throughput.map(({ model, rowsOfRequest, rawRowsPerSecond, binaryRowsPerSecond, binaryShareOfRaw, jsonRowsPerSecond }): [string, string] => [
+    ...throughput.map(({ model, rowsOfRequest, rawRowsPerSecond, binaryRowsPerSecond, binaryShareOfRaw, jsonRowsPerSecond, binaryCpuMicrosPerRow, rawCpuMicrosPerRow }): [string, string] => [
       `${model}, ${whole(rowsOfRequest)} rows a request`,
-      `raw onnxruntime ${whole(rawRowsPerSecond)} rows/s, infer ${whole(binaryRowsPerSecond)} (${binaryShareOfRaw} of it), in JSON ${whole(jsonRowsPerSecond)}`,
+      `raw onnxruntime ${whole(rawRowsPerSecond)} rows/s, infer ${whole(binaryRowsPerSecond)} (${binaryShareOfRaw} of it), in JSON ${whole(jsonRowsPerSecond)}; CPU us a row: ${rawCpuMicrosPerRow} and ${binaryCpuMicrosPerRow}`,
     ]),
     ['card-row, single rows, 64 clients', `${whole(result.singleRowsPerSecond)} /s`],
     ['infer, JSON', delays(result.inferJson)],
