@@ -30,6 +30,7 @@ import { topologySchema } from '../dist/src/topology/topology-schema.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
 import { httpMetrics, serviceMetrics, streamMetrics } from '../dist/src/web/metric-catalogue.js'
 import { serviceLimits } from '../dist/src/web/service-limits.js'
+import { versionLimits } from '../dist/src/web/version-limits.js'
 import { featureTable, settingTable } from './docs-schema.js'
 import { accountCosts, accountTable, agreementTable, bookTable, calibrationTable, costTable, lossTable, streamOnBookSets, streamOnEveryPayment, visibilityTable } from './docs-results.js'
 import { eventTimeExample, featureExample, mistakeExamples } from './docs-examples.js'
@@ -131,7 +132,7 @@ function limitTable(groups) {
 }
 
 const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'consumer/connect-watch.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
-const httpLimits = { 'web/service-limits.ts': serviceLimits, 'inference/serving/request-queue.ts': queueLimitsDefault, 'inference/serving/model-host.ts': modelHostLimits }
+const httpLimits = { 'web/service-limits.ts': serviceLimits, 'web/version-limits.ts': versionLimits, 'inference/serving/request-queue.ts': queueLimitsDefault, 'inference/serving/model-host.ts': modelHostLimits }
 
 function metricTable() {
   const entries = [...streamMetrics, ...serviceMetrics, ...Object.values(httpMetrics)]

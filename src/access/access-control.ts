@@ -21,7 +21,7 @@ export interface AccessOptions {
 }
 
 /** Anybody, where nothing is asked for: on loopback, or as it was said. */
-export const anybody: Principal = { id: 'anybody', role: 'admin', models: null, topologies: null, quota: {} }
+export const anybody: Principal = { id: 'anybody', name: 'anybody', role: 'admin', models: null, topologies: null, quota: {} }
 
 /**
  * Who may do what. Keys come from a compacted topic that every process follows, so that a revocation is in force everywhere as soon
@@ -112,4 +112,18 @@ export function demand(principal: Principal, needed: Role, scope: { readonly mod
   if (!mayAct(principal.role, needed)) throw new HarrierError('FORBIDDEN', `the role ${principal.role} may not do this: ${needed} may`)
   if (scope.model !== undefined && principal.models && !principal.models.includes(scope.model)) throw new HarrierError('FORBIDDEN', `the key is not for model ${scope.model}`)
   if (scope.topology !== undefined && principal.topologies && !principal.topologies.includes(scope.topology)) throw new HarrierError('FORBIDDEN', `the key is not for topology ${scope.topology}`)
+}
+
+/** For what tells of all models and topologies. Errors: FORBIDDEN. */
+export function demandAll({ models, topologies }: Principal): void {
+  if (models || topologies) throw new HarrierError('FORBIDDEN', 'this tells of all models and topologies, and the key is for some of them')
+}
+
+/** Whether somebody may know of a model. */
+export function seesModel({ models }: Principal, name: string): boolean {
+  return models === null || models.includes(name)
+}
+
+export function seesTopology({ topologies }: Principal, name: string): boolean {
+  return topologies === null || topologies.includes(name)
 }

@@ -33,11 +33,11 @@ export class KeyDirectory {
     const parsed = parseKey(text)
     const record = parsed && this.#keys.get(parsed.prefix)
     if (!parsed || !record) throw refused()
-    const { hash, previous, revokedMs, expiresMs, prefix, role, models, topologies, quota } = record
+    const { hash, previous, revokedMs, expiresMs, prefix, name, role, models, topologies, quota } = record
     const isCurrent = sameHash(hash, parsed.hash)
     const isPrevious = previous !== null && sameHash(previous.hash, parsed.hash) && nowMs < previous.untilMs
     const isOver = revokedMs !== null || (expiresMs !== null && nowMs >= expiresMs)
     if (isOver || !(isCurrent || isPrevious)) throw refused()
-    return { id: `key ${prefix}`, role, models, topologies, quota }
+    return { id: `key ${prefix}`, name, role, models, topologies, quota }
   }
 }

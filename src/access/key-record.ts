@@ -8,7 +8,7 @@ export type Role = (typeof roles)[number]
 export const roleMeanings: Readonly<Record<Role, string>> = {
   viewer: 'look at models, statistics and metrics',
   scorer: 'get scores: infer, predict, score',
-  releaser: 'put model versions into force and take them back',
+  releaser: 'register model versions, put them into force and take them back',
   admin: 'everything, keys included',
 }
 
@@ -58,6 +58,8 @@ export function readKeyRecord(value: Uint8Array): KeyRecord | undefined {
 export interface Principal {
   /** For logs and quotas: `key <prefix>` or `oidc <subject>`. */
   readonly id: string
+  /** For ledgers: what people call the key, or the subject of the token. */
+  readonly name: string
   readonly role: Role
   readonly models: readonly string[] | null
   readonly topologies: readonly string[] | null

@@ -66,7 +66,7 @@ export class OidcVerifier {
     }
     const role = roleOf(payload, roleClaim)
     if (role === undefined) throw new HarrierError('FORBIDDEN', `the token names no role of ours in "${roleClaim}"`)
-    return { id: `oidc ${payload.sub}`, role, models: null, topologies: null, quota: {} }
+    return { id: `oidc ${payload.sub}`, name: payload.sub!, role, models: null, topologies: null, quota: {} }
   }
 }
 

@@ -40,6 +40,25 @@ export interface CompareOptions extends ClusterConnection {
   readonly onProgress: (text: string) => void
 }
 
+/** The same as a task for a process of its own. Who connects by a file names it: secrets are not passed on. */
+export interface CompareTask extends Pick<CompareOptions, 'namespace' | 'models' | 'labelsTopic' | 'eventsMax' | 'matureMs' | 'alertsADay' | 'top' | 'resamples'> {
+  /** Name or file. */
+  readonly topology: string
+  readonly stage: string
+  readonly connection: { readonly file: string } | Pick<ClusterConnection, 'brokers' | 'registryUrl' | 'connectMsMax'>
+}
+
+/** What `harrier models compare` does when nothing else is said. */
+export const compareDefaults = { eventsMax: 500_000, alertsADay: 50, top: 100, resamples: 200 } as const
+
+/** Where the labels of a topology are: its own topic, else `labels`. */
+export function labelsTopicOf({ chain }: Topology, namespace: string | undefined, named?: string): string {
+  const first = chain[0]!
+  const prefix = namespace === undefined ? '' : `${namespace}.`
+  if (named !== undefined) return `${prefix}${named}`
+  return first.labels ? topologyNames(first, namespace).labels! : `${prefix}labels`
+}
+
 export interface DelayFigures {
   /** Null: all labels. */
   readonly withinDays: number | null

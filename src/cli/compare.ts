@@ -1,10 +1,9 @@
 import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { parseDurationMs } from '../base/durations.js'
-import { compareLive, type ModelComparison } from '../backtest/compare-live.js'
+import { compareDefaults, compareLive, labelsTopicOf, type ModelComparison } from '../backtest/compare-live.js'
 import { recallLossMax, fraudsMin, type Interval } from '../backtest/paired-comparison.js'
 import { addConnectionOptions, resolveConnections } from '../stack/connections.js'
-import { topologyNames } from '../topology/names.js'
 import { parseCount } from './parse-options.js'
 import { stageView, type StageOptions } from './releases.js'
 import { tableText } from './view/table.js'
@@ -28,19 +27,17 @@ export function registerCompare(models: Command): void {
     .option('--topology <name>', 'a .yaml file, or the name of one in topologies/', 'card-fraud')
     .option('--namespace <name>', 'prefix of topics and ids')
     .option('--labels-topic <name>', 'where labels are (default: that of the topology, else labels)')
-    .option('--events <n>', 'the newest scored events to read', parseCount, 500_000)
+    .option('--events <n>', 'the newest scored events to read', parseCount, compareDefaults.eventsMax)
     .option('--mature <duration>', 'an event without a label counts as genuine when it is so much older than the newest label, for example 30d (default: it is left out)', parseDurationMs)
-    .option('--alerts-a-day <n>', 'alerts that people can look at', parseCount, 50)
-    .option('--top <k>', 'k of card precision', parseCount, 100)
-    .option('--resamples <n>', 'of the bootstrap', parseCount, 200)
+    .option('--alerts-a-day <n>', 'alerts that people can look at', parseCount, compareDefaults.alertsADay)
+    .option('--top <k>', 'k of card precision', parseCount, compareDefaults.top)
+    .option('--resamples <n>', 'of the bootstrap', parseCount, compareDefaults.resamples)
     .option('--json', 'for machines')
   addConnectionOptions(command).action(compare)
 }
 
 async function compare(a: string, b: string, options: CompareCliOptions): Promise<void> {
   const topology = stageView(options)
-  const { labels } = topology.chain[0]!
-  const prefix = options.namespace === undefined ? '' : `${options.namespace}.`
   const stopping = new AbortController()
   process.once('SIGINT', () => stopping.abort())
   const tells = !options.json && process.stderr.isTTY
@@ -49,7 +46,7 @@ async function compare(a: string, b: string, options: CompareCliOptions): Promis
     ...(await resolveConnections(options)),
     namespace: options.namespace,
     models: [a, b],
-    labelsTopic: options.labelsTopic === undefined ? (labels ? topologyNames(topology.chain[0]!, options.namespace).labels! : `${prefix}labels`) : `${prefix}${options.labelsTopic}`,
+    labelsTopic: labelsTopicOf(topology, options.namespace, options.labelsTopic),
     eventsMax: options.events,
     matureMs: options.mature,
     alertsADay: options.alertsADay,

@@ -1,17 +1,18 @@
 import { writeFileSync } from 'node:fs'
 import { Option, type Command } from 'commander'
 import { systemClock } from '../base/clock.js'
+import { sizeText } from '../base/size-text.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { ModelStore } from '../inference/model-store.js'
-import { exportModel, keyId, readSigningKey, readTrustedKey, unpackModel } from '../registry/model-package.js'
-import { readRegistration, registerModel } from '../registry/register-model.js'
+import { importVersion } from '../registry/import-version.js'
+import { modelCard } from '../registry/model-card.js'
+import { exportModel, keyId, readSigningKey, readTrustedKey } from '../registry/model-package.js'
+import { readRegistration } from '../registry/register-model.js'
 import type { Release } from '../registry/release.js'
 import { addConnectionOptions } from '../stack/connections.js'
 import { harrierVersion } from '../topology/harrier-version.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { modelsFolder } from '../topology/open-scorer.js'
-import { modelCard } from './model-card.js'
-import { sizeText } from './model-text.js'
 import { defaultActor, withDesk, type StageOptions } from './releases.js'
 
 interface ExportOptions {
@@ -60,7 +61,7 @@ export function registerExchange(models: Command): void {
     .option('--actor <name>', 'who does it', defaultActor())
     .addOption(new Option('--device <device>', 'where its trial run is').choices(['cpu', 'webgpu', 'cuda', 'auto']).default('cpu'))
     .option('--json', 'for machines')
-    .action(importVersion)
+    .action(importFile)
 }
 
 async function writeCard(reference: string, options: Omit<StageOptions, 'topology'> & { topology?: string; out?: string }): Promise<void> {
@@ -88,17 +89,9 @@ function exportVersion(reference: string, { models, out, key: keyFile, actor, js
   else process.stdout.write(`${reference}: ${header.files.length} files, ${sizeText(bytes)}, written to ${out}\n  signed with key ${keyId(key)}; whoever imports it needs the public key: openssl pkey -in ${keyFile} -pubout\n`)
 }
 
-async function importVersion(file: string, { models, trust, actor, device, json }: ImportOptions): Promise<void> {
-  const unpacked = unpackModel(file, trust.map(readTrustedKey))
-  try {
-    const { header, signedBy, registration: origin } = unpacked
-    const { model, isNew, registration } = await registerModel({ folder: unpacked.folder, root: models, actor, device, harrier: harrierVersion, clock: systemClock, importedFrom: { signedBy, exportedBy: header.exportedBy, exportedAt: header.exportedAt } })
-    if (json) process.stdout.write(`${JSON.stringify({ ...registration, folder: model.folder, isNew, signedBy })}\n`)
-    else {
-      const first = origin ? `, first registered ${origin.registeredAt} by ${origin.actor}` : ''
-      process.stdout.write(`${model.reference} ${isNew ? 'registered' : 'was registered already, with the same files,'} in ${model.folder}\n  signed with key ${signedBy}, exported ${header.exportedAt} by ${header.exportedBy}${first}\n`)
-    }
-  } finally {
-    unpacked.remove()
-  }
+async function importFile(file: string, { models, trust, actor, device, json }: ImportOptions): Promise<void> {
+  const { model, isNew, registration, signedBy, exportedBy, exportedAt, origin } = await importVersion({ file, root: models, trusted: trust.map(readTrustedKey), names: null, actor, device, harrier: harrierVersion })
+  if (json) return void process.stdout.write(`${JSON.stringify({ ...registration, folder: model.folder, isNew, signedBy })}\n`)
+  const first = origin ? `, first registered ${origin.registeredAt} by ${origin.actor}` : ''
+  process.stdout.write(`${model.reference} ${isNew ? 'registered' : 'was registered already, with the same files,'} in ${model.folder}\n  signed with key ${signedBy}, exported ${exportedAt} by ${exportedBy}${first}\n`)
 }

@@ -1,14 +1,9 @@
+import { sizeText } from '../base/size-text.js'
 import type { GoldenReport } from '../inference/golden.js'
 import type { ModelFacts } from '../inference/inspect-model.js'
 
 /** Misses of a golden test that are printed. */
 const missesShownMax = 5
-
-/** 43 KB, 118 MB. */
-export function sizeText(bytes: number): string {
-  if (bytes < 1e6) return `${Math.ceil(bytes / 1000)} KB`
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`
-}
 
 /** What `harrier models inspect` prints. */
 export function factsText({ file, bytes, sha256, graph, externalData, inputs, outputs, manifest, problem }: ModelFacts): string {

@@ -1,12 +1,13 @@
 import { Option, type Command } from 'commander'
 import { stringify } from 'yaml'
 import { systemClock } from '../base/clock.js'
+import { sizeText } from '../base/size-text.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { testGolden } from '../inference/golden.js'
 import { inspectModel } from '../inference/inspect-model.js'
-import { hiddenFloatsOf } from '../inference/manifest.js'
-import { modelFileBytes, ModelStore, type LoadedModel } from '../inference/model-store.js'
-import { readRegistration, registerModel } from '../registry/register-model.js'
+import { modelFileBytes, ModelStore } from '../inference/model-store.js'
+import { registeredBy, versionSummary, type VersionSummary } from '../registry/model-shelf.js'
+import { registerModel } from '../registry/register-model.js'
 import { harrierVersion } from '../topology/harrier-version.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { modelsFolder, stageCategories } from '../topology/open-scorer.js'
@@ -14,7 +15,7 @@ import { registerCompare } from './compare.js'
 import { registerExchange } from './model-exchange.js'
 import { defaultActor, registerReleases } from './releases.js'
 import { tableText } from './view/table.js'
-import { factsText, reportText, sizeText } from './model-text.js'
+import { factsText, reportText } from './model-text.js'
 
 interface Options {
   readonly models: string
@@ -31,7 +32,7 @@ export function register(program: Command): void {
     .option('--json', 'for machines')
     .action((options: Options) => {
       const store = new ModelStore(options.models)
-      const rows = store.list().map((reference) => summary(store.load(reference)))
+      const rows = store.list().map((reference) => versionSummary(store.load(reference)))
       if (options.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
       else if (rows.length === 0) process.stdout.write(`no models in ${options.models}\n`)
       else process.stdout.write(table(rows))
@@ -112,35 +113,7 @@ async function test(folder: string, options: { device: DevicePolicy; json?: bool
   if (!report.passed) process.exitCode = 1
 }
 
-interface Summary {
-  readonly model: string
-  readonly kind: string
-  readonly features: number
-  /** Rows of a window model's input. */
-  readonly window: number | null
-  /** Floats of a recurrent model's hidden state, for each entity. */
-  readonly hidden: number | null
-  readonly bytes: number
-  readonly sha256: string
-  /** Who registered it, and when; null: it was put there by hand. */
-  readonly registered: string | null
-  readonly description: string
-}
-
-function summary(model: LoadedModel): Summary {
-  const { reference, manifest } = model
-  const { kind, features, window, sha256, description } = manifest
-  const hidden = kind === 'recurrent' ? hiddenFloatsOf(manifest) : null
-  const shape = { features: features.length, window: window ?? null, hidden }
-  return { model: reference, kind, ...shape, bytes: modelFileBytes(model), sha256, registered: registeredBy(model), description: description ?? '' }
-}
-
-function registeredBy({ folder }: LoadedModel): string | null {
-  const registration = readRegistration(folder)
-  return registration ? `${registration.registeredAt.slice(0, 10)} ${registration.actor}` : null
-}
-
-function table(rows: readonly Summary[]): string {
+function table(rows: readonly VersionSummary[]): string {
   const head = ['MODEL', 'KIND', 'FEATURES', 'WINDOW', 'HIDDEN', 'KB', 'SHA256', 'REGISTERED', 'DESCRIPTION']
   const number = (value: number | null): string => (value === null ? '-' : String(value))
   const cells = rows.map(({ model, kind, features, window, hidden, bytes, sha256, registered, description }) => [

@@ -2,12 +2,12 @@ import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { createLogger } from '../base/logger.js'
+import { sizeText } from '../base/size-text.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { deviceFallbacks, type EngineStats } from '../topology/engine-stats.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { openEngine } from '../topology/open-engine.js'
 import type { DevicePolicy } from '../inference/device.js'
-import { sizeText } from './model-text.js'
 import { addLineageOptions, lineageOptions, type LineageOptions } from './openlineage-options.js'
 import { parseCount, parseDevice } from './parse-options.js'
 import { childArguments, runProcesses } from './run-processes.js'
@@ -95,7 +95,7 @@ async function run(options: RunOptions): Promise<void> {
   const serve = async (listen: ListenAddress): Promise<void> => {
     const { namespace, instanceId, models, device } = options
     const cluster = { connection: connections, namespace, instanceId }
-    serving = await openServing({ options, listen, scored: { connection: connections, topology, namespace }, cluster, models, device, engine: view, clock: systemClock, logger })
+    serving = await openServing({ options, listen, scored: { connection: connections, topology, namespace }, cluster, models, device, engine: view, connectionFile: connections.file, clock: systemClock, logger })
     if (stopping.signal.aborted) await serving.close()
   }
   process.on('SIGINT', stop)

@@ -75,9 +75,9 @@ async function serve(options: ServeOptions): Promise<void> {
   })
   const topology = options.topology === undefined ? undefined : loadTopology(options.topology)
   const connection = options.keys || topology ? await resolveConnections(options) : undefined
-  const cluster = options.keys ? { connection: connection!, namespace: options.namespace, instanceId: options.instanceId } : undefined
+  const cluster = connection ? { connection, namespace: options.namespace, instanceId: options.instanceId } : undefined
   const scored = topology && { connection: connection!, topology, namespace: options.namespace }
-  const serving = await openServing({ cluster, scored, options, listen: options.listen, models: options.models, device: options.device, clock: systemClock, logger })
+  const serving = await openServing({ cluster, scored, options, listen: options.listen, models: options.models, device: options.device, connectionFile: connection?.file, clock: systemClock, logger })
   process.stdout.write(`listening on ${serving.service.url}\n`)
   await stopped
   await serving.close()

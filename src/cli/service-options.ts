@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import { AccessControl } from '../access/access-control.js'
+import { AuditTrail } from '../access/audit-trail.js'
 import type { OidcOptions } from '../access/oidc.js'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
@@ -8,10 +9,13 @@ import type { ClusterConnection } from '../connection/security.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { ModelHost } from '../inference/serving/model-host.js'
 import { queueLimitsDefault } from '../inference/serving/request-queue.js'
+import { readTrustedKey } from '../registry/model-package.js'
+import { ModelShelf } from '../registry/model-shelf.js'
 import { ScoreGateway, type ScoreGatewayOptions } from '../topology/score-gateway.js'
 import { modelsFolder } from '../topology/open-scorer.js'
+import { StageDesks } from '../topology/stage-desks.js'
 import { serviceLimits } from '../web/service-limits.js'
-import type { EngineView } from '../web/service-parts.js'
+import type { EngineView, VersionParts } from '../web/service-parts.js'
 import type { ListenAddress, Service } from '../web/listen.js'
 import { openMetricsService } from '../web/metrics-route.js'
 import { Metrics } from '../web/metrics.js'
@@ -36,6 +40,7 @@ export interface ServiceOptions {
   tlsCertificate?: string
   tlsKey?: string
   plainHttp?: boolean
+  trust: string[]
   anonymous?: boolean
   keys?: boolean
   oidcIssuer?: string
@@ -58,6 +63,7 @@ export function addServiceOptions(command: Command): Command {
     .option('--oidc-role-claim <name>', 'claim with one of viewer, scorer, releaser, admin, or a list with one; dots lead inside', 'roles')
     .option('--tls-certificate <file>', 'PEM of the certificate of the service and the chain above it; a renewed one is taken without a restart')
     .option('--tls-key <file>', 'PEM of its key')
+    .option('--trust <file>', 'ed25519 public key in PEM: versions that it has signed may be registered over HTTP; may be given several times', (file: string, all: string[]) => [...all, file], [])
     .option('--anonymous', 'let anybody who reaches an address that is not loopback use the service')
     .option('--plain-http', 'on an address that is not loopback, let keys and answers cross the network without TLS: behind a proxy that ends it')
 }
@@ -72,6 +78,8 @@ export interface ServingChoice {
   readonly cluster?: { readonly connection: ClusterConnection; readonly namespace?: string | undefined; readonly instanceId: string } | undefined
   /** The topology whose scores may be asked for. */
   readonly scored?: Omit<ScoreGatewayOptions, 'clock' | 'logger'> | undefined
+  /** The file that says how to connect, where one does. */
+  readonly connectionFile?: string | undefined
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -84,7 +92,7 @@ export interface Serving {
 }
 
 /** Listens first, so that probes are answered, and opens the models then. Errors: USAGE, CONFIG_INVALID, those of models. */
-export async function openServing({ options, listen, models, device, engine, cluster, scored, clock, logger }: ServingChoice): Promise<Serving> {
+export async function openServing({ options, listen, models, device, engine, cluster, scored, connectionFile, clock, logger }: ServingChoice): Promise<Serving> {
   const oidc = oidcOptions(options)
   const tls = await protectionOf(listen, options, { asksForRights: options.keys === true || oidc !== undefined }, clock)
   const host = new ModelHost({
@@ -93,11 +101,14 @@ export async function openServing({ options, listen, models, device, engine, clu
   })
   const access = options.keys || oidc ? await AccessControl.open({ keys: options.keys ? cluster : undefined, oidc, clock, logger }) : undefined
   const gateway = scored && (await ScoreGateway.open({ ...scored, clock, logger }))
+  const desks = scored && new StageDesks({ ...scored, models, clock, logger })
+  const audit = cluster && new AuditTrail({ ...cluster, clock, logger })
+  const versions: VersionParts = { shelf: new ModelShelf(models ?? modelsFolder), desks, trusted: options.trust.map(readTrustedKey), device: device ?? 'cpu', audit, connectionFile }
   const metrics = new Metrics({ stages: () => engine?.metrics() ?? [], models: () => host.served().filter(({ isOpen }) => isOpen) })
-  const service = await openService({ host, engine, gateway, metrics, access, tls, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
+  const service = await openService({ host, engine, gateway, versions, metrics, access, tls, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
   const close = async (): Promise<void> => {
     await service.close()
-    await Promise.all([host.close(), access?.close(), gateway?.close()])
+    await Promise.all([host.close(), access?.close(), gateway?.close(), desks?.close(), audit?.close()])
   }
   try {
     await host.open()

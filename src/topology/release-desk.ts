@@ -38,6 +38,8 @@ export interface Signature {
   readonly actor: string
   readonly reason: string
   readonly details?: Readonly<Record<string, string>>
+  /** Is told the names of the models that an entry is about, or whose role or share it changes; throws when they are none of this actor's business. */
+  readonly admit?: (names: readonly string[]) => void
 }
 
 /** Where a release came in force in a partition. */
@@ -175,7 +177,7 @@ export class ReleaseDesk {
   }
 
   /** One entry after those that are there. `next` is told what these come to. */
-  async write(next: (releases: StageReleases) => { action: ReleaseAction; model: string; sha256: string; to: readonly ReleasedModel[]; details?: Readonly<Record<string, string>> }, { actor, reason, details = {} }: Signature): Promise<Release> {
+  async write(next: (releases: StageReleases) => { action: ReleaseAction; model: string; sha256: string; to: readonly ReleasedModel[]; details?: Readonly<Record<string, string>> }, { actor, reason, details = {}, admit }: Signature): Promise<Release> {
     const { brokers, security, clock, logger } = this.#options
     const stage = this.#stage
     const transactionalId = releaserTransactionalId(this.#names.releaseTopics, stage)
@@ -184,6 +186,7 @@ export class ReleaseDesk {
     return await appendRelease({ ...this.#log, producer, schemaIds }, stageKey(stage), (entries) => {
       const releases = this.#folded(entries)
       const { details: more = {}, ...entry } = next(releases)
+      admit?.(namesAbout(entry.model, releases.models, entry.to))
       return { ...stage, revision: releases.revision + 1, ...entry, from: releases.models, actor, reason, time: clock.nowMs(), details: { ...details, ...more }, harrier: harrierVersion }
     })
   }
@@ -213,6 +216,12 @@ export class ReleaseDesk {
 }
 
 class NothingToRollBack extends Error {}
+/** Names of the model that an entry is about, and of those whose role or share it changes. */
+function namesAbout(model: string, from: readonly ReleasedModel[], to: readonly ReleasedModel[]): string[] {
+  const has = (models: readonly ReleasedModel[], { role, model: wanted, share }: ReleasedModel): boolean => models.some((each) => each.role === role && each.model === wanted && each.share === share)
+  const changed = [...from.filter((each) => !has(to, each)), ...to.filter((each) => !has(from, each))]
+  return [...new Set([model, ...changed.map((each) => each.model)].map((reference) => reference.split('@')[0]!))]
+}
 
 function firstOf(records: readonly LineageRecord[], revision: number): InForce['from'] {
   const at = records.findIndex(({ release }) => release >= revision)

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { demandAll } from '../access/access-control.js'
 import type { Logger } from '../base/logger.js'
 import type { Metrics } from './metrics.js'
 import { httpApp } from './http-app.js'
@@ -8,9 +9,11 @@ import { serviceLimits } from './service-limits.js'
 import type { TlsIdentity } from './tls-identity.js'
 
 export function metricsRoute(app: FastifyInstance, metrics: Metrics): void {
-  app.get('/metrics', { schema: { tags: ['Health'], summary: 'Metrics in the text format of Prometheus', produces: ['text/plain'], response: { 200: { description: 'Text', type: 'string' } } } }, async (_, reply) =>
-    reply.type(metrics.contentType).send(await metrics.text()),
-  )
+  app.get('/metrics', { schema: { tags: ['Health'], summary: 'Metrics in the text format of Prometheus', produces: ['text/plain'], response: { 200: { description: 'Text', type: 'string' } } } }, async (request, reply) => {
+    // They name every model and topology. On a port of their own nobody is asked who he is.
+    if (request.principal) demandAll(request.principal)
+    return reply.type(metrics.contentType).send(await metrics.text())
+  })
 }
 
 /** Metrics and health alone, on a port of their own. Errors: CONFIG_INVALID. */

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { seesModel } from '../access/access-control.js'
 import { HarrierError } from '../base/errors.js'
 import { readOipRequest, writeOipReply } from './oip-codec.js'
 import { modelConfig, modelMetadata, modelStats, serverMetadata } from './oip-documents.js'
@@ -35,11 +36,11 @@ export function oipRoutes(app: FastifyInstance, parts: ServiceParts): void {
     })
     inferRoute(app, parts, `${path}/infer`, isVersioned)
   }
-  app.get('/v2/models/stats', { schema: schemas.allStats }, () => ({ model_stats: host.served().map(modelStats) }))
+  app.get('/v2/models/stats', { schema: schemas.allStats }, ({ principal }) => ({ model_stats: host.served().filter(({ model }) => seesModel(principal, model.manifest.name)).map(modelStats) }))
   app.register((index, _, done) => {
     index.removeAllContentTypeParsers()
     index.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: limits.bodyBytesMax }, (_request, body, parsed) => parsed(null, body))
-    index.post('/v2/repository/index', { schema: schemas.repositoryIndex, config: { documentedBody: schemas.repositoryIndexBody } }, () => host.index())
+    index.post('/v2/repository/index', { schema: schemas.repositoryIndex, config: { documentedBody: schemas.repositoryIndexBody } }, ({ principal }) => host.index().filter(({ name }) => seesModel(principal, name)))
     done()
   })
 }

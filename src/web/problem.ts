@@ -13,11 +13,19 @@ export interface Problem {
 
 const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   REQUEST_INVALID: 400,
+  USAGE: 400,
   UNAUTHENTICATED: 401,
   FORBIDDEN: 403,
   MODEL_NOT_FOUND: 404,
+  NOT_FOUND: 404,
+  RELEASE_REFUSED: 409,
+  LIMIT_EXCEEDED: 413,
   QUOTA_EXCEEDED: 429,
   RECORD_INVALID: 422,
+  PACKAGE_REFUSED: 422,
+  MANIFEST_INVALID: 422,
+  MODEL_INVALID: 422,
+  DEVICE_UNAVAILABLE: 422,
   RECORD_UNDECODABLE: 422,
   SCORE_PENDING: 504,
   OVERLOADED: 503,
@@ -25,6 +33,8 @@ const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   MODEL_FAILED: 500,
   BROKER_UNAVAILABLE: 503,
   REGISTRY_UNAVAILABLE: 503,
+  TOPIC_MISSING: 503,
+  TRANSACTION_ABORTED: 503,
 }
 
 /** Errors whose message is about the inside: a broker, a path, the runtime of a model. Callers get the catalogue's words, the log the message. */

@@ -1,10 +1,15 @@
+import type { KeyObject } from 'node:crypto'
 import type { AccessControl } from '../access/access-control.js'
+import type { AuditTrail } from '../access/audit-trail.js'
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
+import type { DevicePolicy } from '../inference/device.js'
 import type { ModelHost } from '../inference/serving/model-host.js'
+import type { ModelShelf } from '../registry/model-shelf.js'
 import type { EngineState } from '../topology/engine-stats.js'
 import type { StageMetrics } from '../topology/stage-metrics.js'
 import type { ScoreGateway } from '../topology/score-gateway.js'
+import type { StageDesks } from '../topology/stage-desks.js'
 import type { Metrics } from './metrics.js'
 import type { ServiceLimits } from './service-limits.js'
 import type { TlsIdentity } from './tls-identity.js'
@@ -18,6 +23,21 @@ export interface EngineView {
   metrics(): readonly StageMetrics[]
 }
 
+/** What routes about versions work with. */
+export interface VersionParts {
+  readonly shelf: ModelShelf
+  /** Where versions of a topology's stages are released; absent where no topology is. */
+  readonly desks?: StageDesks | undefined
+  /** Whose signature lets an exported version in. */
+  readonly trusted: readonly KeyObject[]
+  /** Where a version is tried. */
+  readonly device: DevicePolicy
+  /** Absent where no cluster is. */
+  readonly audit?: AuditTrail | undefined
+  /** The file that says how to connect, where one does. */
+  readonly connectionFile?: string | undefined
+}
+
 /** What the routes work with. They hold no state of their own. */
 export interface ServiceParts {
   readonly host: ModelHost
@@ -25,6 +45,8 @@ export interface ServiceParts {
   readonly engine?: EngineView | undefined
   /** Scores in the stream; absent where no topology is. */
   readonly gateway?: ScoreGateway | undefined
+  /** Versions and releases. */
+  readonly versions?: VersionParts | undefined
   readonly metrics: Metrics
   /** Who may do what; absent: anybody everything. */
   readonly access?: AccessControl | undefined

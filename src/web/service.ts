@@ -12,6 +12,7 @@ import { routeOf } from './problem.js'
 import { parseUntrusted } from './safe-json.js'
 import { scoreRoutes } from './score-routes.js'
 import type { ServiceParts } from './service-parts.js'
+import { versionRoutes } from './version-routes.js'
 
 /** The application without a socket: for tests, and for whoever listens. */
 export async function buildService(parts: ServiceParts): Promise<FastifyInstance> {
@@ -40,6 +41,7 @@ export async function buildService(parts: ServiceParts): Promise<FastifyInstance
     oipRoutes(inner, parts)
     predictRoutes(inner, parts)
     scoreRoutes(inner, parts)
+    versionRoutes(inner, parts)
     metricsRoute(inner, metrics)
     done()
   })

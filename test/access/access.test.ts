@@ -38,7 +38,7 @@ describe('keys', () => {
   it('work until they expire or are revoked, and one that differs in a digit does not', () => {
     const { key, record } = recordOf({ expiresMs: 1000, models: ['card-gru'] })
     put(record)
-    assert.deepEqual(directory.verify(key, 999), { id: `key ${record.prefix}`, role: 'scorer', models: ['card-gru'], topologies: null, quota: {} })
+    assert.deepEqual(directory.verify(key, 999), { id: `key ${record.prefix}`, name: 'a', role: 'scorer', models: ['card-gru'], topologies: null, quota: {} })
     const other = key.endsWith('A') ? `${key.slice(0, -1)}B` : `${key.slice(0, -1)}A`
     for (const [text, atMs] of [[key, 1000], [other, 0], ['hk_', 0], [recordOf().key, 0]] as const) assert.throws(() => directory.verify(text, atMs), isError('UNAUTHENTICATED'))
     put({ ...record, revokedMs: 5 })
@@ -63,7 +63,7 @@ describe('keys', () => {
   })
 
   it('may do what their role may, with the models and topologies that they are for', () => {
-    const principal = (more: Partial<Principal>): Principal => ({ id: 'key 1', role: 'scorer', models: null, topologies: null, quota: {}, ...more })
+    const principal = (more: Partial<Principal>): Principal => ({ id: 'key 1', name: 'till', role: 'scorer', models: null, topologies: null, quota: {}, ...more })
     for (const role of roles) for (const needed of roles) {
       const allowed = roles.indexOf(role) >= roles.indexOf(needed)
       if (allowed) demand(principal({ role }), needed)
@@ -76,7 +76,7 @@ describe('keys', () => {
 })
 
 describe('quotas', () => {
-  const who = (quota: Quota): Principal => ({ id: 'key 1', role: 'scorer', models: null, topologies: null, quota })
+  const who = (quota: Quota): Principal => ({ id: 'key 1', name: 'till', role: 'scorer', models: null, topologies: null, quota })
   const exceeded = (retryAfterMs: number) => (error: unknown): boolean => error instanceof HarrierError && error.code === 'QUOTA_EXCEEDED' && Math.round(error.retryAfterMs!) === retryAfterMs
 
   it('let a second of requests through at once and then as many as flow in, for each model apart', () => {
@@ -146,7 +146,7 @@ describe('tokens of an issuer', () => {
   it('are taken with the right issuer, audience, time and signature, and their role is the highest that they name', async () => {
     const oidc = new OidcVerifier({ issuer, audience: 'harrier', roleClaim: 'realm.roles' })
     await oidc.open()
-    assert.deepEqual(await oidc.verify(await sign({ realm: { roles: ['viewer', 'harrier:releaser', 'x'] } })), { id: 'oidc ann', role: 'releaser', models: null, topologies: null, quota: {} })
+    assert.deepEqual(await oidc.verify(await sign({ realm: { roles: ['viewer', 'harrier:releaser', 'x'] } })), { id: 'oidc ann', name: 'ann', role: 'releaser', models: null, topologies: null, quota: {} })
     const roles = { realm: { roles: 'scorer' } }
     assert.equal((await oidc.verify(await sign(roles))).role, 'scorer')
     const good = await sign(roles)

@@ -75,11 +75,11 @@ describe('keys of the service on a broker', { timeout: 300_000 }, () => {
     assert.equal((await predict(two, key, left)).statusCode, 200)
     // closed and opened again under the same name, after it has told what it gave
     const before = await access('five')
-    before.enter({ id: 'key again', role: 'scorer', models: null, topologies: null, quota: { scoresPerDay: 10 } }, 'm', 10)
+    before.enter({ id: 'key again', name: 'again', role: 'scorer', models: null, topologies: null, quota: { scoresPerDay: 10 } }, 'm', 10)
     await before.close()
     const again = await access('five')
     open.push(again)
-    assert.throws(() => again.enter({ id: 'key again', role: 'scorer', models: null, topologies: null, quota: { scoresPerDay: 10 } }, 'm', 1), /10 of which are used/)
+    assert.throws(() => again.enter({ id: 'key again', name: 'again', role: 'scorer', models: null, topologies: null, quota: { scoresPerDay: 10 } }, 'm', 1), /10 of which are used/)
   })
 
   it('leave in the audit who did what, with before and after and without a hash', async () => {

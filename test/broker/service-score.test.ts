@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import type { LightMyRequestResponse } from 'fastify'
+import { accessTopics } from '../../src/access/access-topics.js'
+import { AuditTrail } from '../../src/access/audit-trail.js'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
 import { RangeReader } from '../../src/consumer/range-reader.js'
+import { ModelShelf } from '../../src/registry/model-shelf.js'
+import type { Release } from '../../src/registry/release.js'
 import type { EngineChain } from '../../src/topology/engine-chain.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
 import { topologyNames } from '../../src/topology/names.js'
 import { openEngine } from '../../src/topology/open-engine.js'
 import { requestHeader, ScoreGateway } from '../../src/topology/score-gateway.js'
+import { modelsFolder } from '../../src/topology/open-scorer.js'
+import type { StageState } from '../../src/topology/release-action.js'
+import { StageDesks } from '../../src/topology/stage-desks.js'
+import { namedAccess } from '../web/named-access.js'
 import { testService, type TestService } from '../web/web-fixture.js'
 import { startTestStack, type TestStack } from './test-stack.js'
 
@@ -24,18 +32,28 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
   let running: Promise<void> = Promise.resolve()
   let service: TestService
   let gateway: ScoreGateway
+  let desks: StageDesks
+  let audit: AuditTrail
+  /** The same, where keys are asked for. */
+  let guarded: TestService
 
   before(async () => {
     stack = await startTestStack()
     const connection = { brokers: stack.brokers, registryUrl: stack.registryUrl }
     engine = await openEngine({ topology, ...connection, namespace, instanceId: 'a', workers: 1, createTopics: { partitions }, clock: systemClock, logger: silentLogger })
     gateway = await ScoreGateway.open({ connection, topology, namespace, clock: systemClock, logger: silentLogger })
-    service = await testService({ parts: { gateway, engine: { topology: topology.name, metrics: () => engine.metrics(), get state() { return engine.state } } } })
+    desks = new StageDesks({ connection, topology, namespace, clock: systemClock, logger: silentLogger })
+    audit = new AuditTrail({ connection, namespace, instanceId: 'a', clock: systemClock, logger: silentLogger })
+    const parts = { gateway, versions: { shelf: new ModelShelf(modelsFolder), desks, audit, trusted: [], device: 'cpu' }, engine: { topology: topology.name, metrics: () => engine.metrics(), get state() { return engine.state } } } as const
+    service = await testService({ parts })
+    const access = namedAccess({ vera: { role: 'viewer' }, rolf: { role: 'releaser' }, gru: { role: 'releaser', models: ['card-gru'] }, elsewhere: { role: 'admin', topologies: ['other'] } })
+    guarded = await testService({ parts: { ...parts, access } })
   })
   after(async () => {
     await engine.stop()
     await running
-    await service.close()
+    await Promise.all([service.close(), guarded.close()])
+    await Promise.all([desks.close(), audit.close()])
     await gateway.close()
     await stack.stop()
   })
@@ -60,6 +78,17 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
     }
     await reader.close()
     return found
+  }
+
+  async function textsOf(topic: string): Promise<string[]> {
+    const reader = new RangeReader({ brokers: stack.brokers, clock: systemClock, logger: silentLogger })
+    await reader.start()
+    const texts: string[] = []
+    await reader.readRange({ topic, partition: 0, from: 'earliest', to: 'settled-end' }, (columns) => {
+      for (let row = 0; row < columns.count; row++) texts.push(Buffer.from(columns.value(row)!).toString())
+    })
+    await reader.close()
+    return texts
   }
 
   it('that find no engine are told that their score will come, and have it when they ask again with the same key', async () => {
@@ -126,5 +155,62 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
     assert.ok(value('harrier_commit_seconds_sum') > 0 && value('harrier_state_bytes') > 0)
     assert.match(text, /harrier_stage_state\{topology="card-fraud",stage="customer",state="running"\} 1/)
     assert.match(text, /harrier_model_rows_total\{topology="card-fraud",stage="customer",model="card-gru",version="1",role="champion",device="cpu"\} 67/)
+  })
+
+  const stagePath = '/v1/topologies/card-fraud/stages/customer'
+  const call = (who: string, payload?: object, path = '/releases'): Promise<LightMyRequestResponse> =>
+    guarded.app.inject({ method: payload ? 'POST' : 'GET', url: `${stagePath}${path}`, headers: { 'x-api-key': who }, ...(payload ? { payload } : {}) })
+
+  it('are scored by the version that somebody released over HTTP, whose name is in the ledger and in the audit', async () => {
+    assert.deepEqual((await guarded.app.inject({ url: '/v1/topologies', headers: { 'x-api-key': 'vera' } })).json(), [{ topology: 'card-fraud', stages: ['customer'] }])
+    const before = (await call('vera', undefined, '')).json<StageState>()
+    assert.deepEqual([before.revision, before.models[0]?.model, before.rollback], [0, 'card-gru@1', null])
+    const wish = { action: 'release', model: 'card-row@1', reason: 'a try' }
+    assert.equal((await call('vera', wish)).statusCode, 403, 'a viewer releases nothing')
+    const released = await call('rolf', wish)
+    assert.equal(released.statusCode, 201, released.body)
+    const { revision, actor, action, details } = released.json<Release>()
+    assert.deepEqual([revision, actor, action, details['by']], [1, 'rolf', 'release', 'key rolf'])
+    let model = ''
+    for (const endMs = systemClock.monotonicMs() + timeoutMs; model !== 'card-row@1' && systemClock.monotonicMs() < endMs; ) model = (await score(transaction(7))).json<{ model: string }>().model
+    assert.equal(model, 'card-row@1')
+    const places = (await call('vera', undefined, '/releases/1')).json<{ inForce: { from: { sequence: number } | null }[] }>().inForce
+    assert.ok(places.length === partitions && places.some(({ from }) => from !== null), JSON.stringify(places))
+
+    const back = await call('rolf', { action: 'rollback', reason: 'enough' })
+    assert.deepEqual([back.statusCode, back.json<Release>().to[0]?.model], [201, 'card-gru@1'])
+    assert.deepEqual((await call('vera')).json<Release[]>().map((each) => [each.revision, each.action, each.actor, each.reason]), [[1, 'release', 'rolf', 'a try'], [2, 'rollback', 'rolf', 'enough']])
+    const notes = (await textsOf(accessTopics(namespace).audit)).map((text) => JSON.parse(text) as { actor: string; id: string; action: string; subject: string; before: { models: { model: string }[] }; after: { models: { model: string }[] } })
+    assert.deepEqual(notes.map((each) => [each.actor, each.id, each.action, each.subject, each.before.models[0]!.model, each.after.models[0]!.model]), [
+      ['rolf', 'key rolf', 'models.release', 'card-row@1', 'card-gru@1', 'card-row@1'],
+      ['rolf', 'key rolf', 'models.rollback', 'card-gru@1', 'card-row@1', 'card-gru@1'],
+    ])
+  })
+
+  it('have a ledger in which a key for some models finds and changes nothing of the others', async () => {
+    const seen = await call('gru')
+    assert.deepEqual(seen.json<Release[]>().map(({ revision, from, to }) => [revision, from.length, to.map(({ model }) => model)]), [[2, 0, ['card-gru@1']]])
+    const { models } = (await call('gru', undefined, '')).json<StageState>()
+    assert.deepEqual(models.map(({ model }) => model), ['card-gru@1'])
+    const refusals = [
+      [{ action: 'release', model: 'card-row@1' }, 403], [{ action: 'release', model: 'card-row@77' }, 403], [{ action: 'release', model: 'card-gru@77' }, 404], [{ action: 'release', model: 'card-gru@1' }, 409],
+      [{ action: 'canary', model: 'card-gru@1', share: 7 }, 400], [{ action: 'approve' }, 400], [{ action: 'withdraw' }, 400], [{ action: 'delete' }, 400],
+    ] as const
+    for (const [wish, status] of refusals) {
+      const answer = await call('gru', { ...wish, reason: 'no' })
+      assert.deepEqual([wish, answer.statusCode], [wish, status], answer.body)
+      assert.doesNotMatch(answer.body, /card-(row|cnn|attention)@1|models\//)
+    }
+    assert.equal((await call('elsewhere', undefined, '')).statusCode, 403)
+    assert.deepEqual((await guarded.app.inject({ url: '/v1/topologies', headers: { 'x-api-key': 'elsewhere' } })).json(), [])
+    assert.equal((await call('rolf', { action: 'shadow', model: 'card-row@1', reason: '  ' })).statusCode, 400)
+    assert.equal((await call('vera')).json<Release[]>().length, 2, 'nothing was written')
+  })
+
+  it('are compared by two models in a process apart, over HTTP', async () => {
+    const answer = await call('vera', undefined, '/compare?a=card-gru@1&b=card-row@1&events=1000')
+    // no label has ever been written here
+    assert.deepEqual([answer.statusCode, answer.json<{ code: string }>().code], [503, 'TOPIC_MISSING'], answer.body)
+    assert.equal((await call('gru', undefined, '/compare?a=card-gru@1&b=card-row@1')).statusCode, 403)
   })
 })

@@ -1,8 +1,8 @@
 import type { Manifest } from '../inference/manifest.js'
 import { modelFileBytes, type LoadedModel } from '../inference/model-store.js'
-import type { Registration } from '../registry/register-model.js'
-import type { Release } from '../registry/release.js'
-import { sizeText } from './model-text.js'
+import type { Registration } from './register-model.js'
+import type { Release } from './release.js'
+import { sizeText } from '../base/size-text.js'
 
 export interface CardMaterial {
   readonly model: LoadedModel

@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { HarrierError } from '../base/errors.js'
+import { hiddenFloatsOf } from '../inference/manifest.js'
+import { manifestFile, modelFileBytes, ModelStore, type LoadedModel } from '../inference/model-store.js'
+import { readRegistration } from './register-model.js'
+
+export interface VersionSummary {
+  /** name@version */
+  readonly model: string
+  readonly kind: string
+  readonly features: number
+  /** Rows of a window model's input. */
+  readonly window: number | null
+  /** Floats of a recurrent model's hidden state, for each entity. */
+  readonly hidden: number | null
+  readonly bytes: number
+  readonly sha256: string
+  /** Who registered it, and when; null: it was put there by hand. */
+  readonly registered: string | null
+  readonly description: string
+}
+
+export function versionSummary(model: LoadedModel): VersionSummary {
+  const { reference, manifest } = model
+  const { kind, features, window, sha256, description } = manifest
+  const hidden = kind === 'recurrent' ? hiddenFloatsOf(manifest) : null
+  const shape = { features: features.length, window: window ?? null, hidden }
+  return { model: reference, kind, ...shape, bytes: modelFileBytes(model), sha256, registered: registeredBy(model), description: description ?? '' }
+}
+
+export function registeredBy({ folder }: LoadedModel): string | null {
+  const registration = readRegistration(folder)
+  return registration ? `${registration.registeredAt.slice(0, 10)} ${registration.actor}` : null
+}
+
+/**
+ * Versions of a folder, for people who may not see all of them: nothing that it says names another one. Manifests are read; whoever
+ * opens a version checks its files.
+ */
+export class ModelShelf {
+  readonly #store: ModelStore
+
+  constructor(root: string) {
+    this.#store = new ModelStore(root)
+  }
+
+  get root(): string {
+    return this.#store.root
+  }
+
+  /** Those whose name may be seen. */
+  list(sees: (name: string) => boolean): VersionSummary[] {
+    return this.#store.list().filter((reference) => sees(reference.split('@')[0]!)).map((reference) => versionSummary(this.#store.find(reference)))
+  }
+
+  /** Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */
+  find(name: string, version: string): LoadedModel {
+    const isName = [name, version].every((part) => /^[^/\\@]+$/.test(part) && !part.startsWith('.'))
+    if (isName && existsSync(join(this.#store.root, name, version, manifestFile))) return this.#store.find(`${name}@${version}`)
+    throw new HarrierError('MODEL_NOT_FOUND', `there is no version ${name}@${version}`, { remedy: 'GET /v1/models lists those that are there' })
+  }
+}
