@@ -53,5 +53,5 @@ export default tseslint.config(
   { files: ['src/cli/**/*.ts'], rules: { 'no-control-regex': 'error' } },
   // Import cycles: one rule that walks the whole graph, for src only.
   { files: ['src/**/*.ts'], rules: { 'import-x/no-cycle': ['error', { ignoreExternal: true }], 'import-x/no-self-import': 'error' } },
-  { files: ['scripts/**/*.js', 'bin/**/*.js'], linterOptions: { reportUnusedDisableDirectives: 'error' }, rules: { eqeqeq: 'error', 'no-var': 'error', 'prefer-const': 'error', 'no-unused-vars': ['error', { varsIgnorePattern: '^_' }] } },
+  { files: ['scripts/**/*.js', 'bin/**/*.js', 'page/**/*.js'], linterOptions: { reportUnusedDisableDirectives: 'error' }, rules: { eqeqeq: 'error', 'no-var': 'error', 'prefer-const': 'error', 'no-unused-vars': ['error', { varsIgnorePattern: '^_' }] } },
 )

@@ -5,9 +5,9 @@ import { brotliCompressSync, constants } from 'node:zlib'
 
 const root = new URL('..', import.meta.url)
 const { version } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'))
-const wanted = [/^package\.json$/, /^bin\//, /^schemas\//, /^topologies\//, /^dist\/src\/.*\.js$/]
+const wanted = [/^package\.json$/, /^bin\//, /^schemas\//, /^topologies\//, /^page\//, /^dist\/src\/.*\.js$/]
 const files = Object.fromEntries(
-  ['package.json', 'bin', 'schemas', 'topologies', 'dist/src']
+  ['package.json', 'bin', 'schemas', 'topologies', 'page', 'dist/src']
     .flatMap((entry) => (entry.includes('.') ? [entry] : readdirSync(new URL(entry, root), { recursive: true }).map((name) => `${entry}/${name}`)))
     .filter((path) => wanted.some((pattern) => pattern.test(path)) && /\.\w+$/.test(path))
     .sort()

@@ -90,7 +90,8 @@ async function run(options: RunOptions): Promise<void> {
     void engine.stop()
   }
   let serving: Serving | undefined
-  const view: EngineView = { topology: topology.name, metrics: () => engine.metrics(), get state() { return engine.state } }
+  let newest: EngineStats | undefined
+  const view: EngineView = { topology: topology.name, metrics: () => engine.metrics(), stats: () => newest, get state() { return engine.state } }
   const metrics = options.metricsPort === undefined ? undefined : await openMetrics(view, options.metricsPort, options, { clock: systemClock, logger })
   const serve = async (listen: ListenAddress): Promise<void> => {
     const { namespace, instanceId, models, device } = options
@@ -102,7 +103,7 @@ async function run(options: RunOptions): Promise<void> {
   process.on('SIGTERM', stop)
   let before = 0
   const stopStats = systemClock.every(statsIntervalMs, () => {
-    const stats = engine.stats()
+    const stats = (newest = engine.stats())
     const perSecond = Math.round(((stats.counters.scored - before) * 1000) / statsIntervalMs)
     before = stats.counters.scored
     process.stdout.write(options.json ? `${JSON.stringify({ ...stats, eventsPerSecond: perSecond, deviceFallbacks: deviceFallbacks(stats) })}\n` : `${statsLine(stats, perSecond)}\n`)

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import { AccessControl } from '../access/access-control.js'
+import { accessTopics } from '../access/access-topics.js'
 import { AuditTrail } from '../access/audit-trail.js'
 import type { OidcOptions } from '../access/oidc.js'
 import type { Clock } from '../base/clock.js'
@@ -13,7 +14,9 @@ import { readTrustedKey } from '../registry/model-package.js'
 import { ModelShelf } from '../registry/model-shelf.js'
 import { ScoreGateway, type ScoreGatewayOptions } from '../topology/score-gateway.js'
 import { modelsFolder } from '../topology/open-scorer.js'
+import { RecordDesk } from '../topology/record-desk.js'
 import { StageDesks } from '../topology/stage-desks.js'
+import { StreamWatch } from '../topology/stream-watch.js'
 import { serviceLimits } from '../web/service-limits.js'
 import type { EngineView, VersionParts } from '../web/service-parts.js'
 import type { ListenAddress, Service } from '../web/listen.js'
@@ -78,6 +81,8 @@ export interface ServingChoice {
   readonly cluster?: { readonly connection: ClusterConnection; readonly namespace?: string | undefined; readonly instanceId: string } | undefined
   /** The topology whose scores may be asked for. */
   readonly scored?: Omit<ScoreGatewayOptions, 'clock' | 'logger'> | undefined
+  /** Its stream is shown, and no transaction is taken. */
+  readonly isWatchedOnly?: boolean | undefined
   /** The file that says how to connect, where one does. */
   readonly connectionFile?: string | undefined
   readonly clock: Clock
@@ -92,7 +97,7 @@ export interface Serving {
 }
 
 /** Listens first, so that probes are answered, and opens the models then. Errors: USAGE, CONFIG_INVALID, those of models. */
-export async function openServing({ options, listen, models, device, engine, cluster, scored, connectionFile, clock, logger }: ServingChoice): Promise<Serving> {
+export async function openServing({ options, listen, models, device, engine, cluster, scored, isWatchedOnly, connectionFile, clock, logger }: ServingChoice): Promise<Serving> {
   const oidc = oidcOptions(options)
   const tls = await protectionOf(listen, options, { asksForRights: options.keys === true || oidc !== undefined }, clock)
   const host = new ModelHost({
@@ -100,15 +105,17 @@ export async function openServing({ options, listen, models, device, engine, clu
     queue: { delayMs: options.batchDelayMs, requestsMax: options.queueRequests, timeoutMsMax: options.queueTimeoutMs },
   })
   const access = options.keys || oidc ? await AccessControl.open({ keys: options.keys ? cluster : undefined, oidc, clock, logger }) : undefined
-  const gateway = scored && (await ScoreGateway.open({ ...scored, clock, logger }))
+  const gateway = scored && !isWatchedOnly ? await ScoreGateway.open({ ...scored, clock, logger }) : undefined
   const desks = scored && new StageDesks({ ...scored, models, clock, logger })
+  const stats = engine?.stats && (() => engine.stats!())
+  const stream = scored && { topology: scored.topology.name, watch: new StreamWatch({ ...scored, stats, clock, logger }), desk: new RecordDesk({ ...scored, auditTopic: accessTopics(scored.namespace).audit, clock, logger }) }
   const audit = cluster && new AuditTrail({ ...cluster, clock, logger })
   const versions: VersionParts = { shelf: new ModelShelf(models ?? modelsFolder), desks, trusted: options.trust.map(readTrustedKey), device: device ?? 'cpu', audit, connectionFile }
   const metrics = new Metrics({ stages: () => engine?.metrics() ?? [], models: () => host.served().filter(({ isOpen }) => isOpen) })
-  const service = await openService({ host, engine, gateway, versions, metrics, access, tls, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
+  const service = await openService({ host, engine, gateway, versions, stream, metrics, access, tls, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
   const close = async (): Promise<void> => {
     await service.close()
-    await Promise.all([host.close(), access?.close(), gateway?.close(), desks?.close(), audit?.close()])
+    await Promise.all([host.close(), access?.close(), gateway?.close(), desks?.close(), audit?.close(), stream?.watch.close(), stream?.desk.close()])
   }
   try {
     await host.open()

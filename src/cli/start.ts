@@ -12,6 +12,8 @@ import { planDemo, type DemoPlan } from './view/demo-plan.js'
 import { renderDemo } from './view/demo-screen.js'
 import { isClean, resultAsJson, summaryLines } from './view/demo-summary.js'
 import { Demo, type DemoResult } from './view/demo.js'
+import { openDemoPage } from './view/demo-page.js'
+import type { Serving } from './service-options.js'
 import { LiveScreen } from './view/live-screen.js'
 import { plainLines } from './view/plain-lines.js'
 import { drawPublishedTable } from './view/published-table.js'
@@ -25,6 +27,7 @@ const defaults = {
   historyDays: 30,
 } as const
 const plainLineMs = 2_000
+const pageCloseMsMax = 500
 /** Two signals within this are one Ctrl-C: npm passes on what its terminal has sent to us already. */
 const sameSignalMs = 1_000
 
@@ -34,6 +37,7 @@ interface StartOptions extends ConnectionOptions {
   fastForward: number
   killAfter?: number
   device?: DevicePolicy
+  page: boolean
   plain?: boolean
   json?: boolean
 }
@@ -48,6 +52,7 @@ export function register(program: Command): void {
     .option('--fast-forward <days>', 'days of history that go first, at full speed; with --events at most half of them', parseCount, defaults.historyDays)
     .option('--kill-after <n>', 'kill the engine with SIGKILL after so many scores, to show that nothing is lost', parseCount)
     .option('--device <policy>', 'cpu, webgpu, cuda or auto (default: what the topology says)', parseDevice)
+    .option('--no-page', 'no page for a browser; without it the page is on 127.0.0.1, at the first free port from 8080 on (none with --json)')
     .option('--plain', 'lines instead of a screen, also on a terminal')
     .option('--json', 'one line of JSON at the end, and nothing else on standard output')
   addConnectionOptions(command).action(start)
@@ -94,14 +99,27 @@ async function startUntil(options: StartOptions, signal: AbortSignal, leave: () 
   signal.addEventListener('abort', () => demo.leave(), { once: true })
   if (signal.aborted) demo.leave()
   let stopShowing = (): void => undefined
+  let page: Promise<Serving | string> | undefined
   let result: DemoResult
   try {
     result = await demo.run(
       (text) => progress.onProgress(text, 'step'),
-      () => (stopShowing = screen ? showScreen(demo, leave) : showLines(demo, say)),
+      () => {
+        const shown: Shown = { page: '' }
+        stopShowing = screen ? showScreen(demo, shown, leave) : showLines(demo, say)
+        if (options.json || options.page === false) return
+        page = openDemoPage({ demo, topology, connections, namespace: demo.namespace, clock: systemClock })
+        void page.then((opened) => {
+          shown.page = typeof opened === 'string' ? '' : opened.service.url
+          if (!screen) say.write(typeof opened === 'string' ? `no page: ${opened}\n` : `page ${opened.service.url}\n`)
+        })
+      },
     )
   } finally {
     stopShowing()
+    const opened = await page
+    // What is left of it ends with the process.
+    if (opened !== undefined && typeof opened !== 'string') await Promise.race([opened.close(), systemClock.sleep(pageCloseMsMax)])
   }
   return conclude(result, { demo, connections, options, say })
 }
@@ -161,13 +179,19 @@ function paceFor({ pacedRow, endRow }: DemoPlan): number {
   return Math.max(defaults.perSecondWithEvents, Math.ceil((endRow - pacedRow) / defaults.pacedSecondsMax))
 }
 
-function showScreen(demo: Demo, leave: () => void): () => void {
+/** What a screen shows beside the demonstration's own numbers. */
+interface Shown {
+  /** URL of the page; empty: there is none. */
+  page: string
+}
+
+function showScreen(demo: Demo, shown: Shown, leave: () => void): () => void {
   const coloured = wantsColours(process.stdout)
   const screen = new LiveScreen({
     input: process.stdin,
     output: process.stdout,
     clock: systemClock,
-    render: (size) => renderDemo(demo.state(), size, coloured),
+    render: (size) => renderDemo(demo.state(), size, coloured, shown.page),
     onKey: (key) => {
       if (key === 'k') demo.kill()
       if (key === 'q') leave()

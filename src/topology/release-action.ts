@@ -75,6 +75,8 @@ export interface StageState {
   readonly models: readonly ReleasedModel[]
   /** What a rollback would bring back; null: nothing, or not for these eyes. */
   readonly rollback: string | null
+  /** Versions that fit the stage, in force or not. */
+  readonly candidates: readonly string[]
   /** Open ones, oldest first. */
   readonly proposals: readonly Release[]
   readonly rules: { readonly validation: boolean; readonly approval: boolean }
@@ -87,6 +89,7 @@ export async function stageState(desk: ReleaseDesk, { name, stageName, spec }: T
   return {
     topology: name, stage: stageName, revision, models: models.filter(({ model }) => sees(nameOf(model))),
     rollback: back && sees(nameOf(back.model)) ? back.model : null,
+    candidates: desk.candidates().filter((model) => sees(nameOf(model))),
     proposals: seenEntries(openProposals(entries), sees),
     rules: { validation: spec.releases?.validation ?? false, approval: spec.releases?.approval ?? false },
   }

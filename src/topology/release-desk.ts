@@ -114,6 +114,20 @@ export class ReleaseDesk {
     return { model: reference, sha256: modelDigest(model.manifest) }
   }
 
+  /** Versions of the folder that fit the stage, by their manifests. */
+  candidates(): string[] {
+    const { stage } = this.#options.topology
+    const fits = (reference: string): boolean => {
+      try {
+        checkModels([{ model: this.#store.find(reference) }], { features: stage.features.map(({ name }) => name), categories: stageCategories(stage), window: stage.ring })
+        return true
+      } catch {
+        return false
+      }
+    }
+    return this.#store.list().filter(fits)
+  }
+
   /** Puts a change into the ledger, and in force; or proposes it, where the topology asks for a second person. Errors: RELEASE_REFUSED. */
   async change(change: ReleaseChange, signature: Signature): Promise<Release> {
     const rules = this.#options.topology.spec.releases

@@ -27,7 +27,7 @@ export function guard(app: FastifyInstance, access: AccessControl | undefined): 
 }
 
 /** `Authorization: Bearer …`, or `X-API-Key` for clients that know nothing else. */
-function credentialOf({ headers }: FastifyRequest): string | undefined {
+export function credentialOf({ headers }: FastifyRequest): string | undefined {
   const { authorization, 'x-api-key': key } = headers
   if (authorization !== undefined) return /^Bearer (\S+)$/i.exec(authorization)?.[1] ?? ''
   return Array.isArray(key) ? '' : key

@@ -6,10 +6,12 @@ import type { Logger } from '../base/logger.js'
 import type { DevicePolicy } from '../inference/device.js'
 import type { ModelHost } from '../inference/serving/model-host.js'
 import type { ModelShelf } from '../registry/model-shelf.js'
-import type { EngineState } from '../topology/engine-stats.js'
+import type { EngineState, EngineStats } from '../topology/engine-stats.js'
 import type { StageMetrics } from '../topology/stage-metrics.js'
 import type { ScoreGateway } from '../topology/score-gateway.js'
+import type { RecordDesk } from '../topology/record-desk.js'
 import type { StageDesks } from '../topology/stage-desks.js'
+import type { StreamWatch } from '../topology/stream-watch.js'
 import type { Metrics } from './metrics.js'
 import type { ServiceLimits } from './service-limits.js'
 import type { TlsIdentity } from './tls-identity.js'
@@ -21,6 +23,8 @@ export interface EngineView {
   readonly state: EngineState
   /** What each stage has done. */
   metrics(): readonly StageMetrics[]
+  /** The newest statistics, where they are kept. */
+  stats?(): EngineStats | undefined
 }
 
 /** What routes about versions work with. */
@@ -38,6 +42,13 @@ export interface VersionParts {
   readonly connectionFile?: string | undefined
 }
 
+/** The stream of a topology, for people. */
+export interface StreamParts {
+  readonly topology: string
+  readonly watch: StreamWatch
+  readonly desk: RecordDesk
+}
+
 /** What the routes work with. They hold no state of their own. */
 export interface ServiceParts {
   readonly host: ModelHost
@@ -45,6 +56,8 @@ export interface ServiceParts {
   readonly engine?: EngineView | undefined
   /** Scores in the stream; absent where no topology is. */
   readonly gateway?: ScoreGateway | undefined
+  /** What a topology does; absent where none is. */
+  readonly stream?: StreamParts | undefined
   /** Versions and releases. */
   readonly versions?: VersionParts | undefined
   readonly metrics: Metrics

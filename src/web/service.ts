@@ -3,10 +3,12 @@ import { messageOf } from '../base/errors.js'
 import { guard } from './guard.js'
 import { healthOf } from './health-routes.js'
 import { httpApp } from './http-app.js'
+import { liveRoutes } from './live-routes.js'
 import { listenOn, type ListenAddress, type Service } from './listen.js'
 import { oipRoutes } from './oip-routes.js'
 import { metricsRoute } from './metrics-route.js'
 import { serveOpenapi } from './openapi.js'
+import { pageRoutes } from './page-routes.js'
 import { predictRoutes } from './predict-routes.js'
 import { routeOf } from './problem.js'
 import { parseUntrusted } from './safe-json.js'
@@ -42,7 +44,12 @@ export async function buildService(parts: ServiceParts): Promise<FastifyInstance
     predictRoutes(inner, parts)
     scoreRoutes(inner, parts)
     versionRoutes(inner, parts)
+    liveRoutes(inner, parts)
     metricsRoute(inner, metrics)
+    done()
+  })
+  app.register((inner, _, done) => {
+    pageRoutes(inner)
     done()
   })
   await app.ready()

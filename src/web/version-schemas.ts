@@ -56,11 +56,11 @@ export const topologies = {
 } as const
 
 const rules = object({ validation: { type: 'boolean' }, approval: { type: 'boolean' } } as const)
-const stageDocument = object({ topology: text, stage: text, revision: integer, models: listOf(released), rollback: nullable(text), proposals: listOf(entry), rules })
+const stageDocument = object({ topology: text, stage: text, revision: integer, models: listOf(released), rollback: nullable(text), candidates: listOf(text), proposals: listOf(entry), rules })
 
 export const stage = {
   ...versions, summary: 'What is in force in a stage', params: parameters('topology', 'stage'),
-  response: { 200: { description: 'Models in force, what a rollback would bring back, open proposals', ...stageDocument }, ...failures(404, 503) },
+  response: { 200: { description: 'Models in force, what a rollback would bring back, versions that fit, open proposals', ...stageDocument }, ...failures(404, 503) },
 } as const
 
 export const ledger = {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import type { LightMyRequestResponse } from 'fastify'
+import { Kafka, logLevel } from 'kafkajs'
 import { accessTopics } from '../../src/access/access-topics.js'
 import { AuditTrail } from '../../src/access/audit-trail.js'
 import { systemClock } from '../../src/base/clock.js'
@@ -8,6 +9,7 @@ import { silentLogger } from '../../src/base/logger.js'
 import { RangeReader } from '../../src/consumer/range-reader.js'
 import { ModelShelf } from '../../src/registry/model-shelf.js'
 import type { Release } from '../../src/registry/release.js'
+import type { EngineStats } from '../../src/topology/engine-stats.js'
 import type { EngineChain } from '../../src/topology/engine-chain.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
 import { topologyNames } from '../../src/topology/names.js'
@@ -15,9 +17,13 @@ import { openEngine } from '../../src/topology/open-engine.js'
 import { requestHeader, ScoreGateway } from '../../src/topology/score-gateway.js'
 import { modelsFolder } from '../../src/topology/open-scorer.js'
 import type { StageState } from '../../src/topology/release-action.js'
+import { RecordDesk } from '../../src/topology/record-desk.js'
+import { redrivenHeader } from '../../src/topology/record-view.js'
 import { StageDesks } from '../../src/topology/stage-desks.js'
+import { StreamWatch } from '../../src/topology/stream-watch.js'
 import { namedAccess } from '../web/named-access.js'
 import { testService, type TestService } from '../web/web-fixture.js'
+import { assertReadable, confirmWith, noBrowser, openPage, signIn, type OpenPage } from './page-fixture.js'
 import { startTestStack, type TestStack } from './test-stack.js'
 
 const namespace = 'score'
@@ -34,6 +40,7 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
   let gateway: ScoreGateway
   let desks: StageDesks
   let audit: AuditTrail
+  let stream: { topology: string; watch: StreamWatch; desk: RecordDesk }
   /** The same, where keys are asked for. */
   let guarded: TestService
 
@@ -44,16 +51,20 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
     gateway = await ScoreGateway.open({ connection, topology, namespace, clock: systemClock, logger: silentLogger })
     desks = new StageDesks({ connection, topology, namespace, clock: systemClock, logger: silentLogger })
     audit = new AuditTrail({ connection, namespace, instanceId: 'a', clock: systemClock, logger: silentLogger })
-    const parts = { gateway, versions: { shelf: new ModelShelf(modelsFolder), desks, audit, trusted: [], device: 'cpu' }, engine: { topology: topology.name, metrics: () => engine.metrics(), get state() { return engine.state } } } as const
+    const watched = { connection, topology, namespace, clock: systemClock, logger: silentLogger }
+    let stats: EngineStats | undefined
+    systemClock.every(500, () => (stats = engine.stats()))
+    stream = { topology: topology.name, watch: new StreamWatch({ ...watched, stats: () => stats }), desk: new RecordDesk({ ...watched, auditTopic: accessTopics(namespace).audit }) }
+    const parts = { gateway, stream, versions: { shelf: new ModelShelf(modelsFolder), desks, audit, trusted: [], device: 'cpu' }, engine: { topology: topology.name, metrics: () => engine.metrics(), get state() { return engine.state } } } as const
     service = await testService({ parts })
-    const access = namedAccess({ vera: { role: 'viewer' }, rolf: { role: 'releaser' }, gru: { role: 'releaser', models: ['card-gru'] }, elsewhere: { role: 'admin', topologies: ['other'] } })
+    const access = namedAccess({ vera: { role: 'viewer' }, rolf: { role: 'releaser' }, ada: { role: 'admin' }, gru: { role: 'releaser', models: ['card-gru'] }, elsewhere: { role: 'admin', topologies: ['other'] } })
     guarded = await testService({ parts: { ...parts, access } })
   })
   after(async () => {
     await engine.stop()
     await running
     await Promise.all([service.close(), guarded.close()])
-    await Promise.all([desks.close(), audit.close()])
+    await Promise.all([desks.close(), audit.close(), stream.watch.close(), stream.desk.close()])
     await gateway.close()
     await stack.stop()
   })
@@ -212,5 +223,80 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
     // no label has ever been written here
     assert.deepEqual([answer.statusCode, answer.json<{ code: string }>().code], [503, 'TOPIC_MISSING'], answer.body)
     assert.equal((await call('gru', undefined, '/compare?a=card-gru@1&b=card-row@1')).statusCode, 403)
+  })
+
+  const lettersPath = '/v1/topologies/card-fraud/dead-letters'
+  const ask = (who: string, url: string, payload?: object): Promise<LightMyRequestResponse> =>
+    guarded.app.inject({ method: payload ? 'POST' : 'GET', url, headers: { 'x-api-key': who }, ...(payload ? { payload } : {}) })
+  type Letter = { partition: number; offset: number; cause: string; key: string | null; text: string | null; redriven: { actor: string } | null; redrivenFrom: string | null }
+
+  it('that could not be read are dead letters, whose contents admins see, and that are sent again once', async () => {
+    const producer = new Kafka({ brokers: [stack.brokers], logLevel: logLevel.NOTHING }).producer()
+    await producer.connect()
+    await producer.send({ topic: names.input, messages: [{ key: '4711', value: 'card 4711, 12 euros', headers: { kept: 'yes' } }] })
+    await producer.disconnect()
+    let letters: Letter[] = []
+    for (const endMs = systemClock.monotonicMs() + timeoutMs; letters.length === 0 && systemClock.monotonicMs() < endMs; ) letters = (await ask('vera', lettersPath)).json<Letter[]>()
+    assert.equal(letters.length, 1)
+    const { partition, offset, cause } = letters[0]!
+    assert.equal(cause, 'RECORD_UNDECODABLE')
+    const path = `${lettersPath}/${partition}/${offset}`
+    const [masked, whole] = [await ask('rolf', path), await ask('ada', path)]
+    assert.doesNotMatch(masked.body, /4711|euros|"yes"/)
+    assert.deepEqual([whole.json<Letter>().key, whole.json<Letter>().text], ['4711', 'card 4711, 12 euros'])
+    assert.equal((await ask('vera', `${path}/redrive`, { reason: 'no' })).statusCode, 403)
+    assert.equal((await ask('rolf', `${lettersPath}/${partition}/${offset + 50}/redrive`, { reason: 'no' })).statusCode, 404)
+    const sent = await Promise.all([1, 2].map(() => ask('rolf', `${path}/redrive`, { reason: 'the reader is mended' })))
+    assert.deepEqual(sent.map(({ statusCode }) => statusCode).sort(), [201, 409], sent.map(({ body }) => body).join())
+    for (const endMs = systemClock.monotonicMs() + timeoutMs; letters.length === 1 && systemClock.monotonicMs() < endMs; ) letters = (await ask('vera', lettersPath)).json<Letter[]>()
+    assert.equal(letters[1]?.redrivenFrom, `${names.deadLetters}/${partition}/${offset}`)
+    assert.equal((await ask('ada', path)).json<Letter>().redriven?.actor, 'rolf')
+    const again = (await ask('ada', `${lettersPath}/${letters[1]!.partition}/${letters[1]!.offset}`)).json<{ headers: { name: string; value: string }[]; text: string }>()
+    assert.equal(again.text, 'card 4711, 12 euros')
+    assert.equal(again.headers.find(({ name }) => name === 'kept')?.value, 'yes')
+    assert.equal(again.headers.filter(({ name }) => name === redrivenHeader).length, 1)
+    const note = (await textsOf(accessTopics(namespace).audit)).map((text) => JSON.parse(text) as { action: string; actor: string; subject: string }).filter(({ action }) => action === 'dead-letters.redrive')
+    assert.deepEqual(note.map(({ actor, subject }) => [actor, subject]), [['rolf', `${names.deadLetters}/${partition}/${offset}`]])
+  })
+
+  it('are on a page in Chromium, with alerts and their reasons, dead letters, and a release that it makes', { skip: noBrowser }, async () => {
+    const url = await guarded.app.listen({ host: '127.0.0.1', port: 0 })
+    let open: OpenPage | undefined
+    try {
+      open = await openPage(url, 20_000)
+      const { page, problems } = open
+      await signIn(page, 'rolf')
+      await page.locator('#state', { hasText: 'running' }).waitFor()
+      await page.locator('#scored time').first().waitFor()
+      assert.match(await page.locator('#figures').innerText(), /Scored\s+\d+/)
+      await page.locator('#alerts button', { hasText: /^2$/ }).first().click()
+      await page.getByText(/times the mean amount/).first().waitFor()
+      await page.locator('#detail table time').nth(4).waitFor()
+      await page.keyboard.press('Escape')
+
+      await page.locator('#dead button').last().click()
+      await page.getByText('Its contents are for admins').waitFor()
+      await page.getByRole('button', { name: 'Send once more…' }).click()
+      assert.match(await confirmWith(page, 'to see it', 'Send it'), /^sent: it is in score\.transactions/)
+
+      await page.locator('#stages tr', { hasText: 'card-row@1' }).getByRole('button', { name: 'Release' }).click()
+      assert.match(await confirmWith(page, 'by the page', 'Release'), /^revision 3 is in the ledger/)
+      await page.locator('#stages tr', { hasText: 'champion' }).filter({ hasText: 'card-row@1' }).waitFor()
+      await page.getByText('Ledger: who, when and why').click()
+      await page.locator('#stages tr', { hasText: 'by the page' }).filter({ hasText: 'rolf' }).waitFor()
+      await page.setViewportSize({ width: 360, height: 740 })
+      await assertReadable(page)
+      // A payment shows up while somebody looks.
+      const payment = transaction(4242)
+      assert.equal((await score(payment)).statusCode, 200)
+      await page.locator('#scored tr', { hasText: '4242' }).waitFor()
+      await page.getByRole('button', { name: 'Sign out' }).click()
+      await signIn(page, 'vera')
+      await page.locator('#stages tr').first().waitFor()
+      assert.equal(await page.locator('#stages button').count(), 0, 'a viewer has no buttons')
+      assert.deepEqual(problems, [])
+    } finally {
+      await open?.close()
+    }
   })
 })

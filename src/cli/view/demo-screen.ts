@@ -22,11 +22,11 @@ const keys = ' k  kill the engine (SIGKILL)   q  quit'
  * The whole screen as lines: at most `rows` of at most `columns` characters. Pure, so that a test can compare it with a
  * golden text.
  */
-export function renderDemo(state: DemoState, { columns, rows }: ScreenSize, coloured: boolean): string[] {
+export function renderDemo(state: DemoState, { columns, rows }: ScreenSize, coloured: boolean, page = ''): string[] {
   const lines: Span[][] = [...head(state, columns), ...figures(state, columns)]
   if (rows >= rowsWithTasksMin) lines.push([], ...modelsAndTasks(state, columns))
   lines.push([])
-  const foot = [span(keys.padEnd(columns), 'bar')]
+  const foot = [span(`${keys}${page === '' ? '' : `   page ${page}`}`.padEnd(columns), 'bar')]
   lines.push(...alerts(state, columns, rows - lines.length - 1))
   while (lines.length < rows - 1) lines.push([])
   return [...lines.slice(0, Math.max(0, rows - 1)), foot].map((spans) => styledLine(spans, columns, coloured))

@@ -111,6 +111,10 @@ export class Demo {
     })
   }
 
+  get namespace(): string {
+    return this.#options.namespace
+  }
+
   /** Topics, engine, reader and simulator. */
   async #start(onStep: (text: string) => void): Promise<void> {
     const { connections, clock, table, plan, namespace } = this.#options
