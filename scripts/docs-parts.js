@@ -25,11 +25,14 @@ import { describeTopology } from '../dist/src/topology/describe.js'
 import { loadTopology } from '../dist/src/topology/load-topology.js'
 import { topologyNames } from '../dist/src/topology/names.js'
 import { outputTopics } from '../dist/src/topology/open-engine.js'
+import { recordDeskLimits } from '../dist/src/topology/record-desk.js'
+import { streamWatchLimits } from '../dist/src/topology/stream-watch.js'
 import { restoreLimits } from '../dist/src/topology/restore.js'
 import { topologySchema } from '../dist/src/topology/topology-schema.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
 import { httpMetrics, serviceMetrics, streamMetrics } from '../dist/src/web/metric-catalogue.js'
 import { serviceLimits } from '../dist/src/web/service-limits.js'
+import { liveLimits } from '../dist/src/web/live-routes.js'
 import { versionLimits } from '../dist/src/web/version-limits.js'
 import { featureTable, settingTable } from './docs-schema.js'
 import { accountCosts, accountTable, agreementTable, bookTable, calibrationTable, costTable, lossTable, streamOnBookSets, streamOnEveryPayment, visibilityTable } from './docs-results.js'
@@ -190,6 +193,7 @@ export const parts = {
   'producer-settings': () => kafkaSettings(producerSettings),
   limits: () => limitTable(engineLimits),
   'service-limits': () => limitTable(httpLimits),
+  'page-limits': () => limitTable({ 'topology/stream-watch.ts': streamWatchLimits, 'topology/record-desk.ts': recordDeskLimits, 'web/live-routes.ts': liveLimits }),
   metrics: metricTable,
   'infer-py': file('docs/examples/infer.py', 'python'),
   models: modelTable,

@@ -8,7 +8,7 @@ export type Role = (typeof roles)[number]
 export const roleMeanings: Readonly<Record<Role, string>> = {
   viewer: 'look at models, statistics and metrics',
   scorer: 'get scores: infer, predict, score',
-  releaser: 'register model versions, put them into force and take them back',
+  releaser: 'register model versions, put them into force and take them back; send dead letters again',
   admin: 'everything, keys included',
 }
 

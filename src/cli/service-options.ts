@@ -43,7 +43,7 @@ export interface ServiceOptions {
   tlsCertificate?: string
   tlsKey?: string
   plainHttp?: boolean
-  trust: string[]
+  trust?: string[]
   anonymous?: boolean
   keys?: boolean
   oidcIssuer?: string
@@ -66,7 +66,7 @@ export function addServiceOptions(command: Command): Command {
     .option('--oidc-role-claim <name>', 'claim with one of viewer, scorer, releaser, admin, or a list with one; dots lead inside', 'roles')
     .option('--tls-certificate <file>', 'PEM of the certificate of the service and the chain above it; a renewed one is taken without a restart')
     .option('--tls-key <file>', 'PEM of its key')
-    .option('--trust <file>', 'ed25519 public key in PEM: versions that it has signed may be registered over HTTP; may be given several times', (file: string, all: string[]) => [...all, file], [])
+    .option('--trust <file>', 'ed25519 public key in PEM: versions that it has signed may be registered over HTTP; may be given several times', (file: string, all: string[] = []) => [...all, file])
     .option('--anonymous', 'let anybody who reaches an address that is not loopback use the service')
     .option('--plain-http', 'on an address that is not loopback, let keys and answers cross the network without TLS: behind a proxy that ends it')
 }
@@ -110,7 +110,7 @@ export async function openServing({ options, listen, models, device, engine, clu
   const stats = engine?.stats && (() => engine.stats!())
   const stream = scored && { topology: scored.topology.name, watch: new StreamWatch({ ...scored, stats, clock, logger }), desk: new RecordDesk({ ...scored, auditTopic: accessTopics(scored.namespace).audit, clock, logger }) }
   const audit = cluster && new AuditTrail({ ...cluster, clock, logger })
-  const versions: VersionParts = { shelf: new ModelShelf(models ?? modelsFolder), desks, trusted: options.trust.map(readTrustedKey), device: device ?? 'cpu', audit, connectionFile }
+  const versions: VersionParts = { shelf: new ModelShelf(models ?? modelsFolder), desks, trusted: (options.trust ?? []).map(readTrustedKey), device: device ?? 'cpu', audit, connectionFile }
   const metrics = new Metrics({ stages: () => engine?.metrics() ?? [], models: () => host.served().filter(({ isOpen }) => isOpen) })
   const service = await openService({ host, engine, gateway, versions, stream, metrics, access, tls, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
   const close = async (): Promise<void> => {

@@ -1,6 +1,5 @@
 import type { DecodedValue } from '../codec/generic-decoder.js'
 import { deadLetterHeaders } from '../consumer/dead-letter.js'
-import type { RdkafkaMessage } from '../consumer/message-columns.js'
 
 /** Where a record lies, and when it was written: ms since 1970. */
 export interface Place {
@@ -36,10 +35,6 @@ export interface DeadLetterRow extends Place {
 
 /** Stands in a record that was sent again: the dead letter that it was. */
 export const redrivenHeader = 'harrier-redriven'
-
-export function placeOf({ topic, partition, offset, timestamp }: Pick<RdkafkaMessage, 'topic' | 'partition' | 'offset' | 'timestamp'>): Place {
-  return { topic, partition, offset, time: timestamp }
-}
 
 /** Undefined for what is none. */
 export function scoredRow(place: Place, { value, problem }: DecodedValue): ScoredRow | undefined {

@@ -28,10 +28,15 @@ export const live = {
   response: { 200: { description: 'Events', type: 'string' }, ...failures(404, 503) },
 } as const
 
+const entity = { type: 'string', minLength: 1, maxLength: 200 } as const
+
 export const history = {
-  ...stream, summary: 'The newest scored events of an entity', params: { type: 'object', required: ['topology', 'entity'], properties: { topology: name, entity: { type: 'string', minLength: 1, maxLength: 200 } } },
+  ...stream, summary: 'The newest scored events of an entity', params: { type: 'object', required: ['topology', 'entity'], properties: { topology: name, entity } },
   description: `Among the newest ${recordDeskLimits.historyWindows.reduce((sum, each) => sum + each, 0).toLocaleString('en')} of its partition; oldest first.`,
-  querystring: { type: 'object', additionalProperties: false, properties: { count: { type: 'integer', minimum: 1, maximum: recordDeskLimits.historyRecordsMax, default: 20 }, partition: { type: 'integer', minimum: 0, description: 'By default the one that its key goes to' } } },
+  querystring: {
+    type: 'object', additionalProperties: false,
+    properties: { count: { type: 'integer', minimum: 1, maximum: recordDeskLimits.historyRecordsMax, default: 20 }, partition: { type: 'integer', minimum: 0, description: 'By default the one that its key goes to' } },
+  },
   response: { 200: { description: 'Scored events, and how many were looked through', type: 'object', required: ['events', 'scanned'], properties: { events: { type: 'array', items: loose }, scanned: integer } }, ...failures(400, 404, 503) },
 } as const
 

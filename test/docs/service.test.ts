@@ -6,7 +6,9 @@ import { silentLogger } from '../../src/base/logger.js'
 import { ModelShelf } from '../../src/registry/model-shelf.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
 import { modelsFolder } from '../../src/topology/open-scorer.js'
+import { RecordDesk } from '../../src/topology/record-desk.js'
 import { StageDesks } from '../../src/topology/stage-desks.js'
+import { StreamWatch } from '../../src/topology/stream-watch.js'
 import { testService, type TestService } from '../web/web-fixture.js'
 
 describe('docs/service.md', () => {
@@ -15,8 +17,10 @@ describe('docs/service.md', () => {
   before(async () => {
     // the desks of its stages connect to nothing before they are used
     const connection = { brokers: '127.0.0.1:1', registryUrl: 'http://127.0.0.1:1' }
-    const desks = new StageDesks({ connection, topology: loadTopology('card-fraud'), clock: systemClock, logger: silentLogger })
-    service = await testService({ models: ['card-row'], parts: { versions: { shelf: new ModelShelf(modelsFolder), desks, trusted: [], device: 'cpu' } } })
+    const watched = { connection, topology: loadTopology('card-fraud'), clock: systemClock, logger: silentLogger }
+    const desks = new StageDesks(watched)
+    const stream = { topology: 'card-fraud', watch: new StreamWatch(watched), desk: new RecordDesk({ ...watched, auditTopic: 'audit' }) }
+    service = await testService({ models: ['card-row'], parts: { stream, versions: { shelf: new ModelShelf(modelsFolder), desks, trusted: [], device: 'cpu' } } })
   })
   after(() => service.close())
 

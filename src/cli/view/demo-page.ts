@@ -27,7 +27,7 @@ export async function openDemoPage({ demo, topology, connections, namespace, clo
   const cluster = { connection: connections, namespace, instanceId: 'demo-page' }
   try {
     return await openServing({
-      options: { serveModels: champion === undefined ? [] : [champion], servingThreads: 1, batchDelayMs: delayMs, queueRequests: requestsMax, queueTimeoutMs: timeoutMsMax, oidcRoleClaim: 'roles', trust: [] },
+      options: { serveModels: champion === undefined ? [] : [champion], servingThreads: 1, batchDelayMs: delayMs, queueRequests: requestsMax, queueTimeoutMs: timeoutMsMax, oidcRoleClaim: 'roles' },
       listen: { host: listenDefault.host, port: await freePort(listenDefault.port) },
       engine: { topology: topology.name, metrics: () => [], stats: () => demo.engine.stats, get state() { return (demo.engine.stats?.state ?? 'joining') as EngineState } },
       cluster,
