@@ -81,7 +81,7 @@ export class StreamWatch {
   readonly #recent = { figures: [] as StreamFigures[], scored: [] as ScoredRow[], alerts: [] as ScoredRow[], deadLetters: [] as DeadLetterRow[] }
   readonly #followed: { readonly scored: Followed; readonly alerts: Followed; readonly deadLetters: Followed }
   #running: Promise<void> | undefined
-  #closing = new AbortController()
+  readonly #closing = new AbortController()
   #ends = 0
   #before: { scored: number; atMs: number } | undefined
 
@@ -104,7 +104,7 @@ export class StreamWatch {
     if (this.#watchers.size >= streamWatchLimits.watchersMax) throw new HarrierError('OVERLOADED', `${this.#watchers.size} watch already`, { retryAfterMs: 30_000 })
     onNews(this.#recent)
     this.#watchers.add(onNews)
-    this.#running ??= this.#run().finally(() => (this.#running = undefined))
+    this.#running ??= this.#run()
     return () => void this.#watchers.delete(onNews)
   }
 
@@ -114,21 +114,29 @@ export class StreamWatch {
     await this.#running
   }
 
+  /** As long as somebody watches; whatever fails is tried again. */
   async #run(): Promise<void> {
+    const { clock, logger } = this.#options
+    while (this.#watchers.size > 0 && !this.#closing.signal.aborted) {
+      await this.#lookOn().catch(async (error: unknown) => {
+        logger.log('warn', 'the stream could not be looked at', { cause: messageOf(error) })
+        this.#tell({ figures: [this.#figures()], scored: [], alerts: [], deadLetters: [] })
+        await clock.sleep(streamWatchLimits.pauseMs, this.#closing.signal)
+      })
+    }
+    this.#running = undefined
+  }
+
+  async #lookOn(): Promise<void> {
     const { clock, logger, connection } = this.#options
     const { brokers, security } = connection
     const reader = new RangeReader({ brokers, security, clock, logger, groupId: this.#names.group, ...connectLimits(connection) })
     try {
       await reader.start()
       while (this.#watchers.size > 0 && !this.#closing.signal.aborted) {
-        await this.#look(reader).catch((error: unknown) => {
-          logger.log('warn', 'the stream could not be looked at', { cause: messageOf(error) })
-          this.#tell({ figures: [this.#figures()], scored: [], alerts: [], deadLetters: [] })
-        })
+        await this.#look(reader)
         await clock.sleep(streamWatchLimits.pauseMs, this.#closing.signal)
       }
-    } catch (error) {
-      logger.log('warn', 'the stream cannot be looked at', { cause: messageOf(error) })
     } finally {
       await reader.close()
     }
