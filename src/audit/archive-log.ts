@@ -62,6 +62,17 @@ export class ArchiveLog implements RecordLog {
     return Promise.resolve(segments.length === 0 ? undefined : { from: segments[0]!.from, to: segments.at(-1)!.to })
   }
 
+  async offsetAtTime(topic: string, partition: number, timeMs: number): Promise<number> {
+    const segments = segmentsOf(this.index, topic, partition)
+    const segment = segments.find(({ lastMs }) => lastMs !== null && lastMs >= timeMs)
+    if (!segment) return segments.at(-1)?.to ?? 0
+    let found = segment.to
+    await this.#readSegment(segment, segment.from, segment.to, (columns) => {
+      for (let row = 0; row < columns.count; row++) if (columns.timestamp[row]! >= timeMs) found = Math.min(found, columns.offset[row]!)
+    })
+    return found
+  }
+
   async read({ topic, partition, from, to }: LogRange, onBatch: (columns: RecordColumns) => void | Promise<void>, signal?: AbortSignal): Promise<void> {
     let position = from
     for (const segment of segmentsOf(this.index, topic, partition)) {

@@ -33,7 +33,7 @@ export interface ArchivedCounts {
 }
 
 /** Records of one segment. */
-const segmentRecordsMax = 500_000
+const segmentRecordsMax = 250_000
 
 /**
  * Adds to an archive what its topics have got since the last time: inputs, labels, what stages pass on, lineage, scored events, and of
@@ -94,7 +94,7 @@ async function writeSegment(range: { topic: string; partition: number; from: num
   const folder = mkdtempSync(join(tmpdir(), 'harrier-archive-'))
   const file = join(folder, 'segment.parquet')
   try {
-    const table = await ParquetTable.open(file, segmentColumns)
+    const table = await ParquetTable.open(file, segmentColumns, { inMemory: true })
     let records = 0
     let firstMs: number | null = null
     let lastMs: number | null = null

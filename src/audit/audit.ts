@@ -3,7 +3,6 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { isForgetRecord } from '../topology/control-record.js'
-import { turnsDays } from '../topology/day-calendar.js'
 import type { Topology } from '../topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../topology/names.js'
 import { findLineage, type LineagePlace } from './log-search.js'
@@ -70,8 +69,6 @@ async function auditTask(task: string, events: readonly ScoredEvent[], options: 
     const then = view.digests.topology === lastPlace.record.digests.topology ? undefined : await topologyOf(lastPlace.record.digests.topology)
     if (then) view = stageOfTask(then, task)
     for (const problem of mismatches(lastPlace, view, names, task, partition)) throw new Unavailable(problem)
-    // The sweep that turns days goes over all entities of a task, and only some are folded here.
-    if (turnsDays(view.stage)) throw new Unavailable(`stage ${view.stageName} scores entities when days turn, and such scores are not computed again yet`)
     onProgress('looking for erasures')
     const erased = await erasedEntities(log, names, partition, events, lastPlace, signal)
     for (const event of events) if (erased.has(event.entity)) settle(event, { kind: 'erased' })

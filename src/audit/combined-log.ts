@@ -24,6 +24,12 @@ export class CombinedLog implements RecordLog {
     return { from: Math.min(...all.map(({ from }) => from)), to: Math.max(...all.map(({ to }) => to)) }
   }
 
+  async offsetAtTime(topic: string, partition: number, timeMs: number): Promise<number> {
+    const found = await Promise.all(this.#logs.map(async (log) => ({ offset: await log.offsetAtTime(topic, partition, timeMs), end: (await log.bounds(topic, partition))?.to ?? 0 })))
+    const inside = found.filter(({ offset, end }) => offset < end)
+    return inside.length > 0 ? Math.min(...inside.map(({ offset }) => offset)) : Math.max(0, ...found.map(({ end }) => end))
+  }
+
   async read(range: LogRange, onBatch: (columns: RecordColumns) => void | Promise<void>, signal?: AbortSignal): Promise<void> {
     let { from } = range
     while (from < range.to) {

@@ -1,13 +1,18 @@
 import type { LineageRecord } from '../codec/lineage-codec.js'
 import { ParquetTable } from '../replay/parquet-table.js'
 import type { TopologyNames } from '../topology/names.js'
-import { findLineage, offsetAtTime, readLineage } from './log-search.js'
+import { findLineage, readLineage } from './log-search.js'
 import type { RecordLog } from './record-log.js'
 import { ScoredDecoder, type ScoredEvent } from './scored-event.js'
 
+export const periodsBy = ['record-time', 'event-time'] as const
+export type PeriodBy = (typeof periodsBy)[number]
+
 export interface ExportPeriod {
   readonly names: TopologyNames
-  /** Timestamps of the scored records, [sinceMs, untilMs). */
+  /** Of which times the period is: of the events, or of the records that brought them (scored records have the timestamp of their input). */
+  readonly by: PeriodBy
+  /** [sinceMs, untilMs) */
   readonly sinceMs: number
   readonly untilMs: number
   readonly out: string
@@ -20,9 +25,14 @@ export interface ExportedEvidence {
   readonly withoutLineage: number
 }
 
+export interface TimeRange {
+  readonly fromMs: number
+  readonly toMs: number
+}
+
 const columns = [
   { name: 'event_id', type: 'text' }, { name: 'entity', type: 'text' }, { name: 'event_time', type: 'long' }, { name: 'score', type: 'float' }, { name: 'decision', type: 'text' },
-  { name: 'model', type: 'text' }, { name: 'late', type: 'boolean' }, { name: 'fallback', type: 'boolean' }, { name: 'scores', type: 'text' }, { name: 'reasons', type: 'text' }, { name: 'scored_at', type: 'long' },
+  { name: 'model', type: 'text' }, { name: 'late', type: 'boolean' }, { name: 'fallback', type: 'boolean' }, { name: 'scores', type: 'text' }, { name: 'reasons', type: 'text' }, { name: 'record_time', type: 'long' },
   { name: 'task', type: 'text' }, { name: 'sequence', type: 'long' }, { name: 'inputs', type: 'text' }, { name: 'models', type: 'text' }, { name: 'digest_topology', type: 'text' },
   { name: 'digest_features', type: 'text' }, { name: 'digest_policy', type: 'text' },
   { name: 'digest_layout', type: 'text' }, { name: 'transactional_id', type: 'text' }, { name: 'harrier', type: 'text' }, { name: 'onnxruntime', type: 'text' }, { name: 'node', type: 'text' },
@@ -32,22 +42,28 @@ const columns = [
 /** Records that are read and written in one go. */
 const recordsAtOnce = 20_000
 
-/** All scored events of a period with what made them, in one Parquet file; lists as JSON. */
-export async function exportEvidence(log: RecordLog, { names, sinceMs, untilMs, out, onProgress }: ExportPeriod): Promise<ExportedEvidence> {
+/**
+ * All scored events of a period with what made them, in one Parquet file; lists as JSON. By record time it is read from the first
+ * record of the period to the end of each partition, and by event time whole: neither grows with offsets without exception.
+ */
+export async function exportEvidence(log: RecordLog, { names, by, sinceMs, untilMs, out, onProgress }: ExportPeriod): Promise<ExportedEvidence> {
   const table = await ParquetTable.open(out, columns)
   const result = { events: 0, batches: 0, withoutLineage: 0 }
   try {
     const decoder = new ScoredDecoder(log)
     const partitions = (await log.partitions(names.scored)) ?? 0
     for (let partition = 0; partition < partitions; partition++) {
-      const to = await offsetAtTime(log, names.scored, partition, untilMs)
-      for (let from = await offsetAtTime(log, names.scored, partition, sinceMs); from < to; from += recordsAtOnce) {
+      const bounds = await log.bounds(names.scored, partition)
+      if (!bounds) continue
+      const begin = by === 'record-time' ? await log.offsetAtTime(names.scored, partition, sinceMs) : bounds.from
+      for (let from = Math.max(bounds.from, begin); from < bounds.to; from += recordsAtOnce) {
         const events: ScoredEvent[] = []
-        await log.read({ topic: names.scored, partition, from, to: Math.min(to, from + recordsAtOnce) }, async (records) => {
+        await log.read({ topic: names.scored, partition, from, to: Math.min(bounds.to, from + recordsAtOnce) }, async (records) => {
           for (let row = 0; row < records.count; row++) {
             const timestampMs = records.timestamp[row]!
-            const event = timestampMs < sinceMs || timestampMs >= untilMs ? undefined : await decoder.decode(records.value(row), { partition, offset: records.offset[row]!, timestampMs })
-            if (event) events.push(event)
+            if (by === 'record-time' && (timestampMs < sinceMs || timestampMs >= untilMs)) continue
+            const event = await decoder.decode(records.value(row), { partition, offset: records.offset[row]!, timestampMs })
+            if (event && (by === 'record-time' || (event.eventTimeMs >= sinceMs && event.eventTimeMs < untilMs))) events.push(event)
           }
         })
         const lineage = await lineageOf(log, names, partition, events)
@@ -64,6 +80,32 @@ export async function exportEvidence(log: RecordLog, { names, sinceMs, untilMs, 
     throw error
   }
   return result
+}
+
+/** Offsets at each end of a partition that are looked at. */
+const glanceOffsets = 64
+
+/** About when the events of a topic were, by both measures: from the ends of its partitions. Undefined: there is none. */
+export async function timesOf(log: RecordLog, topic: string): Promise<{ recordTimes: TimeRange; eventTimes: TimeRange } | undefined> {
+  const decoder = new ScoredDecoder(log)
+  const seen: ScoredEvent[] = []
+  const partitions = (await log.partitions(topic)) ?? 0
+  for (let partition = 0; partition < partitions; partition++) {
+    const bounds = await log.bounds(topic, partition)
+    if (!bounds) continue
+    for (const [from, to] of [[bounds.from, Math.min(bounds.to, bounds.from + glanceOffsets)], [Math.max(bounds.from, bounds.to - glanceOffsets), bounds.to]] as const) {
+      if (to <= from) continue
+      await log.read({ topic, partition, from, to }, async (records) => {
+        for (let row = 0; row < records.count; row++) {
+          const event = await decoder.decode(records.value(row), { partition, offset: records.offset[row]!, timestampMs: records.timestamp[row]! })
+          if (event) seen.push(event)
+        }
+      })
+    }
+  }
+  if (seen.length === 0) return undefined
+  const range = (times: number[]): TimeRange => ({ fromMs: Math.min(...times), toMs: Math.max(...times) })
+  return { recordTimes: range(seen.map(({ timestampMs }) => timestampMs)), eventTimes: range(seen.map(({ eventTimeMs }) => eventTimeMs)) }
 }
 
 /** The lineage records of the batches of these events, by `task#sequence`. */

@@ -6,21 +6,6 @@ import type { RecordLog } from './record-log.js'
 /** Below so many offsets a range is read whole. */
 const linearMax = 512
 
-/** The first offset of a partition whose record has this timestamp or a later one; its end where there is none. Timestamps must not fall. */
-export async function offsetAtTime(log: RecordLog, topic: string, partition: number, timeMs: number): Promise<number> {
-  const bounds = await log.bounds(topic, partition)
-  if (!bounds) return 0
-  let { from, to } = bounds
-  while (to - from > linearMax) {
-    const middle = Math.floor((from + to) / 2)
-    const first = await firstOf(log, { topic, partition, from: middle, to }, (columns, row) => ({ offset: columns.offset[row]!, timeMs: columns.timestamp[row]! }))
-    if (!first || first.timeMs >= timeMs) to = middle
-    else from = first.offset + 1
-  }
-  const first = await firstOf(log, { topic, partition, from, to }, (columns, row) => (columns.timestamp[row]! >= timeMs ? columns.offset[row]! : undefined))
-  return first ?? to
-}
-
 export interface LineagePlace {
   readonly record: LineageRecord
   readonly offset: number

@@ -4,6 +4,7 @@ import { EventColumns } from '../codec/event-columns.js'
 import type { LineageRecord } from '../codec/lineage-codec.js'
 import { forwardFields } from '../codec/forward-encoder.js'
 import { createSourceDecoder } from '../codec/source-decoder.js'
+import { dayMs, dayText, turnsDays } from '../topology/day-calendar.js'
 import type { Topology } from '../topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../topology/names.js'
 import { eventIdField } from '../topology/topology-schema.js'
@@ -17,8 +18,8 @@ export interface Provenance {
   readonly event: ScoredEvent
   readonly lineage: LineageRecord
   readonly lineageOffset: number
-  /** The record of the event itself; undefined where it is not kept any more. */
-  readonly input: { readonly topic: string; readonly partition: number; readonly offset: number } | undefined
+  /** The record of the event itself; undefined where it is not kept any more. `day`: a day that turned has none. */
+  readonly input: { readonly topic: string; readonly partition: number; readonly offset: number } | 'day' | undefined
   readonly models: readonly ModelInForce[]
   /** Whether the topology at hand has the digests of that time. */
   readonly topology: { readonly file: string; readonly sameFeatures: boolean; readonly samePolicy: boolean; readonly sameLayout: boolean }
@@ -56,7 +57,7 @@ export async function provenanceOf(log: RecordLog, event: ScoredEvent, topology:
     event,
     lineage,
     lineageOffset,
-    input: await inputOf(log, event, lineage, view, names),
+    input: isDay(event, view) ? 'day' : await inputOf(log, event, lineage, view, names),
     models: lineage.models.map((model) => ({ ...model, file: models.find(model.model, model.sha256)?.file })),
     topology: {
       file: view.file,
@@ -65,6 +66,11 @@ export async function provenanceOf(log: RecordLog, event: ScoredEvent, topology:
       sameLayout: view.digests.layout === lineage.digests.layout,
     },
   }
+}
+
+/** Whether it is the score of a day: those are named by entity and date. */
+function isDay({ eventId, entity, eventTimeMs }: ScoredEvent, { stage }: Topology): boolean {
+  return turnsDays(stage) && eventId === `${entity}@${Buffer.from(dayText(Math.floor(eventTimeMs / dayMs))).toString()}`
 }
 
 /** The record of the batch that has the event's id. */
@@ -77,7 +83,7 @@ async function inputOf(log: RecordLog, { eventId }: ScoredEvent, { inputs }: Lin
   const decoder = createSourceDecoder({ format: spec.source.format, fields, readerSchema, registry: log, recordBytesMax: spec.limits.recordBytesMax })
   const id = fields.findIndex(({ name }) => name === eventIdField)
   const kind = fields.findIndex(({ name }) => name === forwardFields.kind)
-  let found: Provenance['input']
+  let found: { topic: string; partition: number; offset: number } | undefined
   await log.read({ topic, partition, from, to }, async (columns) => {
     const records = new RecordColumns(columns.count)
     for (let row = 0; row < columns.count; row++) records.copyRow(columns, row)

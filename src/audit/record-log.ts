@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import { RegistryClient, type SchemaLookup } from '../codec/registry-client.js'
 import { connectLimits, type ClusterConnection } from '../connection/security.js'
-import { withAdmin } from '../consumer/admin.js'
+import { withAdmin, type KafkaAdmin } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 
 /** Offsets [from, to) of a partition. */
@@ -26,6 +26,8 @@ export interface RecordLog extends SchemaLookup {
   partitions(topic: string): Promise<number | undefined>
   /** Undefined where nothing is known of the partition. */
   bounds(topic: string, partition: number): Promise<LogBounds | undefined>
+  /** The first offset whose record has this timestamp (ms) or a later one; the end where there is none. Timestamps may fall: records behind it may be older. */
+  offsetAtTime(topic: string, partition: number, timeMs: number): Promise<number>
   /** Records of a range that is kept, in the order of their offsets. The columns are valid until the promise is fulfilled. */
   read(range: LogRange, onBatch: (columns: RecordColumns) => void | Promise<void>, signal?: AbortSignal): Promise<void>
 }
@@ -37,6 +39,8 @@ export class KafkaLog implements RecordLog {
   readonly #reader: RangeReader
   readonly #registry: RegistryClient
   readonly #partitions = new Map<string, number | undefined>()
+  /** By topic and time. */
+  readonly #times = new Map<string, Promise<Map<number, number>>>()
 
   static async open(connections: ClusterConnection, clock: Clock, logger: Logger): Promise<KafkaLog> {
     const { brokers, security, registryUrl, registrySecurity } = connections
@@ -54,11 +58,22 @@ export class KafkaLog implements RecordLog {
 
   async partitions(topic: string): Promise<number | undefined> {
     if (!this.#partitions.has(topic)) {
-      const { brokers, security, connectMsMax } = this.#connections
-      const counts = await withAdmin({ brokers, security, clock: this.#clock, ...connectLimits({ connectMsMax }) }, (admin) => admin.partitionCounts([topic]))
+      const counts = await this.#asked((admin) => admin.partitionCounts([topic]))
       this.#partitions.set(topic, counts.get(topic))
     }
     return this.#partitions.get(topic)
+  }
+
+  #asked<T>(work: (admin: KafkaAdmin) => Promise<T>): Promise<T> {
+    const { brokers, security, connectMsMax } = this.#connections
+    return withAdmin({ brokers, security, clock: this.#clock, ...connectLimits({ connectMsMax }) }, work)
+  }
+
+  async offsetAtTime(topic: string, partition: number, timeMs: number): Promise<number> {
+    const key = `${topic} ${timeMs}`
+    const asked = this.#times.get(key) ?? this.#asked((admin) => admin.offsetsAtTime(topic, timeMs))
+    this.#times.set(key, asked)
+    return (await asked).get(partition) ?? 0
   }
 
   async bounds(topic: string, partition: number): Promise<LogBounds | undefined> {

@@ -7,6 +7,7 @@ import { hashKey } from '../entity/key-index.js'
 import { createScorer } from '../inference/create-scorer.js'
 import type { DevicePolicy } from '../inference/device.js'
 import type { ModelRole, ModelUse } from '../inference/scorer.js'
+import { frameRowsMax } from '../topology/day-calendar.js'
 import type { Topology } from '../topology/load-topology.js'
 import { stageCategories } from '../topology/open-scorer.js'
 import { appendSlotRecord, readSlotRecord } from '../topology/slot-record.js'
@@ -59,7 +60,7 @@ export async function openReplayedStage(lineage: LineageRecord, partition: numbe
     workers: 0,
     clock,
     logger,
-    limits: { rowsMax: view.spec.limits.batchRecordsMax, framesMax: 2 },
+    limits: { rowsMax: frameRowsMax(view.stage, view.place, view.spec.limits), framesMax: 2 },
   })
   const stage = new Stage(view, scorer, schemas, partitions)
   const task = stage.addTask(partition, new Task(lineage.task, partition, stage.store, taskParts(stage, partition)))
@@ -81,7 +82,7 @@ export function takeOver(from: ReplayedStage, to: ReplayedStage): ReplayedStage 
   for (const slot of old.index) {
     arena.reset()
     const asOf = before.store.asOf(slot)
-    const length = appendSlotRecord(arena, { store: before.store, memory: before.scorer.memory }, slot, asOf)
+    const length = appendSlotRecord(arena, { store: before.store, memory: before.scorer.memory }, slot, asOf, before.turns?.isBlank(slot))
     putSlot(to, before.store.slots.keyOf(slot), arena.bytes.slice(0, length), () => 'the replay itself')
   }
   const task = new Task(to.task.name, to.task.partition, to.stage.store, { labels: old.labels, upstream: old.upstream })
@@ -89,6 +90,7 @@ export function takeOver(from: ReplayedStage, to: ReplayedStage): ReplayedStage 
   to.stage.tasks[task.partition] = task
   task.streamTimeMs = old.streamTimeMs
   task.position = old.position
+  task.turnPosition = old.turnPosition
   return { ...to, task }
 }
 

@@ -2,7 +2,6 @@ import { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import { encodeString } from '../codec/avro-writer.js'
 import { prefixBytes } from '../codec/registry-prefix.js'
-import { offsetAtTime } from './log-search.js'
 import type { RecordLog } from './record-log.js'
 import { ScoredDecoder, type ScoredEvent } from './scored-event.js'
 
@@ -34,8 +33,8 @@ export async function findScored(log: RecordLog, search: ScoredSearch): Promise<
   for (const each of partition === undefined ? Array.from({ length: count }, (_, i) => i) : [partition]) {
     const bounds = await log.bounds(topic, each)
     if (!bounds) continue
-    const from = atMs === undefined ? bounds.from : await offsetAtTime(log, topic, each, atMs - searchAroundMs)
-    const to = atMs === undefined ? bounds.to : await offsetAtTime(log, topic, each, atMs + searchAroundMs)
+    const from = atMs === undefined ? bounds.from : await log.offsetAtTime(topic, each, atMs - searchAroundMs)
+    const to = atMs === undefined ? bounds.to : await log.offsetAtTime(topic, each, atMs + searchAroundMs)
     places.push({ partition: each, from, to })
   }
   const total = Math.min(scanMax, places.reduce((sum, { from, to }) => sum + to - from, 0))

@@ -5,8 +5,10 @@ import { EventColumns } from '../codec/event-columns.js'
 import { ForwardKind, forwardFields } from '../codec/forward-encoder.js'
 import type { LineageRecord } from '../codec/lineage-codec.js'
 import { decisionNames } from '../codec/outcome-columns.js'
+import { NO_UPDATE, type Frame } from '../inference/frame.js'
 import { exportBytesMax, exportSlot } from '../inference/slot-sections.js'
 import type { Batch } from '../topology/batch.js'
+import type { Stage } from '../topology/stage.js'
 import { topologyNames, type TopologyNames } from '../topology/names.js'
 import { Outputs } from '../topology/outputs.js'
 import { labelsToOf } from '../topology/task-lineage.js'
@@ -88,6 +90,7 @@ export class TaskReplay {
       const begin = (this.#current = await this.#open(first.record))
       begin.task.streamTimeMs = first.record.stream_time_before
       if (first.record.upstream_stream_times_before.length > 0) begin.task.upstream?.set(first.record.upstream_stream_times_before)
+      begin.task.turnPosition = first.record.turns_before
       begin.task.labels?.reset(first.record.inputs[1]?.from ?? -1)
       for (const snapshot of snapshots) putSnapshot(begin, snapshot)
       let expected = sequence
@@ -149,22 +152,46 @@ export class TaskReplay {
       await this.#read({ topic: this.#names.input, partition, from, to }, async (columns) => {
         const { wanted, targets } = await this.#lookAhead(columns, first)
         for (let row = 0; row < columns.count; row++) {
-          while (columns.offset[row]! >= group[at]!.inputs[0]!.to) at++
-          const batch = (this.#batch ??= stage.makeBatch({ restoring: true }))
-          batch.only ??= new Uint8Array(batch.records.recordsMax)
+          for (; columns.offset[row]! >= group[at]!.inputs[0]!.to; at++) await this.#endBatch(group, at)
+          const batch = this.#filling(stage)
           const taken = batch.records.copyRow(columns, row)
           batch.sequences![taken] = group[at]!.sequence
           batch.labelsTo![taken] = labelsToOf(group[at]!)
-          batch.only[taken] = wanted[row]!
+          batch.only![taken] = wanted[row]!
           if (targets.has(row)) this.#targetRows.push(taken)
-          if (batch.records.count === batch.records.recordsMax || (this.#options.detailed && targets.has(row))) await this.#flush(group)
+          if (batch.records.count === batch.recordsMax || (this.#options.detailed && targets.has(row))) await this.#flush(group)
         }
       })
       signal.throwIfAborted()
-      await this.#flush(group)
+    }
+    for (; at < group.length; at++) await this.#endBatch(group, at)
+    await this.#flush(group)
+    if (task.turnPosition !== last.turns_after) {
+      throw new Unavailable(`folding batches ${first.sequence} to ${last.sequence} of ${task.name} again turned days up to ${task.turnPosition}, the lineage says ${last.turns_after}: records of the input are missing or are others`)
     }
     if (task.streamTimeMs !== last.stream_time_after) {
       throw new Unavailable(`folding batches ${first.sequence} to ${last.sequence} of ${task.name} again ended at stream time ${task.streamTimeMs}, the lineage says ${last.stream_time_after}: records of the input are missing or are others`)
+    }
+  }
+
+  #filling(stage: Stage): Batch {
+    const batch = (this.#batch ??= stage.makeBatch({ restoring: true }))
+    batch.only ??= new Uint8Array(batch.recordsMax)
+    return batch
+  }
+
+  /** The events of a batch are in: the days that its sweep turned follow, with its sequence. */
+  async #endBatch(group: readonly LineageRecord[], at: number): Promise<void> {
+    const { stage, task } = this.#current!
+    const { sequence, turns_before, turns_after } = group[at]!
+    if (turns_after === turns_before) return
+    await this.#flush(group)
+    while (task.turnPosition < turns_after && stage.turns?.owes(task) === true) {
+      const batch = this.#filling(stage)
+      task.nextSequence = sequence
+      batch.partFor(task, task.position)
+      batch.sweepTo = turns_after
+      await this.#flush(group)
     }
   }
 
@@ -204,7 +231,7 @@ export class TaskReplay {
   async #flush(group: readonly LineageRecord[]): Promise<void> {
     const { stage, missing } = this.#current!
     const batch = this.#batch
-    if (!batch || batch.records.count === 0) return
+    if (!batch || (batch.records.count === 0 && batch.parts.length === 0)) return
     const { models, unknown_schema_ids, ahead_max_ms } = group[0]!
     const references = stage.scorer.models.map(({ reference }) => reference)
     const skip = models.filter(({ failure }) => failure !== null).map(({ model }) => references.indexOf(model)).filter((index) => index >= 0)
@@ -213,13 +240,21 @@ export class TaskReplay {
     const loading = stage.decoder.prepare(batch.records, 0, this.#options.signal, batch.unknownIds)
     if (loading) await loading
     stage.fold(batch)
+    this.#findDays(batch)
     if (references.length > 0) await stage.score(batch, { skip, explain: undefined, stateOnly: this.#targetRows.length === 0 })
     const failed = batch.frame!.failures.find(({ model }) => !skip.includes(model))
     if (failed) throw new Unavailable(`${references[failed.model]} failed now and had not failed then: ${failed.message}`)
     if (this.#targetRows.length > 0) this.#give(batch, group, missing)
     stage.finishRestored(batch)
     batch.reset()
+    batch.sweepTo = -1
     this.#targetRows = []
+  }
+
+  /** Days that have turned are rows behind the records. */
+  #findDays({ events, records, polled }: Batch): void {
+    const id = events.index(eventIdField)
+    for (let row = polled; row < records.count; row++) if (this.#options.targets.has(events.text(id, row, records.arena)!)) this.#targetRows.push(row)
   }
 
   #give(batch: Batch, group: readonly LineageRecord[], missing: readonly string[]): void {
@@ -232,7 +267,7 @@ export class TaskReplay {
     for (const row of this.#targetRows) {
       const event = targets.get(events.text(id, row, records.arena)!)!
       const at = batch.frameRow[row]!
-      const lineage = group.find(({ sequence }) => sequence === batch.sequences![row])!
+      const lineage = group.find(({ sequence }) => sequence === sequenceOf(batch, row))!
       // Another event with the same id, in another batch, or one that was refused.
       if (at < 0 || lineage.sequence !== event.sequence) continue
       const width = frame!.shape.features
@@ -243,7 +278,7 @@ export class TaskReplay {
         decision: decider && decisionNames[outcome.decision[row]!],
         late: batch.late[row] === 1,
         features: new Map(view.stage.features.map(({ name }, f) => [name, frame!.rows[at * width + f]!])),
-        stateDigest: detailed ? this.#digest(frame!.slot[at]!) : undefined,
+        stateDigest: detailed && isNewest(frame!, at) ? this.#digest(frame!.slot[at]!) : undefined,
         deviceClass: stage.scorer.deviceClass,
         missing,
       })
@@ -255,6 +290,23 @@ export class TaskReplay {
     const bytes = new Uint8Array(exportBytesMax(memory))
     return createHash('sha256').update(bytes.subarray(0, exportSlot(memory, slot, bytes, 0))).digest('hex')
   }
+}
+
+/** Of a day that turned before an event: that of the event, which follows it; in a sweep its own. */
+function sequenceOf(batch: Batch, row: number): number {
+  let next = row
+  while (next >= batch.polled) {
+    if (batch.nextRow[next]! < 0) return batch.parts[0]!.sequence
+    next = batch.nextRow[next]!
+  }
+  return batch.sequences![next]!
+}
+
+/** Whether the entity's sequence memory is as this row of the frame has left it. */
+function isNewest(frame: Frame, at: number): boolean {
+  if (frame.slot[at]! <= 0) return false
+  for (let later = at + 1; later < frame.count; later++) if (frame.slot[later] === frame.slot[at] && (frame.flags[later]! & NO_UPDATE) === 0) return false
+  return true
 }
 
 const decidingOnly = { schemaIds: { lineage: 0 }, inputTopic: '', partitions: 1, transactionalId: '', engine: { harrier: '', onnxruntime: '', node: '', device_class: '' } }

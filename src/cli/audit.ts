@@ -1,6 +1,6 @@
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { auditEvents, type Audited } from '../audit/audit.js'
-import { exportEvidence } from '../audit/evidence-export.js'
+import { exportEvidence, periodsBy, timesOf, type PeriodBy, type TimeRange } from '../audit/evidence-export.js'
 import { sampleScored } from '../audit/scored-sample.js'
 import { findScored } from '../audit/scored-search.js'
 import { verdictExitCodes, type VerdictKind } from '../audit/verdict.js'
@@ -9,7 +9,7 @@ import { HarrierError } from '../base/errors.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { topologyNames } from '../topology/names.js'
 import { addEvidenceOptions, openEvidence, type EvidenceOptions } from './evidence-options.js'
-import { auditText } from './evidence-text.js'
+import { auditText, iso } from './evidence-text.js'
 import { parseCount, parseDevice, parseNatural, parseTime } from './parse-options.js'
 import { terminalProgress } from './terminal-progress.js'
 
@@ -19,6 +19,7 @@ interface AuditCommandOptions extends EvidenceOptions {
   device: DevicePolicy
   since?: number
   until?: number
+  by: PeriodBy
   out?: string
 }
 
@@ -33,7 +34,7 @@ Examples:
   harrier audit 345912 --topology card-fraud
   harrier audit --sample 1000 --topology card-fraud
   harrier audit 345912 --archive /backup/harrier --offline
-  harrier audit export --since 2024-03-01 --until 2024-04-01 --out march.parquet`
+  harrier audit export --since 2024-03-01 --until 2024-04-01 --by event-time --out march.parquet`
 
 /** `harrier audit`: computes a score again and says whether it is the one that went out. */
 export function register(program: Command): void {
@@ -44,8 +45,9 @@ export function register(program: Command): void {
     .option('--sample <n>', 'audit so many scored events, drawn by --seed', parseCount)
     .option('--seed <n>', 'of the sample', parseNatural, 1)
     .option('--device <device>', 'cpu, webgpu, cuda or auto', parseDevice, 'cpu')
-    .option('--since <time>', 'export: scored from here on (timestamps of the records)', parseTime)
+    .option('--since <time>', 'export: from here on', parseTime)
     .option('--until <time>', 'export: and before', parseTime)
+    .addOption(new Option('--by <time>', 'export: which time of an event counts: that of its input record, or its own').choices(periodsBy).default('record-time'))
     .option('--out <file>', 'export: the Parquet file to write')
     .addHelpText('after', help)
   addEvidenceOptions(command, parseTime, parseNatural).action(audit)
@@ -108,14 +110,16 @@ function asJson({ event, verdict, replayed, basis }: Audited): object {
 }
 
 async function exportPeriod(options: AuditCommandOptions): Promise<void> {
-  const { since: sinceMs, until: untilMs, out } = options
+  const { since: sinceMs, until: untilMs, by, out } = options
   if (sinceMs === undefined || untilMs === undefined || out === undefined) throw new HarrierError('USAGE', 'an export needs --since, --until and --out', { remedy: 'harrier audit export --since 2024-03-01 --until 2024-04-01 --out march.parquet' })
   const progress = terminalProgress(process.stderr, systemClock)
   const { log, topology, close } = await openEvidence(options)
   try {
     const names = topologyNames(topology.chain.at(-1)!, options.namespace)
-    const result = await exportEvidence(log, { names, sinceMs, untilMs, out, onProgress: (text) => progress.onProgress(text, 'tick') })
+    const result = await exportEvidence(log, { names, by, sinceMs, untilMs, out, onProgress: (text) => progress.onProgress(text, 'tick') })
+    const times = result.events === 0 ? await timesOf(log, names.scored) : undefined
     progress.end()
+    if (result.events === 0) process.stderr.write(emptyText(names.scored, by, times))
     const without = result.withoutLineage > 0 ? `${result.withoutLineage.toLocaleString('en')} of them without a lineage record that is kept\n` : ''
     const text = `${result.events.toLocaleString('en')} scored events of ${result.batches.toLocaleString('en')} batches: ${out}\n${without}`
     process.stdout.write(options.json ? `${JSON.stringify({ ...result, out })}\n` : text)
@@ -124,4 +128,11 @@ async function exportPeriod(options: AuditCommandOptions): Promise<void> {
     await close()
   }
   process.exit(0)
+}
+
+/** Nothing was scored in the period: most often it is meant by the other of the two times. */
+function emptyText(topic: string, by: PeriodBy, times: { recordTimes: TimeRange; eventTimes: TimeRange } | undefined): string {
+  if (!times) return `${topic} has no scored events\n`
+  const of = ({ fromMs, toMs }: TimeRange): string => `${iso(fromMs)} to ${iso(toMs)}`
+  return `warning: no event of the period by its ${by}; records of ${topic} are of about ${of(times.recordTimes)} (--by record-time), its events of ${of(times.eventTimes)} (--by event-time)\n`
 }

@@ -19,7 +19,7 @@ export function provenanceText({ event, lineage, lineageOffset, input, models, t
     ['event', `${event.eventId} of ${event.entity}, ${iso(event.eventTimeMs)}${event.late ? ', late' : ''}`],
     ['score', `${event.score} by ${event.model}: ${event.decision}${event.fallback ? ', the fall-back decided' : ''}`],
     ['batch', `${event.task}#${event.sequence}, on ${lineageTopic}/${event.partition} at offset ${lineageOffset}, one of ${counts.scored} scored events`],
-    ['input', input ? `${input.topic}/${input.partition} at offset ${input.offset}` : `${inputs[0]!.topic}/${inputs[0]!.partition}: the record is not kept any more`],
+    ['input', input === 'day' ? `a day that turned: all events of ${event.entity} until ${iso(event.eventTimeMs)}` : input ? `${input.topic}/${input.partition} at offset ${input.offset}` : `${inputs[0]!.topic}/${inputs[0]!.partition}: the record is not kept any more`],
     ['ranges', inputs.map(({ topic, partition, from, to }) => `${topic}/${partition} [${from}, ${to})`).join('\n')],
     ['models', models.map(({ role, model, sha256, device, failure, file }) => `${role} ${model} on ${device}${failure === null ? '' : `, failed: ${failure}`}\n  sha256 ${sha256}\n  ${file ?? 'in no folder of models with this sha256'}`).join('\n')],
     ['features', `${digests.features}, ${same(topology.sameFeatures)}`],

@@ -238,6 +238,12 @@ export class KafkaAdmin {
     return new Map(found.map(({ partition, low, high }) => [partition, { low: Number(low), high: Number(high) }]))
   }
 
+  /** By partition the first offset whose record has this timestamp or a later one, exact also where timestamps fall now and then; the end where there is none. */
+  async offsetsAtTime(topic: string, timeMs: number): Promise<Map<number, number>> {
+    const found = await this.#patiently(`looking for a time in ${topic}`, () => this.#admin.fetchTopicOffsetsByTimestamp(topic, timeMs))
+    return new Map(found.map(({ partition, offset }) => [partition, Number(offset)]))
+  }
+
   /** Client ids of the group's members; `RdkafkaGroupConsumer` has its group.instance.id there. */
   async memberClientIds(groupId: string): Promise<string[]> {
     const described = await this.#patiently(`describing group ${groupId}`, () => this.#admin.describeGroups([groupId]))

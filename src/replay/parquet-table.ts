@@ -9,8 +9,9 @@ export const parquetTableLimits = {
 } as const
 
 /**
- * A Parquet file written by way of a DuckDB database beside it: rows gather there, on disk, and are copied out in
- * their order at the end, so that memory stays bounded at any size.
+ * A Parquet file written by way of a DuckDB database: rows gather there and are copied out in their order at the end. By default the
+ * database lies beside the file, on disk, so that memory stays bounded at any size. `inMemory` is for rows of a known number: it
+ * spares the disk the database, whose writes are waited for one by one.
  */
 export class ParquetTable {
   readonly #file: string
@@ -19,12 +20,14 @@ export class ParquetTable {
   readonly #connection: DuckDBConnection
   readonly #appender: DuckDBAppender
 
-  static async open(file: string, columns: readonly TableColumn[]): Promise<ParquetTable> {
+  static async open(file: string, columns: readonly TableColumn[], { inMemory = false } = {}): Promise<ParquetTable> {
     try {
       await removeDatabase(file)
-      const instance = await DuckDBInstance.create(gatheringFile(file), {
+      const instance = await DuckDBInstance.create(inMemory ? ':memory:' : gatheringFile(file), {
         memory_limit: parquetTableLimits.memoryBytesMax,
         threads: String(parquetTableLimits.threads),
+        // What does not fit.
+        temp_directory: `${gatheringFile(file)}.tmp`,
       })
       const connection = await instance.connect()
       await connection.run(createTable('rows', columns))
@@ -73,6 +76,7 @@ function gatheringFile(file: string): string {
 async function removeDatabase(file: string): Promise<void> {
   await rm(gatheringFile(file), { force: true })
   await rm(`${gatheringFile(file)}.wal`, { force: true })
+  await rm(`${gatheringFile(file)}.tmp`, { force: true, recursive: true })
 }
 
 function refused(file: string, error: unknown): HarrierError {

@@ -1,3 +1,4 @@
+import { Arena } from '../../src/base/arena.js'
 import { RecordColumns } from '../../src/base/record-columns.js'
 import type { LogBounds, LogRange, RecordLog } from '../../src/audit/record-log.js'
 import type { MemoryRegistry, TestOutput, TestOutputs, TestRecord, TopologyTestDriver } from '../../src/topology/test-driver.js'
@@ -68,10 +69,18 @@ export class MemoryLog implements RecordLog {
     return Promise.resolve(topic && partition === 0 ? { from: topic.from, to: topic.next } : undefined)
   }
 
+  offsetAtTime(name: string, _partition: number, timeMs: number): Promise<number> {
+    const topic = this.#topic(name)
+    return Promise.resolve(topic.records.find((record) => record.timestampMs >= timeMs)?.offset ?? topic.next)
+  }
+
   async read({ topic, from, to }: LogRange, onBatch: (columns: RecordColumns) => void | Promise<void>): Promise<void> {
-    const records = this.#topic(topic).records.filter(({ offset }) => offset >= from && offset < to)
+    const { records: all } = this.#topic(topic)
+    const first = all[0]?.offset ?? 0
+    // Offsets have no gaps here.
+    const records = all.slice(Math.max(0, from - first), Math.max(0, to - first))
     for (let at = 0; at < records.length; at += 97) {
-      const columns = new RecordColumns(97)
+      const columns = new RecordColumns(97, new Arena(1 << 14, 1 << 24))
       for (const { offset, timestampMs, key, value, headers } of records.slice(at, at + 97)) {
         columns.append(0, 0, offset, timestampMs, key, value)
         for (const [name, header] of headers) columns.appendHeader(name, header)
