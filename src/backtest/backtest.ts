@@ -78,7 +78,7 @@ export async function runBacktest(options: BacktestOptions): Promise<BacktestRes
     const compared = whatIf && { models: whatIfModels, isOwnRun: other !== undefined }
     await table.export(scoresQuery({ models, deciders: [...models, 'rule', 'review'], whatIf: compared, hasLoss: 'field' in options.loss, labelsTable }), file)
     const figures = await computeFigures(table, file, { ...options, models: shownModels(options, pass, other), lossEach: 'each' in options.loss ? options.loss.each : undefined }, (step) => onProgress(step, 'tick'))
-    const live = options.compareWith && (await compareWithLive(table, file, models, recorded!.deviceClasses, options))
+    const live = options.compareWith && (await compareWithLive(table, file, pass.models, recorded!, options))
     const result: BacktestResult = {
       topology: { name: topology.name, stage: topology.stageName, file: topology.file, digest: topology.digests.topology },
       whatIf: whatIf?.text,

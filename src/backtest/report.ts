@@ -51,16 +51,17 @@ function heading({ topology, from, figures, models }: BacktestResult, { whatIf }
 function live({ live: comparison }: BacktestResult): string {
   if (!comparison) return ''
   const { topic, isEqual, models, missing, decisions, deviceClasses } = comparison
-  const rows = models.map(({ model, compared, equal, largestDifference, isLive }) => {
-    const cells = `<td>${n(compared)}</td><td>${n(equal)}</td><td>${largestDifference === 0 ? '0' : largestDifference.toExponential(2)}</td>`
-    return `<tr><th>${escapeHtml(model)}</th>${isLive ? cells : '<td colspan="3">has not scored on this topic</td>'}</tr>`
+  const anyAnew = models.some(({ begunAnew }) => begunAnew > 0)
+  const rows = models.map(({ model, compared, equal, largestDifference, begunAnew, isLive }) => {
+    const cells = `<td>${n(compared)}</td><td>${n(equal)}</td><td>${largestDifference === 0 ? '0' : largestDifference.toExponential(2)}</td>${anyAnew ? `<td>${n(begunAnew)}</td>` : ''}`
+    return `<tr><th>${escapeHtml(model)}</th>${isLive ? cells : `<td colspan="${anyAnew ? 4 : 3}">has not scored on this topic</td>`}</tr>`
   })
   const verdict = isEqual ? 'These are the live scores, bit for bit.' : 'These are not the live scores.'
   return [
     `<section><div class="verdict ${isEqual ? 'good' : 'bad'}"><strong>${verdict}</strong> Compared with <code>${escapeHtml(topic)}</code>: `,
     `${n(decisions.equal)} of ${n(decisions.compared)} decisions are the same${missing > 0 ? `; ${n(missing)} events are not on the topic` : ''}. `,
     `Scored there on ${escapeHtml(deviceClasses.join('; '))}.</div>`,
-    '<table><thead><tr><th>model</th><th>scores compared</th><th>with the same bits</th><th>largest difference</th></tr></thead><tbody>', ...rows, '</tbody></table></section>',
+    '<table><thead><tr><th>model</th><th>scores compared</th><th>with the same bits</th><th>largest difference</th>', anyAnew ? '<th>states begun anew by a release: not compared</th>' : '', '</tr></thead><tbody>', ...rows, '</tbody></table></section>',
   ].join('')
 }
 

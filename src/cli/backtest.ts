@@ -172,10 +172,11 @@ function describe(result: BacktestResult, { out, alerts, cards }: BacktestComman
   lines.push('', ...rows.map((row) => `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ')}`), '')
   if (figures.labelled === 0) lines.push('no event has a label: give --labels, or a table with a column is_fraud')
   if (refused > 0) lines.push(`${refused.toLocaleString('en')} records were not scored; the first: ${firstRefusal}`)
-  for (const { model, isLive, compared, equal, largestDifference } of live?.models ?? []) {
+  for (const { model, isLive, compared, equal, largestDifference, begunAnew } of live?.models ?? []) {
     if (!isLive) lines.push(`${model}: has not scored on ${live!.topic}`)
     else if (equal === compared) lines.push(`${model}: ${compared.toLocaleString('en')} scores compared with ${live!.topic}, all equal to the bit`)
     else lines.push(`${model}: ${(compared - equal).toLocaleString('en')} of ${compared.toLocaleString('en')} scores differ from ${live!.topic}, by at most ${largestDifference}`)
+    if (begunAnew > 0) lines.push(`${model}: ${begunAnew.toLocaleString('en')} more were given after a release that had begun its states anew: not compared, \`harrier audit\` proves them`)
   }
   if (live && live.missing > 0) lines.push(`${live.missing.toLocaleString('en')} events are not on ${live.topic}`)
   lines.push(...notes, `report: ${join(out, resultFiles.report)}`)

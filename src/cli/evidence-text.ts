@@ -14,12 +14,15 @@ export function iso(ms: number): string {
 /** What made a score, for a person. */
 export function provenanceText({ event, lineage, lineageOffset, input, models, topology }: Provenance, lineageTopic: string): string {
   const { engine, digests, inputs, counts } = lineage
+  const gone = `${inputs[0]!.topic}/${inputs[0]!.partition}: the record is not kept any more`
+  const day = `a day that turned: all events of ${event.entity} until ${iso(event.eventTimeMs)}`
+  const from = input === 'day' ? day : input ? `${input.topic}/${input.partition} at offset ${input.offset}` : gone
   const same = (is: boolean): string => (is ? `as in ${topology.file}` : `not as in ${topology.file}`)
   return namedLines([
     ['event', `${event.eventId} of ${event.entity}, ${iso(event.eventTimeMs)}${event.late ? ', late' : ''}`],
     ['score', `${event.score} by ${event.model}: ${event.decision}${event.fallback ? ', the fall-back decided' : ''}`],
     ['batch', `${event.task}#${event.sequence}, on ${lineageTopic}/${event.partition} at offset ${lineageOffset}, one of ${counts.scored} scored events`],
-    ['input', input === 'day' ? `a day that turned: all events of ${event.entity} until ${iso(event.eventTimeMs)}` : input ? `${input.topic}/${input.partition} at offset ${input.offset}` : `${inputs[0]!.topic}/${inputs[0]!.partition}: the record is not kept any more`],
+    ['input', from],
     ['ranges', inputs.map(({ topic, partition, from, to }) => `${topic}/${partition} [${from}, ${to})`).join('\n')],
     ['models', models.map(({ role, model, sha256, device, failure, file }) => `${role} ${model} on ${device}${failure === null ? '' : `, failed: ${failure}`}\n  sha256 ${sha256}\n  ${file ?? 'in no folder of models with this sha256'}`).join('\n')],
     ['features', `${digests.features}, ${same(topology.sameFeatures)}`],

@@ -175,10 +175,11 @@ export class WindowLog {
     const sizeClass = core[word + classWord]!
     const handle = core[word + blockWord]! - 1
     const length = handle < 0 ? 0 : core[word + lengthWord]!
+    const chunk = length === 0 ? core : this.#pool.chunkOf(sizeClass, handle)
+    const base = length === 0 ? 0 : this.#pool.wordOf(sizeClass, handle)
     for (let e = length - 1; e >= 0; e--) {
       const position = (core[word + startWord]! + e) & (this.#pool.entriesOf(sizeClass) - 1)
-      const chunk = this.#pool.chunkOf(sizeClass, handle)
-      const at = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
+      const at = base + position * this.#stride
       if (chunk[at + this.#idWord] !== idHash) continue
       const known = at + this.#idWord + 1
       const fraud = isFraud ? 1 : 0

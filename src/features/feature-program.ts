@@ -3,7 +3,8 @@ import { hashId } from '../entity/id-hash.js'
 import type { WindowLog } from '../entity/window-log.js'
 import type { WindowLogOptions } from '../entity/window-log-options.js'
 import type { FeatureKind, FeatureSpec } from './feature-spec.js'
-import { conditionOf, LabelRunScan, WindowScan, type Condition } from './history-scan.js'
+import type { Condition } from '../entity/history.js'
+import { conditionOf, LabelRunScan, WindowScan } from './history-scan.js'
 import { Vocabulary } from './vocabulary.js'
 
 const hourMs = 3_600_000

@@ -1,20 +1,7 @@
-import type { History } from '../entity/history.js'
-
-/** Whether the value of an entry lies in [from, below). */
-export interface Condition {
-  readonly value: number
-  readonly from: number
-  readonly below: number
-}
+import type { Condition, History } from '../entity/history.js'
 
 export function conditionOf(value: number, { below = Infinity, from = -Infinity }: { readonly below?: number | undefined; readonly from?: number | undefined }): Condition {
   return { value, from, below }
-}
-
-function holds(history: History, entry: number, condition: Condition | undefined): boolean {
-  if (!condition) return true
-  const value = history.valueOf(entry, condition.value)
-  return value >= condition.from && value < condition.below
 }
 
 /** A figure over the events of a window. */
@@ -54,22 +41,16 @@ export class WindowScan {
     const history = this.#history
     const endMs = timeMs - this.delayMs
     const startMs = endMs - this.windowMs
-    let past = history.entries
-    while (past > 0 && history.timeOf(past - 1) > endMs) past--
+    const past = history.pastOf(history.entries, endMs)
     const itself = this.delayMs === 0 ? own : null
-    let first = past
-    let count = itself ? 1 : 0
-    while (first > 0 && count < this.last && history.timeOf(first - 1) > startMs) {
-      first--
-      count += history.countOf(first)
-    }
-    this.count = count
+    const first = history.firstAfter(past, startMs, this.last - (itself ? 1 : 0))
+    this.count = history.counted + (itself ? 1 : 0)
     for (let f = 0; f < this.#figures.length; f++) this.#figures[f]!.look(first, past, itself)
   }
 
   sum(v: number): Figure {
     return this.#add((history, figure, first, past, own) => {
-      for (let e = first; e < past; e++) figure.value += history.sumOf(e, v)
+      figure.value = history.sumIn(first, past, v)
       if (own) figure.value += own[v]!
     })
   }
@@ -115,7 +96,7 @@ export class WindowScan {
   /** Events that are known to be frauds. */
   frauds(condition: Condition | undefined): Figure {
     return this.#add((history, figure, first, past) => {
-      for (let e = first; e < past; e++) if (history.fraudsOf(e) > 0 && holds(history, e, condition)) figure.value += history.fraudsOf(e)
+      figure.value = history.fraudsIn(first, past, condition)
     })
   }
 
@@ -162,20 +143,20 @@ export class LabelRunScan {
     this.youngestGenuineMs = -Infinity
     this.length = 0
     this.firstMs = -Infinity
-    for (let e = history.entries - 1; e >= 0; e--) {
+    for (let e = history.entries; ; ) {
+      // Once the youngest genuine one is known only frauds are looked for.
+      e = history.youngestKnown(e, startMs, this.youngestGenuineMs !== -Infinity)
+      if (e < 0) return
       const entryMs = history.timeOf(e)
-      if (entryMs <= startMs) return
-      const known = history.knownOf(e)
-      if (known === 0) continue
       const frauds = history.fraudsOf(e)
-      if (frauds > 0 && holds(history, e, this.#condition)) {
+      if (frauds > 0 && (!this.#condition || history.holds(e, this.#condition))) {
         if (this.youngestFraudMs === -Infinity) this.youngestFraudMs = entryMs
         if (this.youngestGenuineMs === -Infinity) {
           this.length += frauds
           this.firstMs = entryMs
         }
       }
-      if (frauds < known && this.youngestGenuineMs === -Infinity) this.youngestGenuineMs = entryMs
+      if (this.youngestGenuineMs === -Infinity && frauds < history.knownOf(e)) this.youngestGenuineMs = entryMs
       if (this.youngestFraudMs !== -Infinity && this.youngestGenuineMs !== -Infinity) return
     }
   }
