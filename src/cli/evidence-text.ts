@@ -25,6 +25,7 @@ export function provenanceText({ event, lineage, lineageOffset, input, models, t
     ['input', from],
     ['ranges', inputs.map(({ topic, partition, from, to }) => `${topic}/${partition} [${from}, ${to})`).join('\n')],
     ['models', models.map(({ role, model, sha256, device, failure, file }) => `${role} ${model} on ${device}${failure === null ? '' : `, failed: ${failure}`}\n  sha256 ${sha256}\n  ${file ?? 'in no folder of models with this sha256'}`).join('\n')],
+    ['release', lineage.release === 0 ? 'none: the models that the topology names' : `revision ${lineage.release}; \`harrier models ledger\` says who put it in force, and why`],
     ['features', `${digests.features}, ${same(topology.sameFeatures)}`],
     ['policy', `${digests.policy}, ${same(topology.samePolicy)}`],
     ['layout', `${digests.layout}, ${same(topology.sameLayout)}`],

@@ -176,8 +176,7 @@ export class WindowLog {
     const handle = core[word + blockWord]! - 1
     const length = handle < 0 ? 0 : core[word + lengthWord]!
     const chunk = length === 0 ? core : this.#pool.chunkOf(sizeClass, handle)
-    const base = length === 0 ? 0 : this.#pool.wordOf(sizeClass, handle)
-    for (let e = length - 1; e >= 0; e--) {
+    for (let e = length - 1, base = length === 0 ? 0 : this.#pool.wordOf(sizeClass, handle); e >= 0; e--) {
       const position = (core[word + startWord]! + e) & (this.#pool.entriesOf(sizeClass) - 1)
       const at = base + position * this.#stride
       if (chunk[at + this.#idWord] !== idHash) continue
