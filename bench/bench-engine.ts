@@ -17,6 +17,8 @@ export class BenchEngine {
   /** When each task became ready, on the monotonic clock, and how long its restore took. */
   readonly ready: { readonly atMs: number; readonly restoredMs: number }[] = []
   onStats: (stats: EngineStats) => void = () => undefined
+  /** Each line of its log, as JSON. */
+  onLog: (line: string) => void = () => undefined
   readonly #child: ChildProcess
   readonly #changed = new Condition()
   readonly #log: string[] = []
@@ -32,6 +34,7 @@ export class BenchEngine {
     })
     createInterface({ input: this.#child.stderr! }).on('line', (line) => {
       this.#log.push(line)
+      this.onLog(line)
       if (this.#log.length > logLinesKept) this.#log.shift()
       if (line.includes('"task ready"')) this.ready.push({ atMs: systemClock.monotonicMs(), restoredMs: (JSON.parse(line) as { ms: number }).ms })
       this.#changed.notify()

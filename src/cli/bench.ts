@@ -7,6 +7,7 @@ import { loadTopology } from '../topology/load-topology.js'
 import type { CheckpointBenchResult, CheckpointRun } from '../../bench/checkpoint.js'
 import type { PipelineBenchResult } from '../../bench/pipeline.js'
 import type { ReasonsBenchResult } from '../../bench/reasons.js'
+import type { ReleaseBenchResult } from '../../bench/releases.js'
 import type { RestoreBenchResult } from '../../bench/restore.js'
 import type { TakeOverBenchResult } from '../../bench/take-over.js'
 import { registerServeBench } from './bench-serve.js'
@@ -46,6 +47,9 @@ export function register(program: Command): void {
     .option('--events <n>', 'payments that each run works off', parseCount, 600_000)
     .option('--rate-seconds <n>', 'length of each run at the rate', parseCount, 20)
   addConnectionOptions(checkpoint).action(runCheckpointBench)
+  const releases = cardOptions(bench.command('releases').description('releases and rollbacks in turns under load: lost, doubled and mis-versioned events, time until in force, delay, memory; exit code 1 when a claim fails'), 5000, 1000)
+    .option('--releases <n>', 'of both together', parseCount, 100)
+  addConnectionOptions(releases).action(runReleaseBench)
   bench
     .command('device')
     .description('the whole acceptance of a GPU: scores as on the CPU, crossover, speed, what auto takes; exit code 1 when a claim fails')
@@ -115,10 +119,10 @@ interface CardOptions extends ConnectionOptions {
 }
 
 /** What the benches of a state of many cards share. */
-function cardOptions(command: Command, cards: number): Command {
+function cardOptions(command: Command, cards: number, rate = 10_000): Command {
   return command
     .option('--cards <n>', 'entities, each with a full ring, windows and a hidden state', parseCount, cards)
-    .option('--rate <n>', 'payments per second', parseCount, 10_000)
+    .option('--rate <n>', 'payments per second', parseCount, rate)
     .option('--exponent <s>', 'of Zipf\'s law, which chooses the card of a payment', Number, 1)
     .option('--json', 'the result as one line of JSON at the end')
 }
@@ -138,6 +142,33 @@ async function runTakeOverBench(options: CardOptions & { repeats: number; loadSe
   const result = await module.benchTakeOver({ ...options, perSecond: options.rate, connections, onStep: tell })
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : takeOverTable(result))
   process.exit(0)
+}
+
+async function runReleaseBench(options: CardOptions & { releases: number }): Promise<void> {
+  const connections = await resolveConnections(options)
+  const module = await import('../../bench/releases.js')
+  const result = await module.benchReleases({ ...options, perSecond: options.rate, connections, onStep: tell })
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : releaseTable(result))
+  process.exit(result.lost + result.doubled + result.misversioned > 0 ? 1 : 0)
+}
+
+function releaseTable(result: ReleaseBenchResult): string {
+  const spread = ({ p50, max }: { p50: number; max: number }): string => `median ${p50} ms, longest ${max} ms`
+  const delays = ({ p50, p99, p999, events, over100 }: ReleaseBenchResult['quiet']): string =>
+    `p50 ${p50} ms, p99 ${p99} ms, p99.9 ${p999} ms; ${over100.toLocaleString('en')} of ${events.toLocaleString('en')} events over 100 ms`
+  return rows([
+    ['releases and rollbacks', `${result.releases} in ${result.seconds} s, at ${result.eventsPerSecond.toLocaleString('en')} events/s`],
+    ['events', result.events.toLocaleString('en')],
+    ['lost, doubled, mis-versioned', `${result.lost}, ${result.doubled}, ${result.misversioned}`],
+    ['rollback, call to in force', spread(result.rollbackMs)],
+    ['  of it until the models are open', spread(result.rollbackOpenMs)],
+    ['release, call to in force', spread(result.releaseMs)],
+    ['  of it until the models are open', spread(result.releaseOpenMs)],
+    ['frames wait for the turn', spread(result.switchMs)],
+    ['delay without releases', delays(result.quiet)],
+    ['delay with releases', delays(result.releasing)],
+    ['resident memory', `${megabytes(result.residentBytesSettled)} after 20 of them, ${megabytes(result.residentBytesEnd)} at the end`],
+  ])
 }
 
 function tell(text: string): void {

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { InferenceSession } from 'onnxruntime-node'
 import { systemClock } from '../base/clock.js'
+import { digestOf } from '../base/digest.js'
 import { probeRowsMultiple } from './batch-probe.js'
 import { openSession, type DeviceContest, type DeviceInUse, type DevicePolicy } from './device.js'
 import { runRows, timeRun } from './device-timing.js'
@@ -23,6 +24,11 @@ export interface OpenModel extends RunnableModel, DeviceInUse {
   readonly epoch: number
   /** See `ScorerModel`. */
   readonly openedBytes: number
+}
+
+/** By what a model that is open is found again: its files, and all that its manifest says of them. */
+export function openingKey({ folder, manifest }: LoadedModel): string {
+  return digestOf({ folder, manifest })
 }
 
 /**

@@ -4,7 +4,7 @@ import { silentLogger } from '../base/logger.js'
 import type { Frame, ModelFailure } from './frame.js'
 import { hiddenLayouts, type FrameOutcome, type ProcessOptions } from './frame-processor.js'
 import { describeModel, loadOf } from './inline-scorer.js'
-import { modelDigest } from './manifest.js'
+import { openingKey } from './open-model.js'
 import { Control, WorkerState, type FromWorker, type WorkerInit } from './protocol.js'
 import { RestartPolicy } from './restart-policy.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
@@ -59,6 +59,10 @@ export class PooledScorer extends ScorerBase {
   #draining = false
   /** Takes over when no frame is given out; while it is set none is. */
   #handOver: (() => void) | null = null
+  /** The workers that scored last, at rest, and what each has open: models that come back need not be opened. */
+  #resting: { readonly threads: readonly WorkerThread[]; readonly open: ReadonlySet<string> } | null = null
+  /** What the workers that score have open. */
+  #open: ReadonlySet<string>
   /** By digest, the newest last. */
   readonly #known = new Map<string, ReadyModels[number]>()
   #over: Error | null = null
@@ -68,6 +72,7 @@ export class PooledScorer extends ScorerBase {
     assert(options.workers > 0, 'a pooled scorer has workers')
     this.#threads = Array.from({ length: options.workers }, () => null)
     this.#restarts = new RestartPolicy(this.limits, options.models.length)
+    this.#open = keysOf(options.models)
   }
 
   /** Errors: MODEL_INVALID, DEVICE_UNAVAILABLE. */
@@ -107,16 +112,17 @@ export class PooledScorer extends ScorerBase {
   async openModels(uses: readonly ModelUse[], release: number): Promise<ModelSwitch> {
     if (this.#over) throw this.#over
     this.checkUses(uses)
-    const fresh: WorkerThread[] = []
+    const rested = this.#takeRested(uses)
+    const fresh: WorkerThread[] = rested ? [...rested.threads] : []
     const abandon = (): void => {
-      for (const thread of fresh) thread?.abandon()
+      for (const thread of fresh) this.#retire(thread)
     }
     try {
-      const { models } = await this.#openThreads(uses, (worker, thread) => (fresh[worker] = thread))
+      const models = rested ? await this.#renew(fresh, uses) : (await this.#openThreads(uses, (worker, thread) => (fresh[worker] = thread))).models
       this.#remember(uses, models)
       const over = this.#endedBy()
       if (over) throw over
-      return { takeOver: () => this.#takeOverBy(fresh, uses, models, release), abandon }
+      return { takeOver: () => this.#takeOverBy({ threads: fresh, open: rested?.open ?? keysOf(uses) }, uses, models, release), abandon }
     } catch (error) {
       abandon()
       throw error
@@ -128,7 +134,7 @@ export class PooledScorer extends ScorerBase {
     return this.#over
   }
 
-  #takeOverBy(fresh: WorkerThread[], uses: readonly ModelUse[], models: ReadyModels, release: number): Promise<void> {
+  #takeOverBy({ threads: fresh, open }: { threads: WorkerThread[]; open: ReadonlySet<string> }, uses: readonly ModelUse[], models: ReadyModels, release: number): Promise<void> {
     assert(this.#handOver === null, 'one set of workers takes over at a time')
     return new Promise<void>((resolve, reject) => {
       this.#handOver = () => {
@@ -136,12 +142,13 @@ export class PooledScorer extends ScorerBase {
           for (const thread of fresh) thread.abandon()
           return reject(this.#over ?? new HarrierError('MODEL_FAILED', `a worker of release ${release} ended before it took over`))
         }
-        const retired = this.#threads
+        const retired = { threads: this.#threads, open: this.#open }
         this.#threads = fresh
+        this.#open = open
         this.install(uses, uses.map((use, index) => describeModel(use, models[index]!)), release)
         this.#restarts = new RestartPolicy(this.limits, uses.length)
         this.#startWatchdog()
-        for (const thread of retired) this.#retire(thread)
+        this.#rest(retired)
         resolve()
       }
       this.#settle()
@@ -156,6 +163,37 @@ export class PooledScorer extends ScorerBase {
       this.#known.set(digest, models[index]!)
     }
     for (const digest of this.#known.keys()) if (this.#known.size > knownModelsMax) this.#known.delete(digest)
+  }
+
+  /**
+   * The workers that scored until now keep their sessions, so that whoever goes back to their models need not wait for them to be opened:
+   * one set, of models of `restingBytesMax` at most. Those that rested before end.
+   */
+  #rest({ threads, open }: { threads: readonly (WorkerThread | null)[]; open: ReadonlySet<string> }): void {
+    const before = this.#resting
+    this.#resting = null
+    for (const thread of before?.threads ?? []) this.#retire(thread)
+    const living = threads.filter((thread) => thread !== null && !thread.hasEnded) as WorkerThread[]
+    const bytes = [...open].reduce((sum, key) => sum + (this.#known.get(key)?.openedBytes ?? 0), 0) * threads.length
+    if (living.length < threads.length || bytes > this.limits.restingBytesMax) return living.forEach((thread) => this.#retire(thread))
+    for (const thread of living) thread.post({ kind: 'rest' })
+    this.#resting = { threads: living, open }
+  }
+
+  /** The workers at rest, if they have all of these models open. */
+  #takeRested(uses: readonly ModelUse[]): { readonly threads: readonly WorkerThread[]; readonly open: ReadonlySet<string> } | null {
+    const resting = this.#resting
+    if (!resting || resting.threads.some((thread) => thread.hasEnded) || uses.some(({ model }) => !resting.open.has(openingKey(model)))) return null
+    this.#resting = null
+    return resting
+  }
+
+  /** Workers that rested get ready for these models, all of which they have open. */
+  async #renew(threads: readonly WorkerThread[], uses: readonly ModelUse[]): Promise<ReadyModels> {
+    const known = uses.map(({ model }) => this.#known.get(openingKey(model)) ?? null)
+    const ready = await Promise.allSettled(threads.map((thread, worker) => thread.renew(this.#initOf(worker, uses, known), this.limits.workerStartMsMax)))
+    for (const end of ready) if (end.status === 'rejected') throw end.reason
+    return (ready[0] as PromiseFulfilledResult<ReadyModels>).value.map((model, index) => known[index] ?? model)
   }
 
   /** Lets go of a worker; until it has ended `close` waits for it. */
@@ -177,7 +215,7 @@ export class PooledScorer extends ScorerBase {
   async close(): Promise<void> {
     if (this.#over === null) this.#end(new HarrierError('MODEL_FAILED', 'the scorer was closed'))
     this.#stopWatchdog()
-    await Promise.all([...this.#threads, ...this.#abandoned].map((thread) => thread?.close(this.limits.closeMsMax)))
+    await Promise.all([...this.#threads, ...(this.#resting?.threads ?? []), ...this.#abandoned].map((thread) => thread?.close(this.limits.closeMsMax)))
   }
 
   /** Gives a frame to every worker. */
@@ -330,10 +368,19 @@ export class PooledScorer extends ScorerBase {
   async #openThread(
     worker: number, uses: readonly ModelUse[], decided: readonly (ReadyModels[number] | null)[] | null,
   ): Promise<{ thread: WorkerThread; models: ReadyModels }> {
-    const { options, limits } = this
+    const { limits } = this
+    const started = await WorkerThread.start(this.#initOf(worker, uses, decided), limits.workerStartMsMax, {
+      scored: (message) => this.#scored(worker, message),
+      ended: (cause) => this.#ended(worker, started.thread, cause),
+    })
+    return started
+  }
+
+  #initOf(worker: number, uses: readonly ModelUse[], decided: readonly (ReadyModels[number] | null)[] | null): WorkerInit {
+    const { options } = this
     // Chunks and frames follow with the first frame: until it takes over the memory may get other ones.
     const layout = { ...this.memory.layout, hidden: hiddenLayouts(uses) }
-    const init: WorkerInit = {
+    return {
       worker,
       workers: this.#threads.length,
       models: uses.map(({ model, epoch }, index) => ({
@@ -346,11 +393,6 @@ export class PooledScorer extends ScorerBase {
       frameShape: this.shapeFor(uses),
       control: new SharedArrayBuffer(Control.words * 4),
     }
-    const started = await WorkerThread.start(init, limits.workerStartMsMax, {
-      scored: (message) => this.#scored(worker, message),
-      ended: (cause) => this.#ended(worker, started.thread, cause),
-    })
-    return started
   }
 
   /** The scorer is lost or closed: nothing stays pending. */
@@ -362,9 +404,8 @@ export class PooledScorer extends ScorerBase {
   }
 }
 
-/** What a model's device and padding depend on. */
-function openingKey({ manifest }: ModelUse['model']): string {
-  return `${modelDigest(manifest)} ${manifest.limits.batchRowsMax}`
+function keysOf(uses: readonly ModelUse[]): ReadonlySet<string> {
+  return new Set(uses.map(({ model }) => openingKey(model)))
 }
 
 function isDone(pending: Pending): boolean {

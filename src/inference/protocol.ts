@@ -28,6 +28,10 @@ export type ToWorker =
   /** A frame that the worker has not seen, or that has other memory since. */
   | { readonly kind: 'frame'; readonly index: number; readonly memory: SharedArrayBuffer }
   | { readonly kind: 'score'; readonly id: number; readonly frame: number; readonly options: ProcessOptions }
+  /** Others score: it lets go of the sequence memory and of frames, and keeps its sessions. */
+  | { readonly kind: 'rest' }
+  /** It scores again, with models that it has open; answered as the start is. Its control buffer stays what it was. */
+  | { readonly kind: 'renew'; readonly init: Omit<WorkerInit, 'control'> }
   | { readonly kind: 'close' }
 
 export type FromWorker =

@@ -130,6 +130,8 @@ export interface ScorerLimits {
   readonly workerStartMsMax: number
   /** How long a worker may take to close before it is terminated. */
   readonly closeMsMax: number
+  /** Memory of the models that scored last and stay open for a way back, of all workers together. */
+  readonly restingBytesMax: number
 }
 
 export const scorerLimitsDefault: ScorerLimits = {
@@ -139,6 +141,7 @@ export const scorerLimitsDefault: ScorerLimits = {
   modelRetryAfterMs: 60_000,
   workerStartMsMax: 60_000,
   closeMsMax: 3_000,
+  restingBytesMax: 1 << 30,
 }
 
 export interface ModelUse {

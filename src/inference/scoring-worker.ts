@@ -4,7 +4,8 @@ import { systemClock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { Frame } from './frame.js'
 import { FrameProcessor } from './frame-processor.js'
-import { openModel, type OpenModel } from './open-model.js'
+import { checkModelFiles } from './model-store.js'
+import { openingKey, openModel, type OpenModel } from './open-model.js'
 import { Control, WorkerState, type ErrorMessage, type FromWorker, type ToWorker, type WorkerInit } from './protocol.js'
 import { SequenceMemory } from './sequence-memory.js'
 import type { RunSession } from './session.js'
@@ -13,15 +14,18 @@ import type { RunSession } from './session.js'
 
 assert(parentPort, 'this file runs as a worker')
 const port = parentPort
-const init = workerData as WorkerInit
-const control = new Int32Array(init.control)
-const memory = new SequenceMemory(init.layout)
+const first = workerData as WorkerInit
+const control = new Int32Array(first.control)
+const { worker } = first
+let init: Omit<WorkerInit, 'control'> = first
+let memory = new SequenceMemory(init.layout)
 for (const chunk of init.chunks) memory.attach(chunk)
 const frames = new Map<number, Frame>()
 
 const post = (message: FromWorker): void => port.postMessage(message)
 
-const open: OpenModel[] = []
+/** All that it has ever opened, by key: sessions are never replaced within a thread. */
+const open = new Map<string, OpenModel>()
 
 /** Moves on from one state to the next, or never returns: a condemned worker ends here. */
 async function pass(from: number, to: number): Promise<void> {
@@ -34,7 +38,9 @@ async function pass(from: number, to: number): Promise<void> {
 async function end(): Promise<void> {
   port.removeAllListeners('message')
   port.close()
-  for (const { session } of open.splice(0)) await session.release()
+  const sessions = [...open.values()]
+  open.clear()
+  for (const { session } of sessions) await session.release()
 }
 
 const run: RunSession = async (session, feeds, fetches) => {
@@ -56,19 +62,46 @@ function errorMessage(error: unknown): ErrorMessage {
   return { code: null, message: messageOf(error), remedy: null }
 }
 
+/** The models of `init`, of sessions that are open. */
+function processorOf(): FrameProcessor {
+  const models = init.models.map(({ model, epoch }) => ({ open: { ...open.get(openingKey(model))!, epoch }, model }))
+  return new FrameProcessor(memory, models, init.features, init.frameShape.rowsMax, systemClock, init.categories)
+}
+
+function ready(): void {
+  post({ kind: 'ready', models: init.models.map(({ model }) => open.get(openingKey(model))!).map(({ device, deviceNote, rowsMultiple, openedBytes }) => ({ device, deviceNote, rowsMultiple, openedBytes })) })
+}
+
 async function start(): Promise<void> {
   try {
-    for (const model of init.models) open.push(await openModel(model))
+    for (const model of init.models) open.set(openingKey(model.model), await openModel(model))
   } catch (error) {
     post({ kind: 'not-ready', error: errorMessage(error) })
     return end()
   }
-  const models = open.map((each, index) => ({ open: each, model: init.models[index]!.model }))
-  const processor = new FrameProcessor(memory, models, init.features, init.frameShape.rowsMax, systemClock, init.categories)
+  let processor: FrameProcessor | null = processorOf()
+  /** Whatever has become of the files since it opened them: what is not there any more is refused, as at a start. */
+  const renew = async (next: Omit<WorkerInit, 'control'>): Promise<void> => {
+    try {
+      for (const { model } of next.models) checkModelFiles(model)
+    } catch (error) {
+      post({ kind: 'not-ready', error: errorMessage(error) })
+      return end()
+    }
+    init = next
+    memory = new SequenceMemory(init.layout)
+    processor = processorOf()
+    ready()
+  }
+  const rest = (): void => {
+    processor = null
+    memory = new SequenceMemory({ ...init.layout, hidden: [] })
+    frames.clear()
+  }
   let tail = Promise.resolve()
   const score = async ({ id, frame, options }: Extract<ToWorker, { kind: 'score' }>): Promise<void> => {
     await pass(WorkerState.idle, WorkerState.mutating)
-    const outcome = await processor.process(frames.get(frame)!, init.worker, init.workers, options, { run, beginModel })
+    const outcome = await processor!.process(frames.get(frame)!, worker, init.workers, options, { run, beginModel })
     await pass(WorkerState.mutating, WorkerState.idle)
     Atomics.add(control, Control.phase, 1)
     post({ kind: 'scored', id, outcome })
@@ -80,12 +113,14 @@ async function start(): Promise<void> {
     })
   }
   port.on('message', (message: ToWorker) => {
-    if (message.kind === 'chunks') for (const chunk of message.chunks) memory.attach(chunk)
+    if (message.kind === 'chunks') tail = tail.then(() => message.chunks.forEach((chunk) => memory.attach(chunk)))
     else if (message.kind === 'frame') tail = tail.then(() => void frames.set(message.index, new Frame(init.frameShape, message.index, message.memory)))
     else if (message.kind === 'score') tail = tail.then(() => score(message)).catch(fail)
+    else if (message.kind === 'rest') tail = tail.then(rest)
+    else if (message.kind === 'renew') tail = tail.then(() => renew(message.init)).catch(fail)
     else tail = tail.then(end).catch(fail)
   })
-  post({ kind: 'ready', models: open.map(({ device, deviceNote, rowsMultiple, openedBytes }) => ({ device, deviceNote, rowsMultiple, openedBytes })) })
+  ready()
 }
 
 await start()

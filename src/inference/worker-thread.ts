@@ -20,6 +20,8 @@ export class WorkerThread {
   /** By index: the memory of the frames that it knows. */
   readonly frames: (SharedArrayBuffer | undefined)[] = []
   #stopping = false
+  /** Who waits for it to be ready. */
+  #readiness: { resolve(models: ReadyModels): void; reject(error: Error): void } | null = null
   /** Resolves when the thread has ended. */
   readonly ended: Promise<void>
   hasEnded = false
@@ -43,27 +45,42 @@ export class WorkerThread {
   static async start(init: WorkerInit, startMsMax: number, events: WorkerEvents): Promise<{ thread: WorkerThread; models: ReadyModels }> {
     const thread = new WorkerThread(init)
     const worker = thread.#worker
-    const ready = new Promise<ReadyModels>((resolve, reject) => {
-      let isReady = false
-      let cause = 'it ended'
-      worker.on('message', (message: FromWorker) => {
-        if (message.kind === 'ready') {
-          isReady = true
-          resolve(message.models)
-        } else if (message.kind === 'not-ready') reject(asError(message.error))
-        else if (!thread.#stopping) events.scored(message)
-      })
-      worker.on('error', (error) => (cause = messageOf(error)))
-      worker.on('exit', () => {
-        if (!isReady) reject(new HarrierError('MODEL_FAILED', `a scoring worker ended before it was ready: ${cause}`))
-        else if (!thread.#stopping) events.ended(cause)
-      })
+    let cause = 'it ended'
+    worker.on('message', (message: FromWorker) => {
+      if (message.kind === 'scored') {
+        if (!thread.#stopping) events.scored(message)
+        return
+      }
+      const waiting = thread.#readiness
+      thread.#readiness = null
+      if (message.kind === 'ready') waiting?.resolve(message.models)
+      else waiting?.reject(asError(message.error))
     })
+    worker.on('error', (error) => (cause = messageOf(error)))
+    worker.on('exit', () => {
+      const waiting = thread.#readiness
+      thread.#readiness = null
+      if (waiting) waiting.reject(new HarrierError('MODEL_FAILED', `a scoring worker ended before it was ready: ${cause}`))
+      else if (!thread.#stopping) events.ended(cause)
+    })
+    return { thread, models: await thread.#untilReady(startMsMax) }
+  }
+
+  /** After a rest it scores again, with models that it has open. Errors: MODEL_INVALID where their files are not there any more, or are others. */
+  renew({ control: _own, ...init }: WorkerInit, startMsMax: number): Promise<ReadyModels> {
+    this.chunks = init.chunks.length
+    this.frames.length = 0
+    this.post({ kind: 'renew', init })
+    return this.#untilReady(startMsMax)
+  }
+
+  async #untilReady(startMsMax: number): Promise<ReadyModels> {
+    const ready = new Promise<ReadyModels>((resolve, reject) => (this.#readiness = { resolve, reject }))
     try {
       const tooLong = (): Error => new HarrierError('DEVICE_UNAVAILABLE', `a scoring worker did not open its models within ${startMsMax} ms`)
-      return { thread, models: await withTimeout(ready, startMsMax, tooLong) }
+      return await withTimeout(ready, startMsMax, tooLong)
     } catch (error) {
-      thread.abandon()
+      this.abandon()
       throw error
     }
   }

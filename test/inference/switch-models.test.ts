@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, readdirSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { systemClock } from '../../src/base/clock.js'
 import { createScorer } from '../../src/inference/create-scorer.js'
@@ -10,6 +10,14 @@ import { F, features, gruOperator, gruStep, rowModel, TestStore, windowDense } f
 
 const entities = 9
 const rowsMax = 20
+
+/** Threads end in their own time. */
+async function settled(done: () => boolean, what: string): Promise<void> {
+  for (let tries = 0; !done(); tries++) {
+    assert.ok(tries < 2000, what)
+    await systemClock.sleep(5)
+  }
+}
 
 describe('models that take the place of others', () => {
   const store = new TestStore()
@@ -122,6 +130,34 @@ describe('models that take the place of others', () => {
     await replacing
     assert.ok(meanwhile > 0, 'frames were scored while the model was opened')
     assert.notDeepEqual((await scoreParts(scorer, [events])).scores, before)
+  })
+
+  test('that scored before come back without being opened again, and only as the files that they were', async () => {
+    const { before, after } = partsOf(91)
+    const scorer = await open([use(gru, 1, 'champion'), use(row)], 2)
+    const fresh = await open([use(row, 3, 'champion'), use(gru, 3)], 0)
+    await scoreParts(scorer, before)
+    await scoreParts(fresh, before)
+    // Linux tells the threads of a process.
+    const threads = (): number => readdirSync('/proc/self/task').length
+    const first = threads()
+    await switchModels(scorer, [use(otherRow, 2, 'champion')])
+    assert.equal(threads(), first + 2, 'the old workers rest')
+    // in other roles and another order, by another epoch: they are warmed from the ring
+    await switchModels(scorer, [use(row, 3, 'champion'), use(gru, 3)])
+    assert.equal(threads(), first + 2, 'and score again')
+    fresh.memory.ensureSlots(entities)
+    for (let slot = 0; slot < entities; slot++) fresh.memory.markHidden(slot)
+    assert.deepEqual((await scoreParts(scorer, after)).scores, (await scoreParts(fresh, after)).scores)
+    assert.deepEqual(contents(scorer, 0, entities), contents(fresh, 0, entities))
+    for (const [index, model] of [otherRow, gru, otherRow, wideGru, otherGru, row].entries()) await switchModels(scorer, [use(model, 4 + index, 'champion')])
+    await settled(() => threads() === first + 2, 'one set of workers rests, however many releases there were')
+    const altered = store.add('altered-later', rowModel(8))
+    await switchModels(scorer, [use(altered, 20, 'champion')])
+    await switchModels(scorer, [use(row, 21, 'champion')])
+    appendFileSync(altered.file, 'x')
+    await assert.rejects(switchModels(scorer, [use(altered, 22, 'champion')]), { code: 'MODEL_INVALID', message: /sha256/ })
+    assert.deepEqual((await scoreParts(scorer, after.slice(0, 1))).failed, [[]])
   })
 
   test('do not when one of them cannot: an altered file, a missing feature, a window longer than the ring', async () => {
