@@ -19,8 +19,8 @@ const startMsMax = 300_000
 const inForceMsMax = 60_000
 const drainMsMax = 120_000
 /** Before the first release, and between two of them. */
-const quietSeconds = 20
-const pauseMs = 400
+const quietSeconds = 10
+const pauseMs = 200
 /** Releases after which memory is looked at first: by then every model has been open. */
 const settledReleases = 20
 const candidates = ['card-attention@1', 'card-cnn@1', 'card-row@1'] as const
@@ -64,8 +64,9 @@ export interface ReleaseBenchResult {
   readonly switchMs: Spread
   readonly quiet: Delays
   readonly releasing: Delays
-  readonly residentBytesSettled: number
-  readonly residentBytesEnd: number
+  /** Resident memory without that of the state, which grows with the cards: after the first releases, and at the end. */
+  readonly bytesSettled: number
+  readonly bytesEnd: number
   readonly seconds: number
 }
 
@@ -100,7 +101,8 @@ export async function benchReleases(options: ReleaseBenchOptions): Promise<Relea
     const desk = await ReleaseDesk.open({ topology: loadTopology(topology.file), ...connections, namespace: world.namespace, clock: systemClock, logger: silentLogger })
     const written: Release[] = []
     const found: Turn[] = []
-    let residentBytesSettled = 0
+    let bytesSettled = 0
+    const bytes = (of: BenchEngine): number => of.residentBytes - of.stats!.stateBytes
     const startedMs = systemClock.monotonicMs()
     into = releasing
     try {
@@ -111,8 +113,8 @@ export async function benchReleases(options: ReleaseBenchOptions): Promise<Relea
         written.push(await desk.change(change, signature))
         const turn = await turns.of(written.length)
         found.push({ action, inForceMs: turn.atMs - calledMs, openMs: turn.openMs, switchMs: turn.switchMs })
-        if (index + 1 === Math.min(settledReleases, releases)) residentBytesSettled = engine.residentBytes
-        if ((index + 1) % 10 === 0) onStep(`${index + 1} of ${releases}; the last in force after ${Math.round(found.at(-1)!.inForceMs)} ms, ${Math.round(engine.residentBytes / 1e6)} MB resident`)
+        if (index + 1 === Math.min(settledReleases, releases)) bytesSettled = bytes(engine)
+        if ((index + 1) % 10 === 0) onStep(`${index + 1} of ${releases}; the last in force after ${Math.round(found.at(-1)!.inForceMs)} ms, ${Math.round(engine.residentBytes / 1e6)} MB resident, ${Math.round(engine.stats!.stateBytes / 1e6)} MB of it state`)
         await systemClock.sleep(pauseMs)
       }
     } finally {
@@ -121,7 +123,7 @@ export async function benchReleases(options: ReleaseBenchOptions): Promise<Relea
     const seconds = (systemClock.monotonicMs() - startedMs) / 1000
     into = undefined
     await load.stop()
-    const residentBytesEnd = engine.residentBytes
+    const bytesEnd = bytes(engine)
     await drained(world, topology, engine)
     await engine.stop()
     onStep('reading back')
@@ -134,7 +136,7 @@ export async function benchReleases(options: ReleaseBenchOptions): Promise<Relea
       releases, eventsPerSecond: perSecond, ...judged,
       rollbackMs: spread((turn) => turn.inForceMs, 'rollback'), releaseMs: spread((turn) => turn.inForceMs, 'release'),
       rollbackOpenMs: spread((turn) => turn.openMs, 'rollback'), releaseOpenMs: spread((turn) => turn.openMs, 'release'), switchMs: spread((turn) => turn.switchMs),
-      quiet: delaysOf(quiet), releasing: delaysOf(releasing), residentBytesSettled, residentBytesEnd, seconds: Math.round(seconds),
+      quiet: delaysOf(quiet), releasing: delaysOf(releasing), bytesSettled, bytesEnd, seconds: Math.round(seconds),
     }
   } finally {
     await engine?.stop()

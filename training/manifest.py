@@ -22,7 +22,32 @@ DESCRIPTIONS = {
     'account-row': 'Logistic regression on the newest day\'s features alone: the baseline and the fall-back.',
     'terminal-boost': 'Gradient boosted trees on the newest payment\'s features of card and terminal.',
 }
+USES = {
+    'card': 'rank simulated card payments for review as they are made, from the history of the card alone',
+    'terminal': 'rank simulated card payments for review as they are made, where labels of earlier frauds come',
+    'account': 'rank simulated customers for review at the end of each day, and after a payment that looks like fraud',
+}
 BATCH_ROWS_MAX = {'row': 2048, 'recurrent': 2048, 'window': 512}
+
+
+def card(name: str, metrics: dict) -> dict:
+    """What a model card says of who it is for and where it is weak; figures are those of the held-out days."""
+    family = 'account' if name.startswith('account') else 'card' if name in ('card-gru', 'card-attention', 'card-cnn', 'card-row') else 'terminal'
+    limits = ['learnt from payments of a simulator, which are simpler than those of people: not for decisions about real payments']
+    review = metrics.get('thresholds', {}).get('review')
+    if review:
+        found = [f'{100 * review[f"recallScenario{n}"]:.1f} % of {what}' for n, what in ((1, 'large amounts'), (2, 'frauds on taken-over terminals'), (3, 'misused cards'))]
+        limits.append(f'at the review threshold {review["threshold"]} it finds {", ".join(found)}; {100 * (1 - review["precision"]):.0f} % of its alerts are no fraud')
+    if family == 'card':
+        limits.append('blind to what happens on a terminal: it does not see what other cards did there')
+    if family == 'terminal':
+        limits.append('leans on frauds that have become known on the terminal: without labels, or with later ones than in training, it finds fewer')
+    if name == 'account-loss':
+        limits.append('its score is an amount, not a probability: no threshold of a policy fits it, so it is for shadows')
+    if name.endswith('-row'):
+        limits.append('sees the newest row alone, no sequence')
+    limits.append('amounts in one currency; drift of behaviour was not studied beyond the held-out weeks')
+    return {'owner': 'the Harrier project', 'licence': 'Apache-2.0', 'intendedUse': ['show, test and measure Harrier', USES[family]], 'limits': limits}
 
 
 def manifest(name: str, kind: str, hidden: int, features: list[str], sha256: str, training: dict, metrics: dict, meaning: str = 'probability') -> dict:
@@ -38,7 +63,7 @@ def manifest(name: str, kind: str, hidden: int, features: list[str], sha256: str
         body['states'] = [{'shape': [hidden]}]
     return body | {
         'score': {'meaning': meaning}, 'normalisation': 'in-graph', 'limits': {'batchRowsMax': BATCH_ROWS_MAX[kind]},
-        'training': training, 'metrics': metrics,
+        'card': card(name, metrics), 'training': training, 'metrics': metrics,
     }
 
 

@@ -167,7 +167,7 @@ function releaseTable(result: ReleaseBenchResult): string {
     ['frames wait for the turn', spread(result.switchMs)],
     ['delay without releases', delays(result.quiet)],
     ['delay with releases', delays(result.releasing)],
-    ['resident memory', `${megabytes(result.residentBytesSettled)} after 20 of them, ${megabytes(result.residentBytesEnd)} at the end`],
+    ['resident memory without state', `${megabytes(result.bytesSettled)} after 20 of them, ${megabytes(result.bytesEnd)} at the end`],
   ])
 }
 

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Topology } from './load-topology.js'
 import { topologyNames } from './names.js'
-import { inputSubject, outputSubjects } from './subjects.js'
+import { inputSubject, outputSubjects, releaseSubjects } from './subjects.js'
 
 interface ExportedSchema {
   readonly file: string
@@ -12,9 +12,10 @@ interface ExportedSchema {
   readonly text: string
 }
 
-/** The schemas that a topology needs in the registry before it runs with `schemas.register: false`. */
+/** The schemas that a topology needs in the registry before it runs, and its models are released, with `schemas.register: false`. */
 export function exportedSchemas(topology: Topology, namespace: string): { outputs: ExportedSchema[]; input: string | undefined } {
-  const outputs = topology.chain.flatMap((stage) => outputSubjects(stage, topologyNames(stage, namespace)))
+  const releases = topology.chain.some(({ stage }) => stage.models.champion !== undefined) ? releaseSubjects(topologyNames(topology, namespace)) : []
+  const outputs = [...topology.chain.flatMap((stage) => outputSubjects(stage, topologyNames(stage, namespace))), ...releases]
   const files = outputs.map(({ subject, topic, schemaName, schema }) => ({ file: `${schemaName}.avsc`, subject, topic, text: `${JSON.stringify(schema, null, 2)}\n` }))
   // All stages write one lineage topic.
   return { outputs: [...new Map(files.map((each) => [each.file, each])).values()], input: inputSubject(topology, topologyNames(topology, namespace)) }

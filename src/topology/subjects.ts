@@ -29,6 +29,14 @@ export function outputSubjects(topology: Pick<Topology, 'spec' | 'forward'>, nam
   return outputs.map((output) => ({ ...output, subject: subjectName(strategy, output.topic, recordNameOf(output.schema)!, namespacePrefix(topology, names)) }))
 }
 
+/** The subjects of the topics of releases: always by topic, since they are no topology's own. Whoever releases registers them, or finds them. */
+export function releaseSubjects({ releaseTopics: { releases, models } }: Pick<TopologyNames, 'releaseTopics'>): Omit<OutputSubject, 'id'>[] {
+  return [
+    { topic: releases, subject: `${releases}-value`, schemaName: 'release', schema: loadOwnSchema('release') },
+    { topic: models, subject: `${models}-value`, schemaName: 'stage-models', schema: loadOwnSchema('stage-models') },
+  ]
+}
+
 /** The subject of the input's values; undefined for plain JSON, which has none. */
 export function inputSubject(topology: Pick<Topology, 'spec' | 'readerSchema'>, names: TopologyNames): string | undefined {
   const { format, subjects = 'topic', record } = topology.spec.source
