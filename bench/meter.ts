@@ -71,11 +71,13 @@ export const harrierBin = fileURLToPath(new URL('../../bin/harrier.js', import.m
 export interface StartOptions {
   /** Go before the script: a profiler, for example. */
   readonly nodeArgs?: readonly string[]
+  /** Whether its log is shown; default: it is not. */
+  readonly stderr?: 'inherit'
 }
 
 /** Starts `harrier` with these arguments; stdout is the caller's. */
-export function startHarrier(args: readonly string[], { nodeArgs = [] }: StartOptions = {}): ChildProcess {
-  return spawn(process.execPath, [...nodeArgs, harrierBin, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+export function startHarrier(args: readonly string[], { nodeArgs = [], stderr }: StartOptions = {}): ChildProcess {
+  return spawn(process.execPath, [...nodeArgs, harrierBin, ...args], { stdio: ['ignore', 'pipe', stderr ?? 'ignore'] })
 }
 
 /** Starts a script of its own process; stderr is shown. */

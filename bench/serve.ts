@@ -16,7 +16,7 @@ import { closedLoop, openLoop, type Call, type LoadResult } from './http-load.js
 import { median, round, startHarrier, stopProcess } from './meter.js'
 import { rawOnnxRowsPerSecond } from './raw-onnx.js'
 
-const readyMsMax = 60_000
+const readyMsMax = 180_000
 const clientsAtOnce = 1000
 const vanishingClients = 500
 const slowClients = 50
@@ -74,8 +74,10 @@ export interface ServeBenchResult {
   readonly besideSlowClients: Delays & { readonly slowClients: number; readonly cutOffAfterSeconds: number }
   readonly afterVanished: { readonly clients: number; readonly waitingRequests: number; readonly openFilesBefore: number; readonly openFilesAfter: number }
   readonly soak: readonly ServiceMemory[]
-  readonly score: (Delays & { readonly streamPerSecond: number }) | undefined
+  readonly score: ScoreDelays | undefined
 }
+
+export type ScoreDelays = Delays & { readonly streamPerSecond: number }
 
 /** Rows of card models: [B, F] and for card-gru [B, H], for card-attention [B, W, F]. */
 function inferCall(model: string, rows: number, binary: boolean, prng: Prng): Call {
@@ -159,7 +161,7 @@ export async function benchServe(options: ServeBenchOptions): Promise<ServeBench
     const vanished = await vanish(url, inferCall('card-attention', 256, true, prng))
     onStep(`${vanishingClients} clients that went away: ${vanished.openFilesBefore} open files before, ${vanished.openFilesAfter} after`)
     const soak = await soakService(options, url, single)
-    const score = options.connections === undefined ? undefined : await scoreUnderStream(options, options.connections, prng)
+    const score = options.connections === undefined ? undefined : await scoreUnderStream(options, options.connections)
     return {
       throughput, singleRowsPerSecond: Math.round(singles.answered / seconds), inferJson, inferBinary, thousandClients,
       besideSlowClients: { ...beside, slowClients, cutOffAfterSeconds }, afterVanished: vanished, soak, score,
@@ -185,7 +187,7 @@ async function freePort(): Promise<number> {
 
 async function startService(args: readonly string[], listenOption = '--listen'): Promise<RunningService> {
   const address = `127.0.0.1:${await freePort()}`
-  const child = startHarrier([...args, listenOption, address])
+  const child = startHarrier([...args, listenOption, address], { stderr: 'inherit' })
   createInterface({ input: child.stdout! }).on('line', () => undefined)
   const url = `http://${address}`
   const endMs = systemClock.monotonicMs() + readyMsMax
@@ -248,7 +250,8 @@ async function soakService({ soakSeconds, inferRate, onStep }: ServeBenchOptions
 }
 
 /** `/v1/score` of an engine that has a stream to score besides: each answer is a committed score. */
-async function scoreUnderStream({ scoreRate, streamRate, seconds, onStep }: ServeBenchOptions, connections: Connections, prng: Prng): Promise<NonNullable<ServeBenchResult['score']>> {
+export async function scoreUnderStream({ scoreRate, streamRate, seconds, onStep }: Pick<ServeBenchOptions, 'scoreRate' | 'streamRate' | 'seconds' | 'onStep'>, connections: Connections): Promise<ScoreDelays> {
+  const prng = new Prng(2)
   const namespace = `bench-${uniqueSuffix()}`
   const folder = mkdtempSync(join(tmpdir(), 'harrier-bench-'))
   const file = benchTopology(folder, 'bench-serve', 'card-gru@1')

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
-import type { Delays, ServeBenchResult } from '../../bench/serve.js'
+import { HarrierError } from '../base/errors.js'
+import type { Delays, ScoreDelays, ServeBenchResult } from '../../bench/serve.js'
 import { parseCount } from './parse-options.js'
 
 interface ServeBenchCommandOptions extends ConnectionOptions {
@@ -11,6 +12,7 @@ interface ServeBenchCommandOptions extends ConnectionOptions {
   streamRate: number
   soakSeconds: number
   stream: boolean
+  streamOnly?: boolean
   json?: boolean
 }
 
@@ -26,25 +28,39 @@ export function registerServeBench(bench: Command): void {
     .option('--stream-rate <n>', 'events per second of the stream beside it', parseCount, 1000)
     .option('--soak-seconds <n>', 'how long memory and open files are watched under load', parseCount, 600)
     .option('--no-stream', 'without a broker, and so without /v1/score')
+    .option('--stream-only', '/v1/score beside a stream, and nothing else')
     .option('--json', 'the result as one line of JSON at the end')
   addConnectionOptions(command).action(run)
 }
 
-async function run({ stream, json, ...options }: ServeBenchCommandOptions): Promise<void> {
+async function run({ stream, streamOnly, json, ...options }: ServeBenchCommandOptions): Promise<void> {
   const connections = stream ? await resolveConnections(options) : undefined
-  const { benchServe } = await import('../../bench/serve.js')
-  const result = await benchServe({ ...options, connections, onStep: (text) => process.stderr.write(`${text}\n`) })
+  const { benchServe, scoreUnderStream } = await import('../../bench/serve.js')
+  const onStep = (text: string): void => void process.stderr.write(`${text}\n`)
+  if (streamOnly) {
+    if (!connections) throw new HarrierError('USAGE', '--stream-only with --no-stream measures nothing', { remedy: 'leave one of them out' })
+    const score = await scoreUnderStream({ ...options, onStep }, connections)
+    process.stdout.write(json ? `${JSON.stringify({ score })}\n` : `${scoreRow(score).join('   ')}\n`)
+    process.exit(0)
+  }
+  const result = await benchServe({ ...options, connections, onStep })
   process.stdout.write(json ? `${JSON.stringify(result)}\n` : table(result))
   process.exit(0)
 }
 
+const whole = (value: number): string => value.toLocaleString('en')
+
+function delays({ perSecond, msP50, msP99, msP999, others }: Delays): string {
+  const failed = Object.entries(others).map(([status, count]) => `, ${count} × ${status}`).join('')
+  return `${whole(perSecond)} /s   p50 ${msP50} ms, p99 ${msP99} ms, p99.9 ${msP999} ms${failed}`
+}
+
+function scoreRow(score: ScoreDelays): [string, string] {
+  return [`/v1/score beside ${whole(score.streamPerSecond)} events/s`, delays(score)]
+}
+
 function table(result: ServeBenchResult): string {
-  const whole = (value: number): string => value.toLocaleString('en')
   const megabytes = (bytes: number): string => `${whole(Math.round(bytes / 1e6))} MB`
-  const delays = ({ perSecond, msP50, msP99, msP999, others }: Delays): string => {
-    const failed = Object.entries(others).map(([status, count]) => `, ${count} × ${status}`).join('')
-    return `${whole(perSecond)} /s   p50 ${msP50} ms, p99 ${msP99} ms, p99.9 ${msP999} ms${failed}`
-  }
   const { throughput, score, besideSlowClients, afterVanished, soak } = result
   const [first, last] = [soak[0]!, soak.at(-1)!]
   const rows: [string, string][] = [
@@ -62,7 +78,7 @@ function table(result: ServeBenchResult): string {
       `${whole(last.atSeconds)} s of load`,
       `${megabytes(first.residentBytes)} resident after ${first.atSeconds} s, ${megabytes(last.residentBytes)} at the end; heap ${megabytes(first.heapBytes)} and ${megabytes(last.heapBytes)}; open files ${first.openFiles} and ${last.openFiles}`,
     ],
-    ...(score ? [[`/v1/score beside ${whole(score.streamPerSecond)} events/s`, delays(score)] as [string, string]] : []),
+    ...(score ? [scoreRow(score)] : []),
   ]
   return `\n${rows.map(([name, value]) => `${name.padEnd(36)}${value}`).join('\n')}\n`
 }
