@@ -11,6 +11,7 @@ import { serveOpenapi } from './openapi.js'
 import { pageRoutes } from './page-routes.js'
 import { predictRoutes } from './predict-routes.js'
 import { routeOf } from './problem.js'
+import { repositoryRoutes } from './repository-routes.js'
 import { parseUntrusted } from './safe-json.js'
 import { scoreRoutes } from './score-routes.js'
 import type { ServiceParts } from './service-parts.js'
@@ -43,6 +44,7 @@ export async function buildService(parts: ServiceParts): Promise<FastifyInstance
     oipRoutes(inner, parts)
     predictRoutes(inner, parts)
     scoreRoutes(inner, parts)
+    repositoryRoutes(inner, parts)
     versionRoutes(inner, parts)
     liveRoutes(inner, parts)
     metricsRoute(inner, metrics)

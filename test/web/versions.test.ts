@@ -102,6 +102,23 @@ describe('model versions over HTTP', { timeout: 60_000 }, () => {
     assert.deepEqual(readdirSync(temporary).filter((name) => name.startsWith('harrier-')), [])
   })
 
+  it('are loaded and unloaded as Triton does, by releasers', async () => {
+    const post = (who: string, path: string, payload?: object): Promise<LightMyRequestResponse> => get(who, `/v2/repository/models/${path}`, { method: 'POST', ...(payload ? { payload } : {}) })
+    const state = async (name: string): Promise<string> => (await get('vera', '/v2/repository/index', { method: 'POST' })).json<{ name: string; state: string }[]>().find((each) => each.name === name)!.state
+    assert.equal((await post('vera', 'card-cnn/load')).statusCode, 403)
+    assert.equal((await post('row', 'card-cnn/load')).statusCode, 403)
+    assert.equal(await state('card-cnn'), 'UNAVAILABLE')
+    assert.equal((await post('rolf', 'card-cnn/load', { parameters: { config: '{"version_policy": {"specific": {"versions": [1]}}}' } })).statusCode, 200)
+    assert.equal(await state('card-cnn'), 'READY')
+    assert.equal((await get('vera', '/v2/models/card-cnn/ready')).statusCode, 200)
+    assert.equal((await post('rolf', 'card-cnn/load')).statusCode, 200, 'again')
+    assert.equal((await post('rolf', 'card-cnn/unload')).statusCode, 200)
+    assert.equal((await get('vera', '/v2/models/card-cnn/ready')).statusCode, 404)
+    assert.deepEqual([(await post('rolf', 'card-cnn/unload')).statusCode, (await post('rolf', 'nobody/load')).statusCode], [404, 404])
+    assert.equal((await post('rolf', 'card-cnn/load', { parameters: { config: '{"version_policy": {"specific": {"versions": ["7"]}}}' } })).statusCode, 404)
+    assert.equal((await post('rolf', 'card-cnn/load', { parameters: { config: 7 } })).statusCode, 400)
+  })
+
   it('are in a document that is OpenAPI', async () => {
     const document = (await get('vera', '/openapi.json')).json<{ paths: Record<string, Record<string, { requestBody?: { content: object } }>> }>()
     const { valid, errors } = await new Validator().validate(document)

@@ -43,6 +43,7 @@ export class ModelHost {
   readonly #served = new Map<string, ServedModel>()
   #stopWatching: () => void = () => undefined
   #opening = false
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: ModelHostOptions) {
     this.#options = options
@@ -51,16 +52,10 @@ export class ModelHost {
 
   /** Opens the models, one after the other. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID, DEVICE_UNAVAILABLE. */
   async open(): Promise<void> {
-    const { clock, logger, device, threads, queue } = this.#options
+    const { clock } = this.#options
     this.#opening = true
     try {
-      for (const reference of this.#wanted()) {
-        const model = new ServedModel({ model: this.#store.load(reference), device, threads, queue: { ...queueLimitsDefault, ...queue }, clock, logger })
-        this.#served.set(reference, model)
-        await model.open()
-        const { device: used, deviceNote, openedBytes } = model.opened
-        logger.log('info', 'a model is served', { model: reference, device: used, ...(deviceNote === null ? {} : { deviceNote }), threads, openedBytes })
-      }
+      for (const reference of this.#wanted()) await this.#serve(reference)
     } catch (error) {
       await this.close()
       throw error
@@ -68,6 +63,59 @@ export class ModelHost {
       this.#opening = false
     }
     this.#stopWatching = clock.every(watchMs, () => this.served().forEach((model) => model.watch()))
+  }
+
+  async #serve(reference: string): Promise<void> {
+    const { clock, logger, device, threads, queue } = this.#options
+    const model = new ServedModel({ model: this.#store.load(reference), device, threads, queue: { ...queueLimitsDefault, ...queue }, clock, logger })
+    this.#served.set(reference, model)
+    await model.open()
+    const { device: used, deviceNote, openedBytes } = model.opened
+    logger.log('info', 'a model is served', { model: reference, device: used, ...(deviceNote === null ? {} : { deviceNote }), threads, openedBytes })
+  }
+
+  /**
+   * Serves versions of a model besides those that are: the named ones, by default the newest of the folder. Gives those that are new.
+   * Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID, DEVICE_UNAVAILABLE, LIMIT_EXCEEDED.
+   */
+  load(name: string, versions?: readonly string[]): Promise<string[]> {
+    return this.#inTurn(async () => {
+      const there = this.#store.list().filter((reference) => reference.startsWith(`${name}@`))
+      const wanted = versions ? versions.map((version) => `${name}@${version}`) : there.slice(-1)
+      const missing = wanted.length === 0 ? name : wanted.find((reference) => !there.includes(reference))
+      if (missing !== undefined) throw new HarrierError('MODEL_NOT_FOUND', `there is no version ${missing}`, { remedy: 'POST /v2/repository/index lists those that are there' })
+      const fresh = wanted.filter((reference) => !this.#served.has(reference))
+      if (this.#served.size + fresh.length > modelHostLimits.modelsMax) throw new HarrierError('LIMIT_EXCEEDED', `at most ${modelHostLimits.modelsMax} model versions are served`, { remedy: 'unload one first' })
+      for (const reference of fresh) {
+        try {
+          await this.#serve(reference)
+        } catch (error) {
+          const failed = this.#served.get(reference)
+          this.#served.delete(reference)
+          await failed?.close()
+          throw error
+        }
+      }
+      return fresh
+    })
+  }
+
+  /** Serves a model no more, after the answers that are under way; gives its versions. Errors: MODEL_NOT_FOUND. */
+  unload(name: string): Promise<string[]> {
+    return this.#inTurn(async () => {
+      const gone = this.served().filter(({ model }) => model.manifest.name === name)
+      if (gone.length === 0) throw new HarrierError('MODEL_NOT_FOUND', `no model "${name}" is served`, { remedy: 'POST /v2/repository/index lists those that are' })
+      for (const { reference } of gone) this.#served.delete(reference)
+      await Promise.all(gone.map((model) => model.close()))
+      return gone.map(({ reference }) => reference)
+    })
+  }
+
+  /** One change of what is served at a time. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work)
+    this.#turn = done.catch(() => undefined)
+    return done
   }
 
   #wanted(): string[] {
@@ -92,7 +140,7 @@ export class ModelHost {
   }
 
   versionsOf(name: string): string[] {
-    return this.served().flatMap(({ model }) => (model.manifest.name === name ? [model.manifest.version] : []))
+    return this.served().flatMap(({ model }) => (model.manifest.name === name ? [model.manifest.version] : [])).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
   }
 
   /** Without a version the newest that is served. Errors: MODEL_NOT_FOUND. */
@@ -121,6 +169,7 @@ export class ModelHost {
 
   async close(): Promise<void> {
     this.#stopWatching()
+    await this.#turn
     const ends = await Promise.allSettled(this.served().map((model) => model.close()))
     for (const end of ends) if (end.status === 'rejected') this.#options.logger.log('warn', 'closing a model', { cause: messageOf(end.reason) })
   }
