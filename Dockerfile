@@ -10,6 +10,7 @@ COPY src src
 COPY schemas schemas
 COPY topologies topologies
 COPY models models
+COPY page page
 # Compiles librdkafka, the addon over it, and the sources.
 RUN npm ci && node scripts/assemble.js /image
 

@@ -18,7 +18,7 @@ if (!target || (existsSync(target) && readdirSync(target).length > 0)) {
 }
 
 /** Of our own; `dist` without tests. */
-const own = ['package.json', 'LICENSE', 'bin', 'dist/src', 'dist/bench', 'models', 'topologies', 'schemas', 'native/build/Release/harrier-kafka.node']
+const own = ['package.json', 'LICENSE', 'bin', 'dist/src', 'dist/bench', 'models', 'topologies', 'schemas', 'page', 'native/build/Release/harrier-kafka.node']
 /** Of packages: what a running process never opens. */
 const unused = [
   /\.(map|d\.[cm]?ts|md|a|o|cc|h|gyp|mk)$/, /(^|\/)(tests?|e2e|examples?|docs|bench|\.github)$/,
