@@ -292,7 +292,7 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
       await page.locator('#scored tr', { hasText: '4242' }).waitFor()
       await page.getByRole('button', { name: 'Sign out' }).click()
       await signIn(page, 'vera')
-      await page.locator('#stages tr').first().waitFor()
+      await page.locator('#stages tbody tr').first().waitFor()
       assert.equal(await page.locator('#stages button').count(), 0, 'a viewer has no buttons')
       assert.deepEqual(problems, [])
     } finally {
