@@ -43,9 +43,10 @@ export function featureExample(table) {
   const slot = store.slots.allocate()
   const rows = payments.map(({ timeMs, cents }) => {
     program.values[0] = cents
-    store.fold(slot, timeMs, program.entry, timeMs, null)
+    store.log.moment.fill(timeMs)
+    store.fold(slot, program.entry, null)
     const row = new Float32Array(specs.length)
-    program.writeRow(timeMs, row, 0)
+    program.writeRow(row, 0)
     return row
   })
   const heads = payments.map(({ timeMs, cents }) => `${new Date(timeMs).toISOString().slice(5, 16).replace('T', ' ')}, ${(cents / 100).toFixed(2)}`)

@@ -7,9 +7,13 @@ import { assert } from '../base/assert.js'
  */
 export const longBytesMax = 10
 
-/** A long from a safe integer, zig-zag. Asserts that the value is one: a rounded long is never written. */
-export function writeLong(arena: Arena, value: number): void {
+/**
+ * A long from a safe integer in a column, zig-zag. Asserts that the value is one: a rounded long is never written. Out of its column: a
+ * number that is handed to a function may be an object on the heap, for each record.
+ */
+export function writeLongAt(arena: Arena, values: Float64Array, index: number): void {
   const { bytes } = arena
+  const value = values[index]!
   let at = arena.used
   if ((value | 0) === value) {
     let zigzag = ((value << 1) ^ (value >> 31)) >>> 0
@@ -40,6 +44,14 @@ export function writeLong(arena: Arena, value: number): void {
   arena.used = at
 }
 
+const single = new Float64Array(1)
+
+/** The same of a number by itself. */
+export function writeLong(arena: Arena, value: number): void {
+  single[0] = value
+  writeLongAt(arena, single, 0)
+}
+
 /** A long from any 64-bit signed integer. */
 export function writeBigLong(arena: Arena, value: bigint): void {
   assert(BigInt.asIntN(64, value) === value, 'a long has 64 bits')
@@ -55,6 +67,11 @@ export function writeBigLong(arena: Arena, value: bigint): void {
 
 export function writeFloat(arena: Arena, value: number): void {
   arena.view.setFloat32(arena.used, value, true)
+  arena.used += 4
+}
+
+export function writeFloatAt(arena: Arena, values: Float32Array, index: number): void {
+  arena.view.setFloat32(arena.used, values[index]!, true)
   arena.used += 4
 }
 

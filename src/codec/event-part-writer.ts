@@ -10,8 +10,9 @@ import {
   writeByte,
   writeBytesFrom,
   writeDouble,
-  writeFloat,
+  writeFloatAt,
   writeLong,
+  writeLongAt,
   writePart,
   writeRaw,
 } from './avro-writer.js'
@@ -105,12 +106,12 @@ export class EventPartWriter {
     writePart(out, this.#prefix)
     writeBytesFrom(out, source.bytes, events.textAt[this.#eventId]![row]!, events.textBytes[this.#eventId]![row]!)
     writeBytesFrom(out, source.bytes, events.textAt[this.#entity]![row]!, events.textBytes[this.#entity]![row]!)
-    writeLong(out, events.numbers[this.#eventTime]![row]!)
+    writeLongAt(out, events.numbers[this.#eventTime]!, row)
   }
 
   /** score, decision, model. */
   writeDecision(out: Arena, outcome: OutcomeColumns, row: number): void {
-    writeFloat(out, outcome.score[row]!)
+    writeFloatAt(out, outcome.score, row)
     writeByte(out, outcome.decision[row]! << 1)
     const decider = this.#deciders[outcome.decider[row]!]
     assert(decider, 'a decider is one of the encoder\'s')
@@ -138,7 +139,7 @@ export class EventPartWriter {
         const { field, union } = attribute
         writePart(out, attribute.head)
         if (union === unionString) writeBytesFrom(out, source.bytes, events.textAt[field]![row]!, events.textBytes[field]![row]!)
-        else if (union === unionLong) writeLong(out, events.numbers[field]![row]!)
+        else if (union === unionLong) writeLongAt(out, events.numbers[field]!, row)
         else writeDouble(out, events.numbers[field]![row]!)
       }
     }

@@ -1,6 +1,6 @@
 import type { Arena } from '../base/arena.js'
 import type { RecordColumns } from '../base/record-columns.js'
-import { EncodedPart, longBytesMax, partOverrunBytes, writeByte, writeBytesFrom, writeDouble, writeFloat, writeLong, writePart } from './avro-writer.js'
+import { EncodedPart, longBytesMax, partOverrunBytes, writeByte, writeBytesFrom, writeDouble, writeFloat, writeFloatAt, writeLong, writePart } from './avro-writer.js'
 import type { EventColumns } from './event-columns.js'
 import { isText, isTime, type FieldSpec } from './field-spec.js'
 import { schemaPrefix } from './registry-prefix.js'
@@ -115,7 +115,7 @@ export class ForwardEncoder {
     const start = this.#begin(out, events, row, this.#columns)
     const { arena } = out
     for (let f = 0; f < this.#fields.length; f++) this.#field(arena, records, events, row, this.#fields[f]!, this.#columns[f]!)
-    for (let i = 0; i < features; i++) writeFloat(arena, frame.rows[at * features + i]!)
+    for (let i = 0; i < features; i++) writeFloatAt(arena, frame.rows, at * features + i)
     if (this.#floats > features) {
       const score = frame.scores[0]![at]!
       writeFloat(arena, Number.isFinite(score) ? score : noScore)

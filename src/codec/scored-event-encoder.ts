@@ -1,6 +1,6 @@
 import type { RecordColumns } from '../base/record-columns.js'
 import { assert } from '../base/assert.js'
-import { EncodedPart, encodeString, writeByte, writeFloat, writeLong, writePart } from './avro-writer.js'
+import { EncodedPart, encodeString, writeByte, writeFloatAt, writeLong, writePart } from './avro-writer.js'
 import type { EventColumns } from './event-columns.js'
 import { EventPartWriter, type EventShape } from './event-part-writer.js'
 import type { OutcomeColumns } from './outcome-columns.js'
@@ -47,7 +47,7 @@ export class ScoredEventEncoder {
         const score = outcome.scores[first + m]!
         if (score !== score) continue
         writePart(arena, models[m]!)
-        writeFloat(arena, score)
+        writeFloatAt(arena, outcome.scores, first + m)
       }
     }
     writeByte(arena, 0)

@@ -94,23 +94,24 @@ export class EntityStore {
   }
 
   /**
-   * Takes an event into the entity's windows and leaves the windows at its time in `log.counts`, `log.sums`,
-   * `log.previousTimeMs`. The event is not late: timeMs >= streamTimeMs - grace. True when the entity started anew.
+   * Takes an event at `log.moment` into the entity's windows and leaves the windows at its time in `log.counts`, `log.sums`,
+   * `log.previousTimeMs`. The event is not late: its time >= stream time - grace. True when the entity started anew.
    */
-  fold(slot: number, timeMs: number, values: Float64Array, streamTimeMs: number, undo: UndoLog | null): boolean {
+  fold(slot: number, values: Float64Array, undo: UndoLog | null): boolean {
     const { log } = this
+    const timeMs = log.moment[0]!
     const core = this.slots.coreOf(slot)
     const word = this.slots.wordOf(slot)
     undo?.slot(slot, core, word, this.slots.coreWords)
-    const fresh = this.isFresh(slot, streamTimeMs)
+    const fresh = this.isFresh(slot, log.moment[1]!)
     if (fresh) this.#clear(core, word, undo)
     const inOrder = fresh || timeMs >= core[word + lastTimeWord]!
     log.previousTimeMs = core[word + eventsWord] === 0 ? -1 : core[word + lastTimeWord]!
     if (!log.isKept) {
       undo?.noEntry()
       if (!inOrder) log.previousTimeMs = -1
-    } else if (inOrder) log.append(core, word, timeMs, values, streamTimeMs, undo)
-    else log.insert(core, word, timeMs, values, undo)
+    } else if (inOrder) log.append(core, word, values, undo)
+    else log.insert(core, word, values, undo)
     if (inOrder) core[word + lastTimeWord] = timeMs
     core[word + eventsWord]!++
     return fresh

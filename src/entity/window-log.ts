@@ -28,10 +28,10 @@ export const windowsWord = 9
  */
 export class WindowLog {
   readonly coreWords: number
+  /** Words of an entry. */
   readonly strideWords: number
   readonly #options: WindowLogOptions
   readonly #pool: BlockPool
-  readonly #stride: number
   readonly #windowWords: number
   readonly #windowMaxMs: number
   readonly #saved: Float64Array
@@ -49,6 +49,8 @@ export class WindowLog {
   readonly sums: Float64Array
   /** Event time of the entity's previous event, ms; -1 when there is none. */
   previousTimeMs = -1
+  /** Event time and stream time of the event that is taken, ms. Not arguments: numbers that calls hand on may be objects on the heap, for each event. */
+  readonly moment = new Float64Array(2)
   /** Resolution of a log that has met its cap, ms: the longest window and grace fit in half of the cap. */
   readonly tileMs: number
   /** How often a log at its cap was thinned out. */
@@ -59,19 +61,18 @@ export class WindowLog {
     assert(Number.isInteger(Math.log2(windowEntriesMax / blockEntriesMin)), 'the cap of a log is the size of a block')
     this.#options = options
     this.#given = valueCount + keptCount
-    this.#stride = 2 + this.#given + (labels ? 2 : 0)
+    this.strideWords = 2 + this.#given + (labels ? 2 : 0)
     this.#idWord = labels ? 1 + this.#given : -1
     this.#looksBack = historyMs > 0
-    this.strideWords = this.#stride
     this.#windowWords = 2 + valueCount
     this.#windowMaxMs = Math.max(historyMs, ...windowsMs)
     this.tileMs = Math.max(1, Math.ceil((this.#windowMaxMs + options.graceMs) / (windowEntriesMax / 2)))
-    this.#pool = new BlockPool(this.#stride)
+    this.#pool = new BlockPool(this.strideWords)
     this.coreWords = windowsWord + windowsMs.length * this.#windowWords
     this.counts = new Float64Array(windowsMs.length)
     this.sums = new Float64Array(windowsMs.length * valueCount)
-    this.#saved = new Float64Array(this.#stride)
-    this.history = new History({ stride: this.#stride, valueCount, idWord: this.#idWord })
+    this.#saved = new Float64Array(this.strideWords)
+    this.history = new History({ stride: this.strideWords, valueCount, idWord: this.#idWord })
   }
 
   /** False where no feature looks back: then there is no log. */
@@ -104,7 +105,7 @@ export class WindowLog {
 
   /** Puts a saved entry back to where it was overwritten. */
   restoreEntry(undo: UndoLog, sizeClass: number, handle: number, position: number): void {
-    undo.words.takeInto(this.#pool.chunkOf(sizeClass, handle), this.#pool.wordOf(sizeClass, handle) + position * this.#stride, this.#stride)
+    undo.words.takeInto(this.#pool.chunkOf(sizeClass, handle), this.#pool.wordOf(sizeClass, handle) + position * this.strideWords, this.strideWords)
   }
 
   /** Gives an empty log room for `entries` entries, to be filled by `writeEntries`. */
@@ -125,33 +126,33 @@ export class WindowLog {
     const handle = core[word + blockWord]! - 1
     const chunk = this.#pool.chunkOf(sizeClass, handle)
     const to = this.#pool.wordOf(sizeClass, handle)
-    for (let i = 0; i < entries * this.#stride; i++) chunk[to + i] = source[at + i]!
+    for (let i = 0; i < entries * this.strideWords; i++) chunk[to + i] = source[at + i]!
   }
 
-  append(core: Float64Array, word: number, timeMs: number, values: Float64Array, streamTimeMs: number, undo: UndoLog | null): void {
-    this.#advance(core, word, timeMs)
-    this.#prune(core, word, streamTimeMs - this.#options.graceMs)
-    const moved = this.#makeRoom(core, word, timeMs, undo)
+  /** Takes the event of `moment`, which is not out of order. */
+  append(core: Float64Array, word: number, values: Float64Array, undo: UndoLog | null): void {
+    this.#advance(core, word)
+    this.#prune(core, word)
+    const moved = this.#makeRoom(core, word, undo)
     const length = core[word + lengthWord]!
     const sizeClass = core[word + classWord]!
     const handle = core[word + blockWord]! - 1
     const chunk = this.#pool.chunkOf(sizeClass, handle)
     const position = (core[word + startWord]! + length) & (this.#pool.entriesOf(sizeClass) - 1)
-    const at = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
+    const at = this.#pool.wordOf(sizeClass, handle) + position * this.strideWords
     if (moved) undo?.noEntry()
-    else undo?.entry(chunk, at, this.#stride, sizeClass, handle, position)
-    this.#write(chunk, at, timeMs, values)
+    else undo?.entry(chunk, at, this.strideWords, sizeClass, handle, position)
+    this.#write(chunk, at, values)
     core[word + lengthWord] = length + 1
     this.#look(core, word, length + 1)
     this.#addToWindows(core, word, values, 0, this.counts.length)
     this.#readWindows(core, word)
   }
 
-  #write(chunk: Float64Array, at: number, timeMs: number, values: Float64Array): void {
-    chunk[at] = timeMs
+  #write(chunk: Float64Array, at: number, values: Float64Array): void {
+    chunk[at] = this.moment[0]!
     chunk[at + 1] = 1
-    for (let v = 0; v < this.#given; v++) chunk[at + 2 + v] = values[v]!
-    for (let w = 2 + this.#given; w < this.#stride; w++) chunk[at + w] = 0
+    for (let w = 2; w < this.strideWords; w++) chunk[at + w] = w < 2 + this.#given ? values[w - 2]! : 0
   }
 
   /** `entries`: how many of the log are no younger than the event. */
@@ -178,7 +179,7 @@ export class WindowLog {
     const chunk = length === 0 ? core : this.#pool.chunkOf(sizeClass, handle)
     for (let e = length - 1, base = length === 0 ? 0 : this.#pool.wordOf(sizeClass, handle); e >= 0; e--) {
       const position = (core[word + startWord]! + e) & (this.#pool.entriesOf(sizeClass) - 1)
-      const at = base + position * this.#stride
+      const at = base + position * this.strideWords
       if (chunk[at + this.#idWord] !== idHash) continue
       const known = at + this.#idWord + 1
       const fraud = isFraud ? 1 : 0
@@ -188,7 +189,7 @@ export class WindowLog {
         undo?.noEntry()
         return outcome
       }
-      undo?.entry(chunk, at, this.#stride, sizeClass, handle, position)
+      undo?.entry(chunk, at, this.strideWords, sizeClass, handle, position)
       chunk[known] = 1
       chunk[known + 1] = fraud
       return outcome
@@ -197,8 +198,9 @@ export class WindowLog {
     return 'unknown'
   }
 
-  /** Moves the heads of all windows to time t: entries at or before t - w leave. */
-  #advance(core: Float64Array, word: number, timeMs: number): void {
+  /** Moves the heads of all windows to the event's time t: entries at or before t - w leave. */
+  #advance(core: Float64Array, word: number): void {
+    const timeMs = this.moment[0]!
     const length = core[word + lengthWord]!
     if (length === 0) return
     const sizeClass = core[word + classWord]!
@@ -213,7 +215,7 @@ export class WindowLog {
       const edgeMs = timeMs - windowsMs[i]!
       let head = core[window]!
       while (head < length) {
-        const at = base + ((start + head) & mask) * this.#stride
+        const at = base + ((start + head) & mask) * this.strideWords
         if (chunk[at]! > edgeMs) break
         core[window + 1]! -= chunk[at + 1]!
         for (let v = 0; v < valueCount; v++) core[window + 2 + v]! -= chunk[at + 2 + v]!
@@ -223,35 +225,32 @@ export class WindowLog {
     }
   }
 
-  /** Drops entries that no event after `graceMs` (the oldest time at which one may still come) looks back to. */
-  #prune(core: Float64Array, word: number, graceMs: number): void {
-    let length = core[word + lengthWord]!
+  /** Drops entries that no event at or after stream time - grace, the oldest that may still come, looks back to. */
+  #prune(core: Float64Array, word: number): void {
+    const graceMs = this.moment[1]! - this.#options.graceMs
+    const length = core[word + lengthWord]!
     if (length < 2) return
     const sizeClass = core[word + classWord]!
     const handle = core[word + blockWord]! - 1
     const chunk = this.#pool.chunkOf(sizeClass, handle)
     const base = this.#pool.wordOf(sizeClass, handle)
     const mask = this.#pool.entriesOf(sizeClass) - 1
-    let start = core[word + startWord]!
+    const start = core[word + startWord]!
     let dropped = 0
     const horizonMs = graceMs - this.#windowMaxMs
     const entries = this.#options.historyEntries ?? Infinity
     while (
-      (length > 1 && chunk[base + ((start + 1) & mask) * this.#stride]! <= horizonMs)
-      || (length > entries && chunk[base + ((start + entries) & mask) * this.#stride]! <= graceMs)
-    ) {
-      start = (start + 1) & mask
-      length--
-      dropped++
-    }
+      (length - dropped > 1 && chunk[base + ((start + dropped + 1) & mask) * this.strideWords]! <= horizonMs)
+      || (length - dropped > entries && chunk[base + ((start + dropped + entries) & mask) * this.strideWords]! <= graceMs)
+    ) dropped++
     if (dropped === 0) return
-    core[word + startWord] = start
-    core[word + lengthWord] = length
+    core[word + startWord] = (start + dropped) & mask
+    core[word + lengthWord] = length - dropped
     for (let i = 0; i < this.counts.length; i++) core[word + windowsWord + i * this.#windowWords]! -= dropped
   }
 
   /** Makes room for one more entry. True when the log moved to a new block. */
-  #makeRoom(core: Float64Array, word: number, timeMs: number, undo: UndoLog | null): boolean {
+  #makeRoom(core: Float64Array, word: number, undo: UndoLog | null): boolean {
     const length = core[word + lengthWord]!
     if (core[word + blockWord] === 0) {
       core[word + blockWord] = this.#allocate(0, undo) + 1
@@ -266,7 +265,7 @@ export class WindowLog {
       this.#moveTo(core, word, sizeClass + 1, length, undo)
       return true
     }
-    this.#thinOut(core, word, timeMs, undo)
+    this.#thinOut(core, word, this.moment[0]!, undo)
     return true
   }
 
@@ -276,7 +275,7 @@ export class WindowLog {
     const handle = this.#allocate(sizeClass, undo)
     const chunk = this.#pool.chunkOf(sizeClass, handle)
     const base = this.#pool.wordOf(sizeClass, handle)
-    for (let i = 0; i < length; i++) this.copyEntry(core, word, i, chunk, base + (i < gapAt ? i : i + 1) * this.#stride)
+    for (let i = 0; i < length; i++) this.copyEntry(core, word, i, chunk, base + (i < gapAt ? i : i + 1) * this.strideWords)
     this.#retire(core[word + classWord]!, core[word + blockWord]! - 1, undo)
     core[word + blockWord] = handle + 1
     core[word + classWord] = sizeClass
@@ -293,7 +292,7 @@ export class WindowLog {
     const sizeClass = core[word + classWord]!
     const chunk = this.#moveTo(core, word, sizeClass, length, undo)
     const base = this.#pool.wordOf(sizeClass, core[word + blockWord]! - 1)
-    const stride = this.#stride
+    const stride = this.strideWords
     const { valueCount } = this.#options
     let last = base
     for (let from = base + stride; from < base + length * stride; from += stride) {
@@ -329,8 +328,9 @@ export class WindowLog {
   }
 
   /** An out-of-order event: results by a scan, then into its place in a new block, since an undo may need the old one. */
-  insert(core: Float64Array, word: number, timeMs: number, values: Float64Array, undo: UndoLog | null): void {
+  insert(core: Float64Array, word: number, values: Float64Array, undo: UndoLog | null): void {
     undo?.noEntry()
+    const timeMs = this.moment[0]!
     let position = this.positionAfter(core, word, timeMs)
     this.scan(core, word, position, timeMs, values)
     let sizeClass = core[word + classWord]!
@@ -340,8 +340,8 @@ export class WindowLog {
       position = this.positionAfter(core, word, timeMs)
     }
     const chunk = this.#moveTo(core, word, sizeClass, position, undo)
-    const at = this.#pool.wordOf(sizeClass, core[word + blockWord]! - 1) + position * this.#stride
-    this.#write(chunk, at, timeMs, values)
+    const at = this.#pool.wordOf(sizeClass, core[word + blockWord]! - 1) + position * this.strideWords
+    this.#write(chunk, at, values)
     core[word + lengthWord]!++
     this.#look(core, word, position + 1)
     for (let i = 0; i < this.counts.length; i++) {
@@ -403,7 +403,7 @@ export class WindowLog {
     const sizeClass = core[word + classWord]!
     const handle = core[word + blockWord]! - 1
     const position = (core[word + startWord]! + entry) & (this.#pool.entriesOf(sizeClass) - 1)
-    return this.#pool.chunkOf(sizeClass, handle)[this.#pool.wordOf(sizeClass, handle) + position * this.#stride]!
+    return this.#pool.chunkOf(sizeClass, handle)[this.#pool.wordOf(sizeClass, handle) + position * this.strideWords]!
   }
 
   /** All entries, oldest first: at most two runs of the ring. */
@@ -417,8 +417,8 @@ export class WindowLog {
     const start = core[word + startWord]!
     const first = Math.min(length, this.#pool.entriesOf(sizeClass) - start)
     let to = at
-    for (let from = base + start * this.#stride; from < base + (start + first) * this.#stride; from++) target[to++] = chunk[from]!
-    for (let from = base; from < base + (length - first) * this.#stride; from++) target[to++] = chunk[from]!
+    for (let from = base + start * this.strideWords; from < base + (start + first) * this.strideWords; from++) target[to++] = chunk[from]!
+    for (let from = base; from < base + (length - first) * this.strideWords; from++) target[to++] = chunk[from]!
   }
 
   copyEntry(core: Float64Array, word: number, entry: number, target: Float64Array, at: number): void {
@@ -426,8 +426,8 @@ export class WindowLog {
     const handle = core[word + blockWord]! - 1
     const position = (core[word + startWord]! + entry) & (this.#pool.entriesOf(sizeClass) - 1)
     const chunk = this.#pool.chunkOf(sizeClass, handle)
-    const from = this.#pool.wordOf(sizeClass, handle) + position * this.#stride
-    for (let w = 0; w < this.#stride; w++) target[at + w] = chunk[from + w]!
+    const from = this.#pool.wordOf(sizeClass, handle) + position * this.strideWords
+    for (let w = 0; w < this.strideWords; w++) target[at + w] = chunk[from + w]!
   }
 
   #allocate(sizeClass: number, undo: UndoLog | null): number {

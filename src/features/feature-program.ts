@@ -20,7 +20,8 @@ interface Inputs {
   timeMs: number
 }
 
-type Feature = (inputs: Inputs) => number
+/** Writes its value to `rows[at]`. It returns nothing: a number that a function returns may be an object on the heap, for each event. */
+type Feature = (inputs: Inputs, rows: Float32Array, at: number) => void
 
 interface Wiring {
   /** Index of a field in `values`, and of one that is summed or kept among the values of a log entry. */
@@ -56,48 +57,51 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
   /** field * scale */
   value: (spec, wiring) => {
     const v = wiring.value(spec.field)
-    return (inputs) => inputs.values[v]! * spec.scale
+    return (inputs, rows, at) => void (rows[at] = inputs.values[v]! * spec.scale)
   },
   /** ln(1 + field * scale) */
   log1p: (spec, wiring) => {
     const v = wiring.value(spec.field)
-    return (inputs) => Math.log1p(inputs.values[v]! * spec.scale)
+    return (inputs, rows, at) => void (rows[at] = Math.log1p(inputs.values[v]! * spec.scale))
   },
   /** sin(2 pi h / 24), h the whole UTC hour of t */
-  hourSin: () => (inputs) => hourSin[hourOf(inputs.timeMs)]!,
+  hourSin: () => (inputs, rows, at) => void (rows[at] = hourSin[hourOf(inputs.timeMs)]!),
   /** cos(2 pi h / 24) */
-  hourCos: () => (inputs) => hourCos[hourOf(inputs.timeMs)]!,
+  hourCos: () => (inputs, rows, at) => void (rows[at] = hourCos[hourOf(inputs.timeMs)]!),
   /** 1 on Saturday and Sunday (UTC), else 0 */
-  weekend: () => (inputs) => (weekdayOf(inputs.timeMs) >= 5 ? 1 : 0),
+  weekend: () => (inputs, rows, at) => void (rows[at] = weekdayOf(inputs.timeMs) >= 5 ? 1 : 0),
   /** 1 from 00:00 to 06:59 (UTC), else 0 */
-  night: () => (inputs) => (hourOf(inputs.timeMs) <= 6 ? 1 : 0),
+  night: () => (inputs, rows, at) => void (rows[at] = hourOf(inputs.timeMs) <= 6 ? 1 : 0),
   /** |W|; with log1p: ln(1 + that) */
   count: (spec, wiring) => {
-    const scan = isScanned(spec) ? wiring.scan(spec) : undefined
-    const w = scan ? -1 : wiring.window(spec.window)
-    const count = scan ? () => scan.count : (inputs: Inputs) => inputs.log.counts[w]!
-    return spec.log1p === true ? (inputs) => Math.log1p(count(inputs)) : count
+    const log1p = spec.log1p === true
+    if (isScanned(spec)) {
+      const scan = wiring.scan(spec)
+      return (_inputs, rows, at) => void (rows[at] = log1p ? Math.log1p(scan.count) : scan.count)
+    }
+    const w = wiring.window(spec.window)
+    return (inputs, rows, at) => void (rows[at] = log1p ? Math.log1p(inputs.log.counts[w]!) : inputs.log.counts[w]!)
   },
   /** sum of field over W, * scale */
   sum: (spec, wiring) => {
     if (isScanned(spec)) {
       const total = wiring.scan(spec).sum(wiring.value(spec.field))
-      return () => total.value * spec.scale
+      return (_inputs, rows, at) => void (rows[at] = total.value * spec.scale)
     }
     const s = wiring.sum(spec.field, spec.window)
-    return (inputs) => inputs.log.sums[s]! * spec.scale
+    return (inputs, rows, at) => void (rows[at] = inputs.log.sums[s]! * spec.scale)
   },
   /** sum of field over W / |W|, * scale; 0 where W is empty */
   mean: (spec, wiring) => {
     if (isScanned(spec)) {
       const scan = wiring.scan(spec)
       const total = scan.sum(wiring.value(spec.field))
-      return () => (scan.count === 0 ? 0 : (total.value / scan.count) * spec.scale)
+      return (_inputs, rows, at) => void (rows[at] = scan.count === 0 ? 0 : (total.value / scan.count) * spec.scale)
     }
     const w = wiring.window(spec.window)
     const s = wiring.sum(spec.field, spec.window)
     // At a moment that is no event's a window may be empty.
-    return ({ log: { counts, sums } }) => (counts[w] === 0 ? 0 : (sums[s]! / counts[w]!) * spec.scale)
+    return ({ log: { counts, sums } }, rows, at) => void (rows[at] = counts[w] === 0 ? 0 : (sums[s]! / counts[w]!) * spec.scale)
   },
   /** field / mean of field over W; 1 where the mean is 0 or W is empty */
   ratio: (spec, wiring) => {
@@ -105,87 +109,87 @@ const makers: { [K in FeatureKind]: Maker<K> } = {
     if (isScanned(spec)) {
       const scan = wiring.scan(spec)
       const total = scan.sum(wiring.value(spec.field))
-      return (inputs) => (total.value === 0 ? 1 : (inputs.values[v]! * scan.count) / total.value)
+      return (inputs, rows, at) => void (rows[at] = total.value === 0 ? 1 : (inputs.values[v]! * scan.count) / total.value)
     }
     const w = wiring.window(spec.window)
     const s = wiring.sum(spec.field, spec.window)
-    return (inputs) => {
+    return (inputs, rows, at) => {
       const sum = inputs.log.sums[s]!
-      return sum === 0 ? 1 : (inputs.values[v]! * inputs.log.counts[w]!) / sum
+      rows[at] = sum === 0 ? 1 : (inputs.values[v]! * inputs.log.counts[w]!) / sum
     }
   },
   /** sqrt(sum (x - mean)^2 / |W|) of field over W, in the order of event times, * scale; 0 where W is empty */
   std: (spec, wiring) => {
     const scan = wiring.scan(spec)
     const squares = scan.squares(wiring.value(spec.field))
-    return () => (scan.count === 0 ? 0 : Math.sqrt(squares.value / scan.count) * spec.scale)
+    return (_inputs, rows, at) => void (rows[at] = scan.count === 0 ? 0 : Math.sqrt(squares.value / scan.count) * spec.scale)
   },
   /** smallest field over W, * scale; 0 where W is empty */
   min: (spec, wiring) => {
     const scan = wiring.scan(spec)
     const least = scan.least(wiring.value(spec.field))
-    return () => (scan.count === 0 ? 0 : least.value * spec.scale)
+    return (_inputs, rows, at) => void (rows[at] = scan.count === 0 ? 0 : least.value * spec.scale)
   },
   /** largest field over W, * scale; 0 where W is empty */
   max: (spec, wiring) => {
     const scan = wiring.scan(spec)
     const most = scan.most(wiring.value(spec.field))
-    return () => (scan.count === 0 ? 0 : most.value * spec.scale)
+    return (_inputs, rows, at) => void (rows[at] = scan.count === 0 ? 0 : most.value * spec.scale)
   },
   /** |{ field(e) : e in W }|; texts by their 53-bit hash */
   distinctCount: (spec, wiring) => {
     const distinct = wiring.scan(spec).distinct(wiring.value(spec.field))
-    return () => distinct.value
+    return (_inputs, rows, at) => void (rows[at] = distinct.value)
   },
   /** |{ e in W : known to be fraud }| */
   labelCount: (spec, wiring) => {
     const frauds = wiring.scan(spec).frauds(wiring.condition(spec.where))
-    return () => frauds.value
+    return (_inputs, rows, at) => void (rows[at] = frauds.value)
   },
   /** |{ e in W : known to be fraud }| / |W|; 0 where W is empty */
   labelRate: (spec, wiring) => {
     const scan = wiring.scan(spec)
     const frauds = scan.frauds(wiring.condition(spec.where))
-    return () => (scan.count === 0 ? 0 : frauds.value / scan.count)
+    return (_inputs, rows, at) => void (rows[at] = scan.count === 0 ? 0 : frauds.value / scan.count)
   },
   /** min(cap, (t - time of the youngest event known to be `label`) / unit); cap where there is none; with log1p: ln(1 + that) */
   timeSinceLabel: (spec, wiring) => {
     const runs = wiring.runs(spec.memory, spec.where)
-    const { label } = spec
-    return capped(spec, (inputs) => inputs.timeMs - (label === 'fraud' ? runs.youngestFraudMs : runs.youngestGenuineMs))
+    const ofFraud = spec.label === 'fraud'
+    const { unit, cap, log1p } = spec
+    return (inputs, rows, at) => {
+      const age = Math.min(cap, (inputs.timeMs - (ofFraud ? runs.youngestFraudMs : runs.youngestGenuineMs)) / unit)
+      rows[at] = log1p ? Math.log1p(age) : age
+    }
   },
   /** number of events known to be fraud after the youngest known to be genuine */
   labelRun: (spec, wiring) => {
     const runs = wiring.runs(spec.memory, spec.where)
-    return () => runs.length
+    return (_inputs, rows, at) => void (rows[at] = runs.length)
   },
   /** min(cap, (t - time of the oldest event of that run) / unit); cap where there is no run; with log1p: ln(1 + that) */
   labelRunAge: (spec, wiring) => {
     const runs = wiring.runs(spec.memory, spec.where)
-    return capped(spec, (inputs) => inputs.timeMs - runs.firstMs)
+    const { unit, cap, log1p } = spec
+    return (inputs, rows, at) => {
+      const age = Math.min(cap, (inputs.timeMs - runs.firstMs) / unit)
+      rows[at] = log1p ? Math.log1p(age) : age
+    }
   },
   /** 1 + place of the field's value in `values`; 0 when it is not there */
   category: (spec, wiring) => {
     const code = wiring.text(spec.field, spec.values)
-    if (code !== undefined) return (inputs) => inputs.codes[code]!
+    if (code !== undefined) return (inputs, rows, at) => void (rows[at] = inputs.codes[code]!)
     const v = wiring.value(spec.field)
     const vocabulary = new Vocabulary(spec.values)
-    return (inputs) => vocabulary.ofNumber(inputs.values[v]!)
+    return (inputs, rows, at) => void (rows[at] = vocabulary.ofNumber(inputs.values[v]!))
   },
   /** (t - time of the entity's previous event) / unit, 0 for the first; with log1p: ln(1 + that) */
-  timeSince: (spec) => {
-    const since = (inputs: Inputs): number => {
-      const before = inputs.log.previousTimeMs
-      return before < 0 ? 0 : Math.max(0, inputs.timeMs - before) / spec.unit
-    }
-    return spec.log1p ? (inputs) => Math.log1p(since(inputs)) : since
+  timeSince: ({ unit, log1p }) => (inputs, rows, at) => {
+    const before = inputs.log.previousTimeMs
+    const since = before < 0 ? 0 : Math.max(0, inputs.timeMs - before) / unit
+    rows[at] = log1p ? Math.log1p(since) : since
   },
-}
-
-/** An age as a feature says it; an infinite one, of what is not there, is the cap. */
-function capped(spec: { unit: number; cap: number; log1p: boolean }, ageMs: (inputs: Inputs) => number): Feature {
-  const value = (inputs: Inputs): number => Math.min(spec.cap, ageMs(inputs) / spec.unit)
-  return spec.log1p ? (inputs) => Math.log1p(value(inputs)) : value
 }
 
 /** What the entity store must keep so that the features can be computed. What is not needed is absent. */
@@ -361,14 +365,15 @@ export class FeatureProgram {
     this.#codes[index] = this.#vocabularies[index]!.ofText(bytes, at, length)
   }
 
-  /** Writes the row of the event whose windows the log has just computed to rows[at .. at + F). */
-  writeRow(timeMs: number, rows: Float32Array, at: number): void {
+  /** Writes the row of the event at `log.moment`, whose windows the log has just computed, to rows[at .. at + F). */
+  writeRow(rows: Float32Array, at: number): void {
+    const timeMs = this.#inputs.log.moment[0]!
     this.#inputs.timeMs = timeMs
     const own = this.#inputs.log.history.isOfOthers ? this.entry : null
     for (let i = 0; i < this.#scans.length; i++) this.#scans[i]!.look(timeMs, own)
     for (let i = 0; i < this.#runs.length; i++) this.#runs[i]!.look(timeMs)
     const features = this.#features
-    for (let f = 0; f < features.length; f++) rows[at + f] = features[f]!(this.#inputs)
+    for (let f = 0; f < features.length; f++) features[f]!(this.#inputs, rows, at + f)
   }
 }
 

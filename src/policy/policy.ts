@@ -35,6 +35,11 @@ export function decide(score: number, policy: PolicySpec): DecisionCode {
   return score >= policy.decline ? Decision.decline : score >= policy.review ? Decision.review : Decision.approve
 }
 
+/** The same of a score that lies in a column: a number that is handed to a function may be an object on the heap, for each event. */
+export function decideAt(scores: ArrayLike<number>, at: number, policy: PolicySpec): DecisionCode {
+  return decide(scores[at]!, policy)
+}
+
 export function decideByRule(value: number, rule: { declineFrom?: number | undefined; reviewFrom?: number | undefined }): DecisionCode {
   if (rule.declineFrom !== undefined && value >= rule.declineFrom) return Decision.decline
   return rule.reviewFrom !== undefined && value >= rule.reviewFrom ? Decision.review : Decision.approve

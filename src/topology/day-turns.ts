@@ -161,7 +161,8 @@ export class DayTurns {
     const at = batch.frameRows++
     assert(at < frame.shape.rowsMax, 'a frame has room for the days that are due')
     this.#store.lookAt(slot, timeMs)
-    this.#program.writeRow(timeMs, frame.rows, at * this.#features)
+    this.#store.log.moment[0] = timeMs
+    this.#program.writeRow(frame.rows, at * this.#features)
     frame.slot[at] = slot
     frame.flags[at] = anew ? RESET : 0
     frame.eventTime[at] = timeMs

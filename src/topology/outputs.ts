@@ -4,7 +4,7 @@ import { encodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
 import { Decision } from '../codec/outcome-columns.js'
 import { appendDeadLetter } from '../consumer/dead-letter.js'
 import type { ScoringModels } from '../inference/scorer.js'
-import { decide, decideByRule } from '../policy/policy.js'
+import { decideAt, decideByRule } from '../policy/policy.js'
 import type { BatchTracing } from './batch-tracing.js'
 import { Disposition, type AppliedLabel, type Batch } from './batch.js'
 import { Forwarding } from './forwarding.js'
@@ -102,19 +102,15 @@ export class Outputs {
       for (let m = 0; m < models; m++) outcome.scores[row * models + m] = frame!.scores[m]![at]!
       const chosen = own.decider(bytes, events, row)
       let decider = chosen
-      let score = models > 0 ? outcome.scores[row * models + decider]! : NaN
-      if (decider > 0 && !Number.isFinite(score)) {
-        decider = 0
-        score = outcome.scores[row * models]!
-      }
-      if (!Number.isFinite(score) && own.fallback >= 0) {
-        decider = own.fallback
-        score = outcome.scores[row * models + decider]!
-      }
+      const first = row * models
+      if (decider > 0 && !hasScore(outcome.scores, first + decider)) decider = 0
+      if (own.fallback >= 0 && !hasScore(outcome.scores, first + decider)) decider = own.fallback
       let decision: number
-      if (Number.isFinite(score)) decision = decide(score, policy)
-      else {
-        score = -1
+      if (models > 0 && hasScore(outcome.scores, first + decider)) {
+        outcome.score[row] = outcome.scores[first + decider]!
+        decision = decideAt(outcome.score, row, policy)
+      } else {
+        outcome.score[row] = -1
         if (typeof policy.fallback === 'object' && 'rule' in policy.fallback) {
           decider = models
           decision = decideByRule(events.numbers[this.#ruleColumn]![row]!, policy.fallback.rule)
@@ -123,7 +119,6 @@ export class Outputs {
           decision = Decision.review
         }
       }
-      outcome.score[row] = score
       outcome.decision[row] = decision
       outcome.decider[row] = decider
       outcome.chosen[row] = chosen
@@ -269,4 +264,8 @@ export class Outputs {
     outputs.setValue(row, outputs.arena.append(value), value.length)
     if (silent) outputs.appendHeader(silentHeader, '1')
   }
+}
+
+function hasScore(scores: Float32Array, at: number): boolean {
+  return Number.isFinite(scores[at])
 }

@@ -242,6 +242,9 @@ export class Stage {
       return
     }
     if (turns && slot > 0) turns.turnDue(batch, task, part, slot, row, sequence)
+    const { moment } = this.store.log
+    moment[0] = timeMs
+    moment[1] = streamTimeMs
     let flags = 0
     if (late) {
       const known = slot > 0 && !this.store.isFresh(slot, streamTimeMs)
@@ -257,7 +260,7 @@ export class Stage {
         batch.created.push(slot)
         batch.createdIn.push(task.partition)
       }
-      const anew = this.store.fold(slot, timeMs, entry, streamTimeMs, sequences ? null : batch.undo)
+      const anew = this.store.fold(slot, entry, sequences ? null : batch.undo)
       if (anew) {
         flags = RESET
         turns?.begin(task, slot)
@@ -274,7 +277,7 @@ export class Stage {
       if ((flags & RESET) !== 0) slot = 0
     }
     const at = batch.frameRows++
-    this.#program.writeRow(timeMs, frame.rows, at * this.topology.stage.features.length)
+    this.#program.writeRow(frame.rows, at * this.topology.stage.features.length)
     frame.flags[at] = flags
     frame.slot[at] = slot
     frame.eventTime[at] = timeMs

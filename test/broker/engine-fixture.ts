@@ -110,7 +110,7 @@ export class EngineProcess {
     } finally {
       tick()
     }
-    if (!ready()) throw new Error(`engine never came to: ${what} (${this.#ended ? 'it ended' : `${limitMs} ms`}); stats ${JSON.stringify(this.stats?.counters)}\n${this.log.slice(-25).join('\n')}`)
+    if (!ready()) throw new Error(`engine never came to: ${what} (${this.#ended ? 'it ended' : `${limitMs} ms`}); lag ${this.stats?.lag}, tasks ${JSON.stringify(this.stats?.tasks)}, ${JSON.stringify(this.stats?.counters)}\n${this.log.slice(-25).join('\n')}`)
   }
 
   kill(): Promise<number | NodeJS.Signals> {

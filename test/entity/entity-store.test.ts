@@ -14,6 +14,11 @@ interface Event {
   readonly amount: number
 }
 
+function foldAt(store: EntityStore, slot: number, timeMs: number, values: Float64Array, streamTimeMs: number, undo: UndoLog | null): boolean {
+  store.log.moment.set([timeMs, streamTimeMs])
+  return store.fold(slot, values, undo)
+}
+
 function makeStore(options: { ttlMs?: number; windowEntriesMax?: number } = {}): EntityStore {
   return new EntityStore({
     keyBytesMax: 8,
@@ -63,7 +68,7 @@ test('windows equal a naive recomputation, out-of-order and late events included
         const late = event.timeMs + graceMs < streamTimeMs
         const values = Float64Array.of(event.amount)
         if (late) store.peek(slot, event.timeMs, values, streamTimeMs)
-        else store.fold(slot, event.timeMs, values, streamTimeMs, null)
+        else foldAt(store, slot, event.timeMs, values, streamTimeMs, null)
         const expected = naive(seen, event)
         if (!late) {
           assert.deepEqual([...store.log.counts], expected.counts)
@@ -94,8 +99,8 @@ test('a rollback of any batch restores the exact words of every entity, and the 
         for (const { event, slot } of batch) {
           streamTimeMs = Math.max(streamTimeMs, event.timeMs)
           if (event.timeMs + graceMs < streamTimeMs) continue
-          store.fold(slot[0], event.timeMs, Float64Array.of(event.amount), streamTimeMs, undo)
-          if (!aborts) twin.fold(slot[1], event.timeMs, Float64Array.of(event.amount), streamTimeMs, null)
+          foldAt(store, slot[0], event.timeMs, Float64Array.of(event.amount), streamTimeMs, undo)
+          if (!aborts) foldAt(twin, slot[1], event.timeMs, Float64Array.of(event.amount), streamTimeMs, null)
         }
         if (aborts) {
           store.rollback(undo)
@@ -115,9 +120,9 @@ test('an entity past its ttl starts anew', () => {
   const store = makeStore({ ttlMs: 100 * hourMs })
   const slot = store.slots.allocate()
   const values = Float64Array.of(5)
-  assert.equal(store.fold(slot, 0, values, 0, null), true)
-  assert.equal(store.fold(slot, 100 * hourMs, values, 100 * hourMs, null), false)
-  assert.equal(store.fold(slot, 201 * hourMs, values, 201 * hourMs, null), true)
+  assert.equal(foldAt(store, slot, 0, values, 0, null), true)
+  assert.equal(foldAt(store, slot, 100 * hourMs, values, 100 * hourMs, null), false)
+  assert.equal(foldAt(store, slot, 201 * hourMs, values, 201 * hourMs, null), true)
   assert.equal(store.log.previousTimeMs, -1)
   assert.deepEqual([...store.log.counts], [1, 1, 1])
 })
@@ -129,7 +134,7 @@ test('a log at its cap is tiled: memory is bounded and a count is too high by le
   const eventsPerTile = store.log.tileMs / stepMs
   for (let i = 0; i < 200_000; i++) {
     const timeMs = 1e12 + i * stepMs
-    store.fold(slot, timeMs, Float64Array.of(3), timeMs, null)
+    foldAt(store, slot, timeMs, Float64Array.of(3), timeMs, null)
     for (const [w, windowMs] of windowsMs.entries()) {
       const excess = store.log.counts[w]! - Math.min(i + 1, windowMs / stepMs)
       assert.ok(excess >= 0 && excess <= eventsPerTile, `event ${i}: window ${w} is off by ${excess}`)
@@ -145,7 +150,7 @@ test('abandoned slots are given back one by one as new ones are wanted, with not
   const abandoned = Array.from({ length: 100 }, (_, i) => {
     const slot = store.allocate()
     store.setOwner(slot, 3)
-    store.fold(slot, 1e12 + i, Float64Array.of(i), 1e12, null)
+    foldAt(store, slot, 1e12 + i, Float64Array.of(i), 1e12, null)
     return slot
   })
   const { made } = store.slots
@@ -154,7 +159,7 @@ test('abandoned slots are given back one by one as new ones are wanted, with not
   const again = Array.from({ length: 100 }, () => {
     const slot = store.allocate()
     assert.ok(store.isEmpty(slot) && store.owner(slot) === -1)
-    store.fold(slot, 1e12, Float64Array.of(1), 1e12, null)
+    foldAt(store, slot, 1e12, Float64Array.of(1), 1e12, null)
     return slot
   })
   assert.deepEqual([...again].sort((a, b) => a - b), abandoned)

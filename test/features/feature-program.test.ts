@@ -200,7 +200,8 @@ class Bench {
   #fold(event: Event, undo: UndoLog | null): void {
     this.#streamTimeMs = Math.max(this.#streamTimeMs, event.timeMs)
     this.#fill(event)
-    this.#store.fold(this.#slot, event.timeMs, this.program.entry, this.#streamTimeMs, undo)
+    this.#store.log.moment.set([event.timeMs, this.#streamTimeMs])
+    this.#store.fold(this.#slot, this.program.entry, undo)
   }
 
   #fill(event: Event): void {
@@ -213,7 +214,8 @@ class Bench {
 
   #written(event: Event): Float32Array {
     const row = new Float32Array(this.program.names.length)
-    this.program.writeRow(event.timeMs, row, 0)
+    this.#store.log.moment[0] = event.timeMs
+    this.program.writeRow(row, 0)
     return row
   }
 }

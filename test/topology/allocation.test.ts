@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { Session, type HeapProfiler } from 'node:inspector/promises'
+import { test } from 'node:test'
+import { systemClock } from '../../src/base/clock.js'
+import { silentLogger } from '../../src/base/logger.js'
+import { Prng } from '../../src/base/prng.js'
+import { createScorer } from '../../src/inference/create-scorer.js'
+import { ModelStore } from '../../src/inference/model-store.js'
+import { loadTopology, type Topology } from '../../src/topology/load-topology.js'
+import { modelsFolder, stageCategories } from '../../src/topology/open-scorer.js'
+import { Outputs } from '../../src/topology/outputs.js'
+import { Stage } from '../../src/topology/stage.js'
+
+const batchRecords = 2000
+const warmBatches = 25
+const measuredBatches = 15
+/** A number on the heap takes 16; an event has a dozen that could go there. Half of all hashes do, and what a batch makes is shared. */
+const bytesPerEventMax = 32
+/** V8 notes one allocation in so many bytes. */
+const samplingBytes = 4096
+
+/** Decodes, folds, scores, decides and encodes the same payments again and again, as the engine does with each batch. */
+async function makeLoop(): Promise<{ run(batches: number): Promise<void>; close(): Promise<void> }> {
+  const shipped = loadTopology('card-fraud')
+  const { spec, stage: shippedStage } = shipped
+  const model = new ModelStore(modelsFolder).load('card-gru@1')
+  const oneModel = { ...shippedStage, models: { ...shippedStage.models, champion: model.reference, shadows: [] }, policy: { ...shippedStage.policy, fallback: 'review' as const, reasons: 0 } }
+  const topology: Topology = { ...shipped, readerSchema: undefined, spec: { ...spec, source: { ...spec.source, format: 'json' } }, stage: oneModel }
+  const features = shippedStage.features.map(({ name }) => name)
+  const options = { features, categories: stageCategories(shippedStage), window: shippedStage.ring, models: [{ model, role: 'champion' as const }], device: 'cpu' as const, workers: 1, clock: systemClock, logger: silentLogger }
+  const scorer = await createScorer({ ...options, limits: { rowsMax: batchRecords, framesMax: 4 } })
+  const stage = new Stage(topology, scorer, undefined)
+  stage.addTask(0).isReady = true
+  const outputs = new Outputs(stage, { schemaIds: { scored: 1, alert: 2, lineage: 3 }, inputTopic: 'in', partitions: 1, transactionalId: 't', engine: { harrier: '', onnxruntime: '', node: '', device_class: '' } })
+  const random = new Prng(5)
+  const batch = stage.makeBatch()
+  let timeMs = 1_522_540_800_000
+  let offset = 0
+  const run = async (batches: number): Promise<void> => {
+    for (let i = 0; i < batches; i++) {
+      batch.reset()
+      for (let row = 0; row < batchRecords; row++) {
+        timeMs += random.below(2000)
+        const customer = `c${random.below(500)}`
+        const value = { transaction_id: offset, event_time: timeMs, customer_id: customer, terminal_id: `t${random.below(40)}`, amount_minor: 1 + random.below(40_000) }
+        batch.records.append(0, 0, offset++, timeMs, Buffer.from(customer), Buffer.from(JSON.stringify(value)))
+      }
+      stage.fold(batch)
+      await stage.score(batch)
+      outputs.decide(batch)
+      outputs.encode(batch)
+      stage.commit(batch)
+    }
+  }
+  return { run, close: () => scorer.close() }
+}
+
+/** Bytes that were allocated in functions of the engine, by function; what this test itself makes is left out. */
+function bytesOfEngine(node: HeapProfiler.SamplingHeapProfileNode, found = new Map<string, number>()): Map<string, number> {
+  const { functionName, url, lineNumber } = node.callFrame
+  if (/\/src\/(?!base\/prng)/.test(url)) {
+    const name = `${functionName} ${url.split('/').slice(-2).join('/')}:${lineNumber + 1}`
+    found.set(name, (found.get(name) ?? 0) + node.selfSize)
+  }
+  for (const child of node.children) bytesOfEngine(child, found)
+  return found
+}
+
+test(`an event makes no object on the heap of the main thread: less than ${bytesPerEventMax} bytes each, when the code is warm`, async () => {
+  const loop = await makeLoop()
+  const session = new Session()
+  try {
+    await loop.run(warmBatches)
+    session.connect()
+    await session.post('HeapProfiler.startSampling', { samplingInterval: samplingBytes, includeObjectsCollectedByMajorGC: true, includeObjectsCollectedByMinorGC: true })
+    await loop.run(measuredBatches)
+    const { profile } = await session.post('HeapProfiler.stopSampling')
+    const events = measuredBatches * batchRecords
+    const found = [...bytesOfEngine(profile.head)].sort((a, b) => b[1] - a[1])
+    const perEvent = found.reduce((sum, [, bytes]) => sum + bytes, 0) / events
+    assert.ok(perEvent < bytesPerEventMax, `${perEvent.toFixed(1)} bytes an event: ${found.slice(0, 6).map(([name, bytes]) => `${name} ${(bytes / events).toFixed(1)}`).join(', ')}`)
+    assert.ok(perEvent > 0, 'something was counted')
+  } finally {
+    session.disconnect()
+    await loop.close()
+  }
+})
