@@ -1,12 +1,11 @@
 // Runs the compiled tests with node:test and ends with `N passed, N failed`. Arguments: parts of test paths to select.
-// Files with a broker or a stack run one at a time, after the others, of which two run at once.
+// Two files run at once, of those with a broker or a stack one.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { globSync } from './glob.js'
 
-const parallelFiles = 2
 const fileMinutesMax = 15
 /** What a file names that starts processes with fixed claims on the machine: brokers, stacks, engines. */
 const heavy = /startTestStack|LocalStack|harrier\.js|stack-fixture/
@@ -76,18 +75,15 @@ function runFile(file) {
   })
 }
 
-async function runAll(queue, atOnce) {
+async function runAll(...queues) {
   const results = []
-  await Promise.all(
-    Array.from({ length: atOnce }, async () => {
-      for (let file = queue.shift(); file !== undefined; file = queue.shift()) results.push(await runFile(file))
-    }),
-  )
+  for (const queue of queues) for (let file = queue.shift(); file !== undefined; file = queue.shift()) results.push(await runFile(file))
   return results
 }
 
 const isHeavy = (file) => heavy.test(readFileSync(file, 'utf8'))
-const results = [...(await runAll(files.filter((file) => !isHeavy(file)), parallelFiles)), ...(await runAll(files.filter(isHeavy), 1))]
+const others = files.filter((file) => !isHeavy(file))
+const results = (await Promise.all([runAll(files.filter(isHeavy), others), runAll(others)])).flat()
 for (const line of skipped) console.log(`skipped ${line}`)
 for (const { file, failures } of results) for (const failure of failures) console.log(`FAILED  ${file}: ${failure}`)
 console.log(`${files.length} files in ${seconds(started)} s${skipped.length > 0 ? `, ${skipped.length} tests skipped` : ''}`)

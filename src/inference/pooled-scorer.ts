@@ -122,7 +122,7 @@ export class PooledScorer extends ScorerBase {
       this.#remember(uses, models)
       const over = this.#endedBy()
       if (over) throw over
-      return { takeOver: () => this.#takeOverBy({ threads: fresh, open: rested?.open ?? keysOf(uses) }, uses, models, release), abandon }
+      return { takeOver: () => this.#takeOverBy({ threads: fresh, open: keysOf(uses) }, uses, models, release), abandon }
     } catch (error) {
       abandon()
       throw error
@@ -180,10 +180,11 @@ export class PooledScorer extends ScorerBase {
     this.#resting = { threads: living, open }
   }
 
-  /** The workers at rest, if they have all of these models open. */
+  /** The workers at rest, if they have these models open and no others, which would stay open with them. */
   #takeRested(uses: readonly ModelUse[]): { readonly threads: readonly WorkerThread[]; readonly open: ReadonlySet<string> } | null {
     const resting = this.#resting
-    if (!resting || resting.threads.some((thread) => thread.hasEnded) || uses.some(({ model }) => !resting.open.has(openingKey(model)))) return null
+    const wanted = keysOf(uses)
+    if (!resting || resting.threads.some((thread) => thread.hasEnded) || resting.open.size !== wanted.size || [...wanted].some((key) => !resting.open.has(key))) return null
     this.#resting = null
     return resting
   }
