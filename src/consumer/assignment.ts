@@ -17,6 +17,8 @@ export interface PartitionState extends TopicPartition {
   paused: boolean
   /** Next offset to hand on; -1 before the first start. */
   position: number
+  /** Where it stood when that was last compared with the log; -1: never. */
+  seenAt: number
 }
 
 export class Assignment {
@@ -39,7 +41,7 @@ export class Assignment {
     for (const { topic, partition } of partitions) {
       const topicIndex = this.#topics.indexOf(topic)
       assert(topicIndex >= 0, `an assigned topic is subscribed: ${topic}`)
-      this.#states[topicIndex]![partition] = { topic, partition, topicIndex, sinceEpoch: this.#epoch, open: false, paused: false, position: -1 }
+      this.#states[topicIndex]![partition] = { topic, partition, topicIndex, sinceEpoch: this.#epoch, open: false, paused: false, position: -1, seenAt: -1 }
     }
   }
 

@@ -77,7 +77,7 @@ export interface GroupConsumerLimits {
   readonly retryPauseMs: number
   /** How long the reason of a fatal error is waited for. */
   readonly fatalReasonMsMax: number
-  /** How often positions are compared with the start of the log, to find a partition that retention overtook. */
+  /** How often positions are compared with the log, to find a partition that retention overtook, or that is not fetched any more. */
   readonly positionCheckIntervalMs: number
 }
 

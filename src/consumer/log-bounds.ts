@@ -40,12 +40,18 @@ export class LogBounds {
     throw new HarrierError('RESTORE_IMPOSSIBLE', `${partitionName(partition)} should be read from offset ${offset}, but its log starts at ${low} (and ends at ${stableEnd})`)
   }
 
-  /** The error for a partition that retention overtook while it was read; undefined when it stands well. */
-  async overtaken(state: PartitionState): Promise<HarrierError | undefined> {
-    const { position } = state
-    const { low } = await queryWatermarks(this.#driver, state.topic, state.partition, this.#limits.callMsMax)
-    if (!state.open || state.position !== position || position >= low) return undefined
-    return new HarrierError('RESTORE_IMPOSSIBLE', `${partitionName(state)} stands at offset ${position}, but its log starts at ${low}: retention was faster than the engine`)
+  /**
+   * Asks the log about a partition that is being read. `overtaken`: the error when retention has passed it; `isHeldUp`: it stands where it
+   * stood at the last call, with something behind it (be it markers of transactions alone).
+   */
+  async compare(state: PartitionState): Promise<{ readonly overtaken: HarrierError | undefined; readonly isHeldUp: boolean }> {
+    const { position, seenAt } = state
+    const { low, stableEnd } = await queryWatermarks(this.#driver, state.topic, state.partition, this.#limits.callMsMax)
+    if (!state.open || state.position !== position) return { overtaken: undefined, isHeldUp: false }
+    state.seenAt = position
+    if (position >= low) return { overtaken: undefined, isHeldUp: !state.paused && position === seenAt && position < stableEnd }
+    const overtaken = new HarrierError('RESTORE_IMPOSSIBLE', `${partitionName(state)} stands at offset ${position}, but its log starts at ${low}: retention was faster than the engine`)
+    return { overtaken, isHeldUp: false }
   }
 }
 

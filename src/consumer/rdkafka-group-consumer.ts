@@ -341,13 +341,20 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     this.#options.handlers.onFatal(error)
   }
 
-  /** Finds a partition that retention has overtaken while it was paused. */
+  /**
+   * Finds a partition that retention has overtaken while it was paused, and one that librdkafka has stopped fetching: after brokers stood
+   * still for seconds that was seen once. It is set going again where it stands.
+   */
   async #checkPositions(): Promise<void> {
     for (const state of this.#assignment.owned()) {
       if (!state.open || this.#stopping) continue
       try {
-        const overtaken = await this.#bounds.overtaken(state)
+        const { overtaken, isHeldUp } = await this.#bounds.compare(state)
         if (overtaken) this.#fail(overtaken)
+        else if (isHeldUp && this.#isCurrent(state)) {
+          this.#options.logger.log('debug', 'a partition does not move although there is more; it is fetched anew', { partition: partitionName(state), offset: state.position })
+          this.#resumeFetching([state])
+        }
       } catch (error) {
         this.#options.logger.log('debug', 'the positions could not be checked', { cause: toKafkaError(error).message })
       }

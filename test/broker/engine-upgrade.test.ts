@@ -14,13 +14,13 @@ import { startTestStack, type TestStack } from './test-stack.js'
 const earlier = '0.1.0'
 const ownModels = fileURLToPath(new URL('../../../models', import.meta.url))
 
-/** Models as the earlier release reads them: its manifests have no reasons. */
-function modelsWithoutReasons(): string {
+/** Models as the earlier release reads them: its manifests have no reasons and no cards. */
+function modelsAsThen(): string {
   const folder = mkdtempSync(join(tmpdir(), 'harrier-models-'))
   for (const model of ['card-gru', 'card-attention', 'card-cnn', 'card-row']) cpSync(join(ownModels, model, '1'), join(folder, model, '1'), { recursive: true })
   for (const model of readdirSync(folder)) {
     const file = join(folder, model, '1', 'model.yaml')
-    const { reasons: _, ...manifest } = parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+    const { reasons: _, card: __, ...manifest } = parse(readFileSync(file, 'utf8')) as Record<string, unknown>
     writeFileSync(file, stringify(manifest))
   }
   return folder
@@ -41,7 +41,7 @@ describe(`a rolling upgrade from ${earlier}, and back`, () => {
   it('loses nothing, doubles nothing, and changes no score: two instances under load, one after the other', async (t) => {
     const release = unpackRelease(earlier)
     // What both understand: the topology and the manifests of the earlier one.
-    const models = modelsWithoutReasons()
+    const models = modelsAsThen()
     t.after(() => rmSync(models, { recursive: true, force: true }))
     const topology = smallBatchTopology(undefined, '', readFileSync(join(release, 'topologies/card-fraud.yaml'), 'utf8'))
     const program = { old: join(release, 'bin/harrier.js'), new: undefined }

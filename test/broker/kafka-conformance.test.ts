@@ -81,14 +81,8 @@ describe('the client on a real broker keeps the contract of the Kafka seams', ()
           note(`revoked ${partitions.length}`)
           await made.whileRevoked(partitions)
         },
-        onLost: (partitions) => {
-          note(`lost ${partitions.length}`)
-          return Promise.resolve()
-        },
-        onFatal: (error) => {
-          made.fatal = error
-          note(`fatal ${error.code}`)
-        },
+        onLost: (partitions) => Promise.resolve(note(`lost ${partitions.length}`)),
+        onFatal: (error) => note(`fatal ${(made.fatal = error).code}`),
       },
       ...options,
     })
@@ -103,8 +97,7 @@ describe('the client on a real broker keeps the contract of the Kafka seams', ()
     const columns = new RecordColumns(count)
     for (let i = start; i < start + count; i++) columns.append(0, i % partitions, 0, clock.nowMs(), Buffer.from(`k${i}`), Buffer.from(`v${i}`))
     const made = await producer()
-    await made.begin()
-    await made.send(columns, [to])
+    await made.begin().then(() => made.send(columns, [to]))
     await made.commit()
     await made.close()
   }
@@ -127,12 +120,8 @@ describe('the client on a real broker keeps the contract of the Kafka seams', ()
   /** Polls in the background until the returned function is called, as an engine would. */
   function keepPolling({ consumer }: Member): () => Promise<void> {
     let going = true
-    const columns = new RecordColumns(1000)
     const done = (async () => {
-      while (going) {
-        columns.reset()
-        await consumer.poll(columns, { recordsMax: 1000, delayMsMax: 50 })
-      }
+      while (going) await consumer.poll(new RecordColumns(1000), { recordsMax: 1000, delayMsMax: 50 })
     })()
     return () => {
       going = false
@@ -269,6 +258,16 @@ describe('the client on a real broker keeps the contract of the Kafka seams', ()
     await consumer.resume(consumer.assignment())
     await pollUntil(consumer, columns, () => columns.count === 10)
     assert.deepEqual(Array.from({ length: 10 }, (_, row) => Buffer.from(columns.value(row)!).toString()), Array.from({ length: 10 }, (_, i) => `v${i}`))
+  })
+
+  it('sets a partition going again that librdkafka fetches no more', async () => {
+    const input = await topic(1)
+    await write(input, 5, 1)
+    const { consumer } = await member([input], { limits: { positionCheckIntervalMs: 300 } })
+    await pollCount(consumer, 5)
+    ;(consumer.membership as { pause(flatPartitions: readonly unknown[]): void }).pause([input, 0, 0]) // behind its back
+    await write(input, 5, 1, 5)
+    assert.deepEqual(values(await pollCount(consumer, 5)), ['v5', 'v6', 'v7', 'v8', 'v9'])
   })
 
   it('fills a batch within fillMsMax and returns at once without it', async () => {
