@@ -2,6 +2,7 @@ import { messageOf, HarrierError } from '../base/errors.js'
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import { RecordColumns } from '../base/record-columns.js'
+import { Turns } from '../base/turns.js'
 import { connectLimits, type ClusterConnection } from '../connection/security.js'
 import { withAdmin } from '../consumer/admin.js'
 import { TopicFollower } from '../consumer/topic-follower.js'
@@ -44,7 +45,7 @@ export class SharedLog {
   readonly #options: SharedLogOptions
   #follower: TopicFollower | undefined
   #producer: RdkafkaTransactionalProducer | undefined
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #appends = new Turns()
   readonly #closing = new AbortController()
 
   private constructor(options: SharedLogOptions) {
@@ -91,9 +92,7 @@ export class SharedLog {
 
   /** One transaction, after those before it. Errors: BROKER_UNAVAILABLE, TRANSACTION_ABORTED, FENCED: then nothing of it is there. */
   append(entries: readonly LogEntry[]): Promise<void> {
-    const work = this.#turn.then(() => this.#append(entries))
-    this.#turn = work.catch(() => undefined)
-    return work
+    return this.#appends.take(() => this.#append(entries))
   }
 
   async #append(entries: readonly LogEntry[]): Promise<void> {
@@ -129,7 +128,7 @@ export class SharedLog {
 
   async close(): Promise<void> {
     this.#closing.abort()
-    await this.#turn
+    await this.#appends.ended()
     await Promise.all([this.#follower?.close(), this.#producer?.close()])
   }
 }

@@ -189,6 +189,11 @@ export function manifestReference(manifest: Pick<Manifest, 'name' | 'version'>):
   return `${manifest.name}@${manifest.version}`
 }
 
+/** The name in a reference. */
+export function modelNameOf(reference: string): string {
+  return reference.split('@')[0]!
+}
+
 /** What a version is known by in lineage and in stored states: the sha256 of its file, or of all its files' sha256. */
 export function modelDigest({ sha256, externalData }: Manifest): string {
   if (externalData.length === 0) return sha256

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { HarrierError } from '../base/errors.js'
-import { hiddenFloatsOf } from '../inference/manifest.js'
+import { hiddenFloatsOf, modelNameOf } from '../inference/manifest.js'
 import { manifestFile, modelFileBytes, ModelStore, type LoadedModel } from '../inference/model-store.js'
 import { readRegistration } from './register-model.js'
 
@@ -51,7 +51,7 @@ export class ModelShelf {
 
   /** Those whose name may be seen. */
   list(sees: (name: string) => boolean): VersionSummary[] {
-    return this.#store.list().filter((reference) => sees(reference.split('@')[0]!)).map((reference) => versionSummary(this.#store.find(reference)))
+    return this.#store.list().filter((reference) => sees(modelNameOf(reference))).map((reference) => versionSummary(this.#store.find(reference)))
   }
 
   /** Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { RecordColumns } from '../base/record-columns.js'
+import { Turns } from '../base/turns.js'
 import { GenericDecoder, type DecodedValue } from '../codec/generic-decoder.js'
 import { RegistryClient } from '../codec/registry-client.js'
 import { connectLimits, type ClusterConnection } from '../connection/security.js'
@@ -70,8 +71,7 @@ export class RecordDesk {
   readonly #names: TopologyNames
   readonly #decoder: GenericDecoder
   #reader: Promise<RangeReader> | undefined
-  #turn: Promise<unknown> = Promise.resolve()
-  #calls = 0
+  readonly #turns = new Turns({ max: recordDeskLimits.callsMax, refuse: (waiting) => new HarrierError('OVERLOADED', `${waiting} look-ups wait`, { retryAfterMs: 1000 }) })
 
   constructor(options: RecordDeskOptions) {
     this.#options = options
@@ -116,7 +116,8 @@ export class RecordDesk {
     return await this.#inTurn(async (reader) => {
       const topic = this.#names.deadLetters
       const rows: DeadLetterRow[] = []
-      for (let partition = 0; partition < (await this.#partitions(topic)); partition++) {
+      const partitions = await this.#partitions(topic)
+      for (let partition = 0; partition < partitions; partition++) {
         const last = await reader.lastRecords(topic, partition, { count })
         for (let row = 0; row < last.count; row++) rows.push(deadLetterRow({ topic, partition, offset: last.offset[row]!, time: last.timestamp[row]! }, last.headers(row), last.value(row)))
       }
@@ -183,7 +184,7 @@ export class RecordDesk {
   }
 
   async close(): Promise<void> {
-    await this.#turn
+    await this.#turns.ended()
     await (await this.#reader?.catch(() => undefined))?.close()
   }
 
@@ -236,12 +237,8 @@ export class RecordDesk {
   }
 
   /** One look-up at a time. Errors: OVERLOADED. */
-  async #inTurn<T>(work: (reader: RangeReader) => Promise<T>): Promise<T> {
-    if (this.#calls >= recordDeskLimits.callsMax) throw new HarrierError('OVERLOADED', `${this.#calls} look-ups wait`, { retryAfterMs: 1000 })
-    this.#calls++
-    const done = this.#turn.then(async () => await work(await this.#opened())).finally(() => this.#calls--)
-    this.#turn = done.catch(() => undefined)
-    return await done
+  #inTurn<T>(work: (reader: RangeReader) => Promise<T>): Promise<T> {
+    return this.#turns.take(async () => await work(await this.#opened()))
   }
 
   #opened(): Promise<RangeReader> {

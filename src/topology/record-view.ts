@@ -1,5 +1,7 @@
 import type { DecodedValue } from '../codec/generic-decoder.js'
+import type { DecodedOutcome } from '../codec/decoded-outcome.js'
 import { deadLetterHeaders } from '../consumer/dead-letter.js'
+import { modelNameOf } from '../inference/manifest.js'
 
 /** Where a record lies, and when it was written: ms since 1970. */
 export interface Place {
@@ -11,16 +13,7 @@ export interface Place {
 
 /** A scored event or an alert, as its schema has it. */
 export interface ScoredRow extends Place {
-  readonly value: {
-    readonly event_id: string
-    readonly entity: string
-    readonly event_time: string
-    readonly score: number
-    readonly decision: string
-    readonly model: string
-    readonly scores?: readonly { readonly model: string; readonly role: string; readonly score: number }[]
-    readonly [name: string]: unknown
-  }
+  readonly value: DecodedOutcome
 }
 
 export interface DeadLetterRow extends Place {
@@ -59,7 +52,7 @@ export function headerText(headers: Headers, name: string): string | undefined {
 
 /** Without the scores of models that somebody may not see; undefined where one of those decided. */
 export function seenRow(row: ScoredRow, sees: (model: string) => boolean): ScoredRow | undefined {
-  const seen = (reference: string): boolean => sees(reference.split('@')[0]!)
+  const seen = (reference: string): boolean => sees(modelNameOf(reference))
   const { scores, model } = row.value
   if (!seen(model)) return undefined
   return scores ? { ...row, value: { ...row.value, scores: scores.filter((each) => seen(each.model)) } } : row

@@ -1,4 +1,5 @@
 import { HarrierError } from '../base/errors.js'
+import { modelNameOf } from '../inference/manifest.js'
 import type { Release, ReleasedModel } from '../registry/release.js'
 import { openProposals } from '../registry/release-rules.js'
 import type { Version } from '../registry/stage-releases.js'
@@ -29,7 +30,7 @@ export async function actAtDesk(desk: ReleaseDesk, { action, model, share, revis
   const named = (): string => {
     if (model === undefined) throw invalid(`${action} needs "model": "<name>@<version>"`)
     // Before anything is looked up: what is not this actor's is not told to be there or not.
-    signature.admit?.([nameOf(model)])
+    signature.admit?.([modelNameOf(model)])
     return model
   }
   const version = (): Version => {
@@ -87,9 +88,9 @@ export async function stageState(desk: ReleaseDesk, { name, stageName, spec }: T
   const { revision, challenger, champion, formerChampion, models, entries } = releases
   const back = challenger ? champion : formerChampion
   return {
-    topology: name, stage: stageName, revision, models: models.filter(({ model }) => sees(nameOf(model))),
-    rollback: back && sees(nameOf(back.model)) ? back.model : null,
-    candidates: desk.candidates().filter((model) => sees(nameOf(model))),
+    topology: name, stage: stageName, revision, models: models.filter(({ model }) => sees(modelNameOf(model))),
+    rollback: back && sees(modelNameOf(back.model)) ? back.model : null,
+    candidates: desk.candidates().filter((model) => sees(modelNameOf(model))),
     proposals: seenEntries(openProposals(entries), sees),
     rules: { validation: spec.releases?.validation ?? false, approval: spec.releases?.approval ?? false },
   }
@@ -97,8 +98,8 @@ export async function stageState(desk: ReleaseDesk, { name, stageName, spec }: T
 
 /** Entries about models that somebody may see, without the others that were in force beside them. */
 export function seenEntries(entries: readonly Release[], sees: (model: string) => boolean): Release[] {
-  const seen = (models: readonly ReleasedModel[]): ReleasedModel[] => models.filter(({ model }) => sees(nameOf(model)))
-  return entries.filter(({ model }) => sees(nameOf(model))).map((entry) => ({ ...entry, from: seen(entry.from), to: seen(entry.to) }))
+  const seen = (models: readonly ReleasedModel[]): ReleasedModel[] => models.filter(({ model }) => sees(modelNameOf(model)))
+  return entries.filter(({ model }) => sees(modelNameOf(model))).map((entry) => ({ ...entry, from: seen(entry.from), to: seen(entry.to) }))
 }
 
 /** One entry, and where it is in force. Errors: NOT_FOUND. */
@@ -114,11 +115,7 @@ export async function withoutOthers<T>(sees: (model: string) => boolean, work: (
     return await work()
   } catch (error) {
     if (!(error instanceof HarrierError)) throw error
-    const hidden = (text: string): string => text.replace(/[\w.-]+@[\w.-]+/g, (reference) => (sees(nameOf(reference)) ? reference : 'another model'))
+    const hidden = (text: string): string => text.replace(/[\w.-]+@[\w.-]+/g, (reference) => (sees(modelNameOf(reference)) ? reference : 'another model'))
     throw new HarrierError(error.code, hidden(error.message), { remedy: hidden(error.remedy), cause: error, ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }) })
   }
-}
-
-function nameOf(reference: string): string {
-  return reference.split('@')[0]!
 }

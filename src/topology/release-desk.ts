@@ -8,6 +8,7 @@ import { connectLimits, type ClusterConnection } from '../connection/security.js
 import { withAdmin } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { modelDigest } from '../inference/manifest.js'
+import { modelNameOf } from '../inference/manifest.js'
 import { checkModelFiles, ModelStore } from '../inference/model-store.js'
 import { checkModels } from '../inference/scorer-base.js'
 import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
@@ -234,7 +235,7 @@ class NothingToRollBack extends Error {}
 function namesAbout(model: string, from: readonly ReleasedModel[], to: readonly ReleasedModel[]): string[] {
   const has = (models: readonly ReleasedModel[], { role, model: wanted, share }: ReleasedModel): boolean => models.some((each) => each.role === role && each.model === wanted && each.share === share)
   const changed = [...from.filter((each) => !has(to, each)), ...to.filter((each) => !has(from, each))]
-  return [...new Set([model, ...changed.map((each) => each.model)].map((reference) => reference.split('@')[0]!))]
+  return [...new Set([model, ...changed.map((each) => each.model)].map(modelNameOf))]
 }
 
 function firstOf(records: readonly LineageRecord[], revision: number): InForce['from'] {

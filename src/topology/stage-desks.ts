@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
+import { Turns } from '../base/turns.js'
 import type { ClusterConnection } from '../connection/security.js'
 import type { Topology } from './load-topology.js'
 import { ReleaseDesk } from './release-desk.js'
@@ -22,8 +23,7 @@ export interface StageDesksOptions {
 
 interface OpenDesk {
   readonly desk: Promise<ReleaseDesk>
-  turn: Promise<unknown>
-  calls: number
+  readonly turns: Turns
 }
 
 /** The release desks of a topology's stages, for a process that lives long: opened when they are first asked for, used one call at a time. */
@@ -62,12 +62,8 @@ export class StageDesks {
   /** Errors: NOT_FOUND, OVERLOADED, those of a connection and of the work. */
   async at<T>(stage: string, work: (desk: ReleaseDesk, view: Topology) => Promise<T>): Promise<T> {
     const view = this.stage(stage)
-    const open = this.#deskOf(view)
-    if (open.calls >= stageDeskLimits.callsMax) throw new HarrierError('OVERLOADED', `${open.calls} calls wait for the releases of ${view.name}/${stage}`, { retryAfterMs: 1000 })
-    open.calls++
-    const done = open.turn.then(async () => await work(await open.desk, view)).finally(() => open.calls--)
-    open.turn = done.catch(() => undefined)
-    return await done
+    const { desk, turns } = this.#deskOf(view)
+    return await turns.take(async () => await work(await desk, view))
   }
 
   #deskOf(view: Topology): OpenDesk {
@@ -75,7 +71,8 @@ export class StageDesks {
     const known = this.#open.get(stageName)
     if (known) return known
     const { connection, namespace, models, clock, logger } = this.#options
-    const opened: OpenDesk = { desk: ReleaseDesk.open({ topology: view, ...connection, namespace, models, clock, logger }), turn: Promise.resolve(), calls: 0 }
+    const refuse = (waiting: number): HarrierError => new HarrierError('OVERLOADED', `${waiting} calls wait for the releases of ${view.name}/${stageName}`, { retryAfterMs: 1000 })
+    const opened: OpenDesk = { desk: ReleaseDesk.open({ topology: view, ...connection, namespace, models, clock, logger }), turns: new Turns({ max: stageDeskLimits.callsMax, refuse }) }
     this.#open.set(stageName, opened)
     // What could not be opened is tried again by the next call.
     opened.desk.catch(() => this.#open.delete(stageName))
@@ -83,8 +80,8 @@ export class StageDesks {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#open.values()].map(async ({ desk, turn }) => {
-      await turn
+    await Promise.all([...this.#open.values()].map(async ({ desk, turns }) => {
+      await turns.ended()
       await (await desk.catch(() => undefined))?.close()
     }))
   }

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { seesModel } from '../access/access-control.js'
 import { mayAct } from '../access/key-record.js'
 import { HarrierError } from '../base/errors.js'
+import { modelNameOf } from '../inference/manifest.js'
 import { seenRow } from '../topology/record-view.js'
 import type { StreamNews } from '../topology/stream-watch.js'
 import { credentialOf } from './guard.js'
@@ -88,5 +89,5 @@ function liveRoute(app: FastifyInstance, { access, clock }: ServiceParts, here: 
 /** Without what is of models that somebody may not see. */
 function forEyes({ figures, scored, alerts, deadLetters }: StreamNews, sees: (model: string) => boolean): StreamNews {
   const seen = (rows: StreamNews['scored']): StreamNews['scored'] => rows.map((row) => seenRow(row, sees)).filter((row) => row !== undefined)
-  return { figures: figures.map((each) => ({ ...each, models: each.models.filter(({ model }) => sees(model.split('@')[0]!)) })), scored: seen(scored), alerts: seen(alerts), deadLetters }
+  return { figures: figures.map((each) => ({ ...each, models: each.models.filter(({ model }) => sees(modelNameOf(model))) })), scored: seen(scored), alerts: seen(alerts), deadLetters }
 }

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { HarrierError, messageOf } from '../base/errors.js'
+import { HarrierError } from '../base/errors.js'
+import { noted } from './noted.js'
 import { failures } from './openapi.js'
 import { parseUntrusted } from './safe-json.js'
 import type { ServiceParts } from './service-parts.js'
@@ -22,9 +23,9 @@ export function repositoryRoutes(app: FastifyInstance, parts: ServiceParts): voi
     inner.removeAllContentTypeParsers()
     inner.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: limits.bodyBytesMax }, (_request, body, parsed) => parsed(null, body))
     inner.post<ModelPath>('/v2/repository/models/:model/load', { schema: load, config: { role: 'releaser', documentedBody } }, (request) =>
-      noted(parts, request, 'serving.load', () => host.load(request.params.model, versionsOf(request.body, limits.jsonDepthMax))))
+      changing(parts, request, 'serving.load', () => host.load(request.params.model, versionsOf(request.body, limits.jsonDepthMax))))
     inner.post<ModelPath>('/v2/repository/models/:model/unload', { schema: unload, config: { role: 'releaser', documentedBody } }, (request) =>
-      noted(parts, request, 'serving.unload', () => host.unload(request.params.model)))
+      changing(parts, request, 'serving.unload', () => host.unload(request.params.model)))
     registered()
   })
 }
@@ -42,17 +43,15 @@ function versionsOf(body: unknown, depthMax: number): string[] | undefined {
   return versions.map(String)
 }
 
-/** What is served changed: in the log, and in the audit. */
-async function noted({ host, versions, logger }: ServiceParts, { principal, id }: FastifyRequest, action: string, work: () => Promise<string[]>): Promise<object> {
+/** Changes what is served, and notes it where that was so. */
+async function changing(parts: ServiceParts, { principal, id }: FastifyRequest, action: string, work: () => Promise<string[]>): Promise<object> {
+  const { host, versions } = parts
   const audit = versions?.audit
   await audit?.ready()
   const names = (): string[] => host.served().map(({ reference }) => reference)
   const before = names()
   const changed = await work()
   if (changed.length === 0) return {}
-  logger.log('info', 'an administrative action', { action, subject: changed.join(', '), request: id, actor: principal.name, who: principal.id })
-  await audit?.note(principal, { action, subject: changed.join(', '), request: id, before: { served: before }, after: { served: names() } }).catch((error: unknown) => {
-    logger.log('error', 'an action could not be noted in the audit', { action, request: id, who: principal.id, cause: messageOf(error) })
-  })
+  await noted(parts, audit, principal, { action, subject: changed.join(', '), request: id, before: { served: before }, after: { served: names() } })
   return {}
 }

@@ -6,10 +6,9 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { demand, seesModel, seesTopology } from '../access/access-control.js'
-import type { AuditedAction, AuditTrail } from '../access/audit-trail.js'
-import type { Principal } from '../access/key-record.js'
 import { compareDefaults, labelsTopicOf, type CompareTask, type ModelComparison } from '../backtest/compare-live.js'
-import { HarrierError, messageOf } from '../base/errors.js'
+import { HarrierError } from '../base/errors.js'
+import { modelNameOf } from '../inference/manifest.js'
 import { workApart } from '../registry/apart.js'
 import { importTask, type doImport } from '../registry/import-version.js'
 import { modelCard } from '../registry/model-card.js'
@@ -18,6 +17,7 @@ import { readRegistration } from '../registry/register-model.js'
 import { harrierVersion } from '../topology/harrier-version.js'
 import { actAtDesk, releaseAt, seenEntries, stageState, withoutOthers, type DeskWish } from '../topology/release-action.js'
 import { goneSignal } from './gone-signal.js'
+import { noted } from './noted.js'
 import type { ServiceParts, VersionParts } from './service-parts.js'
 import { versionLimits } from './version-limits.js'
 import * as schemas from './version-schemas.js'
@@ -150,7 +150,7 @@ function stageRoutes(app: FastifyInstance, parts: ServiceParts, { desks, audit, 
   app.get<{ Params: StagePath; Querystring: CompareQuery }>(`${path}/compare`, { schema: schemas.compare }, async (request, reply) => {
     const { params, query, principal } = request
     const models = [query.a, query.b] as const
-    for (const model of models) demand(principal, 'viewer', { model: model.split('@')[0]! })
+    for (const model of models) demand(principal, 'viewer', { model: modelNameOf(model) })
     const { topology } = desksOf(params)
     const { connection, namespace } = desks!
     const task: CompareTask = {
@@ -161,11 +161,4 @@ function stageRoutes(app: FastifyInstance, parts: ServiceParts, { desks, audit, 
     const options = { timeoutMs: versionLimits.comparisonMsMax, clock: parts.clock, signal: goneSignal(reply) }
     return await comparisons.in(() => workApart<ModelComparison>(new URL('../backtest/compare-apart.js', import.meta.url), task, options))
   })
-}
-
-/** What was done stays done: where it cannot be noted any more, the log has it, and the ledger. */
-async function noted({ logger }: ServiceParts, audit: AuditTrail | undefined, principal: Principal, action: AuditedAction): Promise<void> {
-  const { before: _before, after: _after, ...fields } = action
-  logger.log('info', 'an administrative action', { ...fields, actor: principal.name, who: principal.id })
-  await audit?.note(principal, action).catch((error: unknown) => logger.log('error', 'an action could not be noted in the audit', { ...fields, who: principal.id, cause: messageOf(error) }))
 }

@@ -1,3 +1,4 @@
+import type { DecodedOutcome } from '../../codec/decoded-outcome.js'
 import { deadLetterHeaders } from '../../consumer/dead-letter.js'
 import { count } from './figures.js'
 import { left, printable, right, span, type Span, type Style } from './styled-line.js'
@@ -20,8 +21,8 @@ export const headings: Record<RecordKind, string | undefined> = {
 }
 
 const formats: Record<RecordKind, (record: TailRecord) => ShownLine[]> = {
-  'scored event': (record) => [scoredLine(record.decoded.value as Outcome)],
-  alert: (record) => [alertLine(record.decoded.value as Outcome)],
+  'scored event': (record) => [scoredLine(record.decoded.value as DecodedOutcome)],
+  alert: (record) => [alertLine(record.decoded.value as DecodedOutcome)],
   lineage: (record) => [lineageLine(record.decoded.value as Lineage)],
   'dead letter': deadLetterLines,
   other: otherLines,
@@ -32,23 +33,6 @@ export function formatRecord(record: TailRecord): { kind: RecordKind; lines: Sho
   return { kind, lines: formats[kind](record) }
 }
 
-/** schemas/scored-event.avsc and alert.avsc as the generic decoder gives them. */
-interface Outcome {
-  readonly event_id: string
-  readonly entity: string
-  readonly event_time: string
-  readonly score: number
-  readonly decision: string
-  readonly model: string
-  readonly fallback?: boolean
-  readonly late?: boolean
-  readonly scores?: readonly { readonly model: string; readonly role: string; readonly score: number }[]
-  readonly reasons: readonly string[]
-  readonly explanation?: { readonly reasons: readonly { readonly text: string; readonly contribution: number }[] } | null
-  readonly attributes: Readonly<Record<string, unknown>>
-  readonly lineage: { readonly task: string; readonly sequence: number | string }
-}
-
 interface Lineage {
   readonly task: string
   readonly sequence: number
@@ -57,7 +41,7 @@ interface Lineage {
   readonly models: readonly { readonly role: string; readonly model: string; readonly device: string; readonly failure: string | null }[]
 }
 
-function outcomeCells(value: Outcome): Span[] {
+function outcomeCells(value: DecodedOutcome): Span[] {
   return [
     cell(shortTime(value.event_time), 20),
     cell(value.entity, 12),
@@ -68,25 +52,25 @@ function outcomeCells(value: Outcome): Span[] {
   ]
 }
 
-function scoredLine(value: Outcome): Span[] {
+function scoredLine(value: DecodedOutcome): Span[] {
   const others = (value.scores ?? []).filter(({ role }) => role !== 'champion').map(({ model, score }) => `${shortModel(model, value.model)} ${score.toFixed(2)}`)
   const marks = [value.fallback ? 'fall-back' : '', value.late ? 'late' : ''].filter((mark) => mark !== '')
   return [...outcomeCells(value), cell(others.join(' '), 30), ...marks.map((mark) => span(`${mark} `, 'warning')), ...tail(value)]
 }
 
-function alertLine(value: Outcome): Span[] {
+function alertLine(value: DecodedOutcome): Span[] {
   return [...outcomeCells(value), span(printable(`${attributes(value)}  ${whyOf(value)}  `)), span(printable(reference(value)), 'dim')]
 }
 
 /** Why the champion gave its score, each reason with what it adds to the log-odds; without that, what the policy says. */
-function whyOf({ explanation, reasons }: Outcome): string {
+function whyOf({ explanation, reasons }: DecodedOutcome): string {
   if (!explanation) return reasons.join('; ')
   // The decision says that a threshold was reached.
   const others = reasons.filter((reason) => !reason.startsWith('score at or above'))
   return [...explanation.reasons.map(({ text, contribution }) => `${text} (+${contribution.toFixed(1)})`), ...others].join('; ')
 }
 
-function tail(value: Outcome): Span[] {
+function tail(value: DecodedOutcome): Span[] {
   return [span(printable(`${attributes(value)}  `)), span(printable(reference(value)), 'dim')]
 }
 
@@ -154,11 +138,11 @@ function cell(text: string, columns: number, style: Style = 'plain'): Span {
   return span(shown.length < columns ? shown.padEnd(columns) : `${shown} `, style)
 }
 
-function attributes(value: Outcome): string {
+function attributes(value: DecodedOutcome): string {
   return Object.entries(value.attributes).map(([name, attribute]) => `${name}=${String(attribute)}`).join(' ')
 }
 
-function reference({ lineage }: Outcome): string {
+function reference({ lineage }: DecodedOutcome): string {
   return `${lineage.task}#${lineage.sequence}`
 }
 

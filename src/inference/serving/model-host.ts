@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.js'
 import { HarrierError, messageOf } from '../../base/errors.js'
 import type { Logger } from '../../base/logger.js'
+import { Turns } from '../../base/turns.js'
 import type { DevicePolicy } from '../device.js'
 import { ModelStore } from '../model-store.js'
 import { queueLimitsDefault, type QueueLimits } from './request-queue.js'
@@ -43,7 +44,8 @@ export class ModelHost {
   readonly #served = new Map<string, ServedModel>()
   #stopWatching: () => void = () => undefined
   #opening = false
-  #turn: Promise<unknown> = Promise.resolve()
+  /** One change of what is served at a time. */
+  readonly #changes = new Turns()
 
   constructor(options: ModelHostOptions) {
     this.#options = options
@@ -79,7 +81,7 @@ export class ModelHost {
    * Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID, DEVICE_UNAVAILABLE, LIMIT_EXCEEDED.
    */
   load(name: string, versions?: readonly string[]): Promise<string[]> {
-    return this.#inTurn(async () => {
+    return this.#changes.take(async () => {
       const there = this.#store.list().filter((reference) => reference.startsWith(`${name}@`))
       const wanted = versions ? versions.map((version) => `${name}@${version}`) : there.slice(-1)
       const missing = wanted.length === 0 ? name : wanted.find((reference) => !there.includes(reference))
@@ -102,20 +104,13 @@ export class ModelHost {
 
   /** Serves a model no more, after the answers that are under way; gives its versions. Errors: MODEL_NOT_FOUND. */
   unload(name: string): Promise<string[]> {
-    return this.#inTurn(async () => {
+    return this.#changes.take(async () => {
       const gone = this.served().filter(({ model }) => model.manifest.name === name)
       if (gone.length === 0) throw new HarrierError('MODEL_NOT_FOUND', `no model "${name}" is served`, { remedy: 'POST /v2/repository/index lists those that are' })
       for (const { reference } of gone) this.#served.delete(reference)
       await Promise.all(gone.map((model) => model.close()))
       return gone.map(({ reference }) => reference)
     })
-  }
-
-  /** One change of what is served at a time. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work)
-    this.#turn = done.catch(() => undefined)
-    return done
   }
 
   #wanted(): string[] {
@@ -169,7 +164,7 @@ export class ModelHost {
 
   async close(): Promise<void> {
     this.#stopWatching()
-    await this.#turn
+    await this.#changes.ended()
     const ends = await Promise.allSettled(this.served().map((model) => model.close()))
     for (const end of ends) if (end.status === 'rejected') this.#options.logger.log('warn', 'closing a model', { cause: messageOf(end.reason) })
   }
