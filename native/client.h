@@ -77,10 +77,10 @@ class Client {
     isConsumer = consumer;
     rd_kafka_conf_set_opaque(conf, this);
     rd_kafka_conf_set_log_cb(conf, onLog);
-    rd_kafka_conf_set_error_cb(conf, onError);
+    if (consumer) rd_kafka_conf_set_error_cb(conf, onError);
     rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, [](rd_kafka_t *, const char *, void *) {});  // setToken brings each in time
     if (consumer) rd_kafka_conf_set_rebalance_cb(conf, onRebalance);
-    else rd_kafka_conf_set_dr_msg_cb(conf, onDelivery);
+    else rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
     char reason[512];
     rk = rd_kafka_new(consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, reason, sizeof reason);
     if (!rk) return rd_kafka_conf_destroy(conf), error = reason, false;
@@ -137,9 +137,16 @@ class Client {
     return {};
   }
 
-  // Of a producer: serves delivery reports and errors until the client closes.
+  // Of a producer: tells of failed deliveries and errors until the client closes. They come as events, not in callbacks: a flush, which is
+  // part of each commit, then wakes with the last acknowledgement, and does not look for it every 10 ms.
   void serveEvents() {
-    while (!closing) rd_kafka_poll(rk, idlePollMs);
+    while (!closing) {
+      rd_kafka_event_t *event = rd_kafka_queue_poll(queue, idlePollMs);
+      if (!event) continue;
+      if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR) onError(event);
+      while (const rd_kafka_message_t *message = rd_kafka_event_message_next(event)) onDelivery(message);
+      rd_kafka_event_destroy(event);
+    }
   }
 
   Failure incrementalAssign(const rd_kafka_topic_partition_list_t *partitions) {
@@ -242,12 +249,18 @@ class Client {
     self(opaque).inform(std::move(event));
   }
 
-  static void onDelivery(rd_kafka_t *, const rd_kafka_message_t *message, void *opaque) {
+  void onError(rd_kafka_event_t *error) {
+    Event event;
+    event.kind = "error", event.code = rd_kafka_event_error(error), event.text = rd_kafka_event_error_string(error), event.flag = rd_kafka_event_error_is_fatal(error);
+    inform(std::move(event));
+  }
+
+  void onDelivery(const rd_kafka_message_t *message) {
     // What an abort purges is no news.
     if (!message->err || message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return;
     Event event;
     event.kind = "delivery", event.code = message->err, event.text = rd_kafka_err2str(message->err), event.detail = rd_kafka_topic_name(message->rkt);
-    self(opaque).inform(std::move(event));
+    inform(std::move(event));
   }
 
   static void onRebalance(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *partitions, void *opaque) {

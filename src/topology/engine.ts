@@ -6,6 +6,7 @@ import type { Logger } from '../base/logger.js'
 import type { AssignmentHandlers, GroupConsumer, TopicPartition } from '../consumer/group-consumer.js'
 import type { TransactionalProducer } from '../producer/transactional-producer.js'
 import type { Batch } from './batch.js'
+import { BatchPace } from './batch-pace.js'
 import { EngineCounters, engineStats, type EngineState, type EngineStats } from './engine-stats.js'
 import type { LabelReader } from './label-reader.js'
 import type { ModelTurns } from './model-turns.js'
@@ -79,6 +80,7 @@ export class Engine {
   readonly #parts: EngineParts
   readonly #consumer: GroupConsumer
   readonly #labels: LabelReader | undefined
+  readonly #pace: BatchPace
   readonly #free: Batch[]
   readonly #folded: FoldedBatch[] = []
   /** Takes what an empty poll should not have given. */
@@ -99,6 +101,7 @@ export class Engine {
   constructor(parts: EngineParts) {
     this.#parts = parts
     const { limits } = parts.stage.topology.spec
+    this.#pace = new BatchPace(limits)
     this.#free = Array.from({ length: limits.batchesAheadMax + 2 }, () => parts.stage.makeBatch())
     this.#scrap = parts.stage.makeBatch({ recordsMax: 1 })
     this.#labels = parts.makeLabelReader?.((error) => this.#fail(error))
@@ -156,17 +159,18 @@ export class Engine {
   /** Steps 1 to 5 of the batch cycle. */
   async #foldBatches(): Promise<void> {
     const { stage, clock } = this.#parts
-    const { batchRecordsMax, batchDelayMsMax } = stage.topology.spec.limits
+    const { batchRecordsMax } = stage.topology.spec.limits
     const ended = (): boolean => this.#stopping || this.#fatal !== undefined
+    const mayPoll = (): boolean => this.#holds === 0 && this.#free.length > 0 && this.#folded.length <= this.#pace.foldedMax
     while (!ended()) {
-      if (this.#holds > 0 || this.#free.length === 0) {
-        await this.#park(() => ended() || (this.#holds === 0 && this.#free.length > 0))
+      if (!mayPoll()) {
+        await this.#park(() => ended() || mayPoll())
         continue
       }
       const batch = this.#free.pop()!
       batch.reset()
       batch.epoch = this.#consumer.assignmentEpoch
-      const count = await this.#consumer.poll(batch.records, { recordsMax: batchRecordsMax, delayMsMax: idlePollMsMax, fillMsMax: batchDelayMsMax }).catch((error: unknown) => {
+      const count = await this.#consumer.poll(batch.records, { recordsMax: batchRecordsMax, delayMsMax: idlePollMsMax, fillMsMax: this.#pace.fillMs(clock.monotonicMs()) }).catch((error: unknown) => {
         this.#fail(error)
         return 0
       })
@@ -177,6 +181,7 @@ export class Engine {
         continue
       }
       batch.polledAtMs = clock.monotonicMs()
+      this.#pace.polled(count, batch.polledAtMs)
       const loading = stage.decoder.prepare(batch.records, 0, this.#loadingStopper.signal)
       if (loading && !(await this.#loadWhilePolling(loading))) {
         await this.#unpoll(batch)
