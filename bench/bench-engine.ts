@@ -1,11 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { systemClock } from '../src/base/clock.js'
 import { Condition } from '../src/base/condition.js'
 import type { EngineStats } from '../src/topology/engine-stats.js'
-import { cpuSecondsOf, harrierBin } from './meter.js'
+import { cpuSecondsOf, harrierBin, residentBytesOf } from './meter.js'
 
 const tickMs = 100
 const logLinesKept = 15
@@ -51,7 +50,7 @@ export class BenchEngine {
 
   /** Resident memory of the process, in bytes. */
   get residentBytes(): number {
-    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.#child.pid}/status`, 'utf8'))![1]) * 1024
+    return residentBytesOf(this.#child.pid!)
   }
 
   get ended(): boolean {

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parse, stringify } from 'yaml'
 import { topologyFile } from '../src/topology/load-topology.js'
 
@@ -20,6 +21,18 @@ export function benchTopology(folder: string, name: string, model: string, limit
     stage.policy.fallback = 'review'
   }
   Object.assign(document.limits, limits)
+  const file = join(folder, `${name}.yaml`)
+  writeFileSync(file, stringify(document))
+  return file
+}
+
+const peerJob = fileURLToPath(new URL('../../bench/peers/harrier/gru-step.yaml', import.meta.url))
+export const peerModels = fileURLToPath(new URL('../../bench/peers/models', import.meta.url))
+
+/** The job of bench/peers with a carried GRU, whose slots have less than 1 KB, under another name; returns the file. */
+export function peerTopology(folder: string, name: string): string {
+  const document = parse(readFileSync(peerJob, 'utf8')) as { name: string }
+  document.name = name
   const file = join(folder, `${name}.yaml`)
   writeFileSync(file, stringify(document))
   return file

@@ -12,24 +12,39 @@ const stalledMsMax = 60_000
 
 export interface Measured {
   readonly perSecond: number
-  /** CPU of the process, user and system, over the same interval. */
+  /** CPU of the process and its children, user and system, over the same interval. */
   readonly cpuMicrosPerEvent: number
+  /** Of the process and its children, at the end. */
+  readonly residentBytes: number
   readonly events: number
   readonly seconds: number
 }
 
-/** CPU seconds of a process with all its threads. */
+/** A process and its children, theirs too. */
+function familyOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+  return [pid, ...children.flatMap(familyOf)]
+}
+
+/** CPU seconds of a process and its children, with all their threads. */
 export function cpuSecondsOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+  return familyOf(pid).reduce((sum, each) => {
+    const fields = readFileSync(`/proc/${each}/stat`, 'utf8').split(') ')[1]!.split(' ')
+    return sum + (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+  }, 0)
+}
+
+/** Resident memory of a process and its children, bytes. */
+export function residentBytesOf(pid: number): number {
+  return familyOf(pid).reduce((sum, each) => sum + Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${each}/status`, 'utf8'))![1]) * 1024, 0)
 }
 
 /**
  * Starts a process that works off a topic and measures it from its first commit to its last, by the committed offsets
- * of its group as another client reads them: what has not been committed does not count.
+ * of its group as another client reads them: what has not been committed does not count. The first `warm` events are not measured.
  */
-export async function measureGroup(admin: KafkaAdmin, options: { group: string; topic: string; total: number; start: () => ChildProcess }): Promise<Measured> {
-  const { group, topic, total } = options
+export async function measureGroup(admin: KafkaAdmin, options: { group: string; topic: string; total: number; warm?: number; start: () => ChildProcess }): Promise<Measured> {
+  const { group, topic, total, warm = 0 } = options
   const process = options.start()
   let exited = false
   process.once('exit', () => (exited = true))
@@ -46,11 +61,11 @@ export async function measureGroup(admin: KafkaAdmin, options: { group: string; 
       if (exited) throw new Error(`the process of group ${group} ended at ${now} of ${total} events`)
       if (atMs - progressAtMs > stalledMsMax) throw new Error(`group ${group} stalled at ${now} of ${total} events`)
       const cpu = cpuSecondsOf(process.pid!)
-      if (now > 0) first ??= { atMs, events: now, cpu }
+      if (now > warm) first ??= { atMs, events: now, cpu }
       if (now >= total && first) {
         const events = total - first.events
         const seconds = (atMs - first.atMs) / 1000
-        return { events, seconds, perSecond: events / seconds, cpuMicrosPerEvent: ((cpu - first.cpu) / events) * 1e6 }
+        return { events, seconds, perSecond: events / seconds, cpuMicrosPerEvent: ((cpu - first.cpu) / events) * 1e6, residentBytes: residentBytesOf(process.pid!) }
       }
       await systemClock.sleep(watchIntervalMs)
     }

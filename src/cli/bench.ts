@@ -10,6 +10,7 @@ import type { ReasonsBenchResult } from '../../bench/reasons.js'
 import type { ReleaseBenchResult } from '../../bench/releases.js'
 import type { RestoreBenchResult } from '../../bench/restore.js'
 import type { TakeOverBenchResult } from '../../bench/take-over.js'
+import { registerScaleBenches } from './bench-scale.js'
 import { registerServeBench } from './bench-serve.js'
 import { parseCount } from './parse-options.js'
 
@@ -69,6 +70,7 @@ export function register(program: Command): void {
     .option('--repeats <n>', 'runs of each; the medians count', parseCount, 3)
     .option('--json', 'the result as one line of JSON at the end')
     .action(runReasonsBench)
+  registerScaleBenches(bench)
   registerServeBench(bench)
 }
 

@@ -65,7 +65,7 @@ export const producerSettings: readonly KafkaSetting[] = [
   { name: 'transaction.timeout.ms', value: 10_000, why: 'an open transaction of a dead process blocks readers at most this long' },
   { name: 'connections.max.idle.ms', value: 15_000, why: 'a wait for a coordinator that has moved goes on only when some connection changes; on a quiet producer this one does' },
   { name: 'retry.backoff.ms', value: 5, why: 'after CONCURRENT_TRANSACTIONS the next try comes in 5 ms: commits of 6-10 ms, not 107' },
-  { name: 'retry.backoff.max.ms', value: 200, why: 'with a broker away the tries thin out' },
+  { name: 'retry.backoff.max.ms', value: 20, why: 'tries of a transaction that waits for the markers of the one before stay close; one to a broker that is away waits for its connection anyway' },
   { name: 'linger.ms', value: 2, why: 'a batch is handed over at once and the commit flushes: waiting longer only delays' },
   { name: 'batch.num.messages', value: 10_000, why: 'a partition\'s share of an engine batch goes in one request' },
   { name: 'batch.size', value: 1 << 20, why: 'the same bound, counted in bytes' },

@@ -10,6 +10,9 @@ import { appendDeletion, appendSlotRecord } from './slot-record.js'
 const sweptPerTurn = 256
 /** Turns that wait for the scorer come so often in an interval: entities that are in flight all the time are written then. */
 const restsPerInterval = 10
+/** A task has a turn so often in an interval, or sooner when what it has to write would fill this share of a transaction. */
+const turnsPerInterval = 20
+const turnBytesShare = 1 / 4
 /** A task writes at least at this pace while anything of it is dirty, so that the last few do not wait for ever. */
 const slotsPerIntervalMin = 8
 /** Deleted entities whose null is still to follow; past it their small deletion records simply stay. */
@@ -30,6 +33,7 @@ export class Checkpointer {
   readonly #intervalMs: number
   readonly #bytesMax: number
   #lastRestMs = -Infinity
+  #lastTurnMs = -Infinity
   #sweepAt = 1
   /** Deletions that have committed or are about to, oldest first. */
   readonly #deleted: DeletedEntity[] = []
@@ -58,13 +62,13 @@ export class Checkpointer {
   turn(batch: Batch, nowMs: number): void {
     if (this.#stage.isAtRest) this.#lastRestMs = nowMs
     const waiting = this.#prepareParts(batch, nowMs)
-    const tasks = [...batch.partitions].flatMap((partition) => this.#stage.tasks[partition] ?? [])
+    const tasks = this.#tasksInTurn(batch, nowMs, waiting.length)
     const startBytes = batch.outputs.arena.used
     for (const [index, task] of tasks.entries()) {
-      const elapsedMs = task.hurries ? this.#intervalMs : Math.min(this.#intervalMs, nowMs - task.lastTurnMs)
+      const elapsedMs = this.#elapsedMs(task, nowMs)
       const turn = { task, lastTurnMs: task.lastTurnMs, hurried: task.hurries, passed: 0 }
       batch.turns.push(turn)
-      const pace = Math.max(task.dirty.length, slotsPerIntervalMin) / this.#intervalMs
+      const pace = this.#pace(task)
       const wanted = Math.floor(elapsedMs * pace)
       // The part of a slot that was not written counts on.
       task.lastTurnMs = nowMs - (elapsedMs - wanted / pace)
@@ -76,6 +80,32 @@ export class Checkpointer {
     // Only now: what was written reflects the batches before this one.
     for (const task of waiting) batch.partFor(task, task.position)
     this.bytes += batch.outputs.arena.used - startBytes
+  }
+
+  /**
+   * A partition of the changelog is one more request to the broker in the transaction: few tasks have their turn in each, those first that
+   * have waited longest, and so many that each comes round in time. `waiting`: take part in the batch for their turn alone.
+   */
+  #tasksInTurn({ partitions }: Batch, nowMs: number, waiting: number): Task[] {
+    const roundMs = this.#intervalMs / turnsPerInterval
+    const bytesOfSlot = this.records === 0 ? 0 : this.bytes / this.records
+    const owned = [...partitions].flatMap((partition) => this.#stage.tasks[partition] ?? [])
+    const due = owned.filter((task) => {
+      const elapsedMs = this.#elapsedMs(task, nowMs)
+      return elapsedMs >= roundMs || elapsedMs * this.#pace(task) * bytesOfSlot >= this.#bytesMax * turnBytesShare
+    })
+    const count = Math.max(1, waiting, Math.ceil((owned.length * (nowMs - this.#lastTurnMs)) / roundMs))
+    this.#lastTurnMs = nowMs
+    return due.sort((a, b) => Number(b.hurries) - Number(a.hurries) || a.lastTurnMs - b.lastTurnMs).slice(0, count)
+  }
+
+  #elapsedMs({ hurries, lastTurnMs }: Task, nowMs: number): number {
+    return hurries ? this.#intervalMs : Math.min(this.#intervalMs, nowMs - lastTurnMs)
+  }
+
+  /** Slots a ms, so that all that are dirty now are written within an interval. */
+  #pace({ dirty }: Task): number {
+    return Math.max(dirty.length, slotsPerIntervalMin) / this.#intervalMs
   }
 
   /** Writes slots that no frame in flight may change. Returns how many were passed over; they are the head of the queue. */

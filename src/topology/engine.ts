@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.js'
 import { Condition } from '../base/condition.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
+import { Turns } from '../base/turns.js'
 import type { AssignmentHandlers, GroupConsumer, TopicPartition } from '../consumer/group-consumer.js'
 import type { TransactionalProducer } from '../producer/transactional-producer.js'
 import type { Batch } from './batch.js'
@@ -87,7 +88,7 @@ export class Engine {
   readonly #scrap: Batch
   readonly #changed = new Condition()
   readonly #restores = new RestoreQueue((partition, signal) => this.#restoreTask(partition, signal))
-  #seekTurn: Promise<void> = Promise.resolve()
+  readonly #seeks = new Turns()
   /** Reasons to hold the folder: a rebalance, a recovery. */
   #holds = 0
   #folderParked = false
@@ -217,7 +218,7 @@ export class Engine {
   async #commitBatches(): Promise<void> {
     const { stage, outputs } = this.#parts
     for (;;) {
-      await this.#changed.until(() => this.#folded.length > 0 || this.#folderFinished() || this.#fatal !== undefined)
+      await this.#changed.until(() => this.#folded.length > 0 || (this.#stopping && this.#folderParked) || this.#fatal !== undefined)
       const next = this.#folded[0]
       if (this.#fatal || !next) return
       this.#committing = true
@@ -336,9 +337,7 @@ export class Engine {
 
   /** One seek at a time: two of one partition would each close what the other has opened. */
   #seek(partition: TopicPartition, offset: number): Promise<void> {
-    const seek = this.#seekTurn.then(() => this.#consumer.seek(partition, offset))
-    this.#seekTurn = seek.catch(() => undefined)
-    return seek
+    return this.#seeks.take(() => this.#consumer.seek(partition, offset))
   }
 
   async #seekToPositions(): Promise<void> {
@@ -426,10 +425,6 @@ export class Engine {
     this.#changed.notify()
     if (!(await this.#changed.within(until, parkedMsMax, this.#parts.clock))) await this.#holdBack(until)
     this.#folderParked = false
-  }
-
-  #folderFinished(): boolean {
-    return this.#stopping && this.#folderParked
   }
 
   /** Waits for schemas. False when a rebalance or a stop came first. */

@@ -131,7 +131,7 @@ const releasesSchema = z.strictObject({
 /** Every limit of a running topology: name, default, range. */
 export const limitsSchema = z.strictObject({
   batchRecordsMax: z.number().int().min(1).max(16_384).default(2000).describe('Records of one batch, which is one transaction.'),
-  batchDelayMsMax: z.number().min(0).max(1000).default(5).describe('How long a batch that has a record waits for more, in ms.'),
+  batchDelayMsMax: z.number().min(0).max(1000).default(5).describe('A batch begins at least so long after the one before, in ms, so that events share a transaction; one that comes alone waits for nothing.'),
   batchesAheadMax: z.number().int().min(1).max(4).default(2).describe('Batches folded but not committed, besides the one that is committing.'),
   recordBytesMax: z.number().int().min(1).default(1 << 20).describe('Largest value of an input record in bytes; a larger one is a dead letter.'),
   batchBytesMax: z.number().int().min(64 << 20).default(256 << 20).describe('Records of one batch in bytes, and its outputs in bytes.'),

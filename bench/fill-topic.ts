@@ -1,0 +1,107 @@
+import { Arena } from '../src/base/arena.js'
+import { systemClock } from '../src/base/clock.js'
+import { silentLogger } from '../src/base/logger.js'
+import { Prng } from '../src/base/prng.js'
+import { RecordColumns } from '../src/base/record-columns.js'
+import { connectMsMaxDefault } from '../src/connection/connection-schema.js'
+import type { ClusterConnection } from '../src/connection/security.js'
+import { librdkafkaSecurity } from '../src/consumer/kafka-security.js'
+import { producerSettings, toConfiguration } from '../src/consumer/kafka-settings.js'
+import { partitionOf } from '../src/producer/murmur2.js'
+import { NativeProducerDriver } from '../src/producer/native-producer-driver.js'
+
+const chunkRows = 10_000
+const flushMsMax = 120_000
+const closeMsMax = 10_000
+const eventStepMs = 2
+const firstEventMs = 1_700_000_000_000
+const amountCentsMax = 20_000
+
+export interface FillOptions {
+  readonly connection: ClusterConnection
+  readonly topic: string
+  readonly partitions: number
+  readonly cards: number
+  /** Share of the payments that one card makes; the others are alike. */
+  readonly hotShare: number
+  /** Of a record's value, about: beyond what the fields need, a note that no feature reads. */
+  readonly payloadBytes: number
+  /** Payments after the first of each card. */
+  readonly events: number
+}
+
+/** JSON payments as bench/peers reads them: first one of each card, then `events` of cards by chance. Returns how many there are. */
+export async function fillTopic({ connection, topic, partitions, cards, hotShare, payloadBytes, events }: FillOptions): Promise<number> {
+  const writer = await PaymentWriter.open(connection, { topic, partitions, payloadBytes })
+  const prng = new Prng(1)
+  const total = cards + events
+  for (let id = 0; id < total; id++) {
+    const card = id < cards ? id : prng.uniform() < hotShare ? 0 : prng.below(cards)
+    writer.add(card)
+    if (writer.isFull) await writer.send()
+  }
+  await writer.send()
+  await writer.close()
+  return total
+}
+
+/** JSON payments of cards, sent in chunks. */
+export class PaymentWriter {
+  readonly #driver: NativeProducerDriver
+  readonly #topic: { readonly topic: string; readonly partitions: number; readonly payloadBytes: number }
+  readonly #prng = new Prng(2)
+  readonly #columns: RecordColumns
+  #written = 0
+  #failed: Error | undefined
+
+  private constructor({ brokers, security }: ClusterConnection, topic: { topic: string; partitions: number; payloadBytes: number }) {
+    this.#topic = topic
+    this.#columns = new RecordColumns(chunkRows, new Arena(chunkRows * (topic.payloadBytes + 64)))
+    // No transaction: these records are committed as they come.
+    const settings = producerSettings.filter(({ name }) => name !== 'transaction.timeout.ms')
+    this.#driver = new NativeProducerDriver({
+      brokers, security, clock: systemClock, logger: silentLogger,
+      configuration: toConfiguration(settings, { 'metadata.broker.list': brokers, ...librdkafkaSecurity(security) }),
+      events: { onError: () => undefined, onLog: () => undefined, onDeliveryError: (error) => (this.#failed ??= error) },
+    })
+  }
+
+  static async open(connection: ClusterConnection, topic: { topic: string; partitions: number; payloadBytes: number }): Promise<PaymentWriter> {
+    const writer = new PaymentWriter(connection, topic)
+    await writer.#driver.connect(connection.connectMsMax ?? connectMsMaxDefault)
+    return writer
+  }
+
+  get isFull(): boolean {
+    return this.#columns.count === chunkRows
+  }
+
+  /** A payment of a card; its record has the time of now. */
+  add(card: number): void {
+    const { partitions, payloadBytes } = this.#topic
+    const id = this.#written++
+    const key = Buffer.from(`c${card}`)
+    const fields = `{"id":"e${id}","card_id":"c${card}","amount":${(1 + this.#prng.below(amountCentsMax)) / 100},"ts":${firstEventMs + id * eventStepMs}`
+    const note = payloadBytes - fields.length - 11
+    this.#columns.append(0, partitionOf(key, 0, key.length, partitions), 0, systemClock.nowMs(), key, Buffer.from(note > 0 ? `${fields},"note":"${noise(this.#prng, note)}"}` : `${fields}}`))
+  }
+
+  /** Queues what was added. */
+  async send(): Promise<void> {
+    await this.#driver.send(this.#columns, [this.#topic.topic])
+    this.#columns.reset()
+    if (this.#failed) throw this.#failed
+  }
+
+  async close(): Promise<void> {
+    await this.#driver.flush(flushMsMax)
+    await this.#driver.close(closeMsMax)
+    if (this.#failed) throw this.#failed
+  }
+}
+
+/** Text that does not compress to nothing. */
+function noise(prng: Prng, length: number): string {
+  const words = Math.ceil(length / 6)
+  return Array.from({ length: words }, () => prng.below(2 ** 30).toString(36).padStart(6, '0')).join('').slice(0, length)
+}
