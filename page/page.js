@@ -191,7 +191,7 @@ async function openAlert({ partition, offset, value }) {
     h('menu', {}, closeButton()),
   )
   try {
-    const { events, scanned } = await json(`${topologyPath()}/entities/${part(value.entity)}/events?partition=${partition}&count=20`)
+    const { events, scanned } = await json(`${topologyPath()}/entities/${part(value.entity)}/events?partition=${partition}${value.entity.startsWith('•••') ? `&alert=${offset}` : ''}&count=20`)
     const names = Object.keys(attributes)
     const line = (each) => h('tr', {}, cell(time(each.value.event_time)), cell(score(each.value.score), 'number'), cell(decision(each.value.decision)), cell(each.value.model, 'extra'),
       names.map((name) => cell(String(each.value.attributes?.[name] ?? ''), 'number extra')), cell(each.value.event_id === value.event_id ? '← this one' : '', 'dim'))
@@ -217,28 +217,29 @@ function dump(hex) {
   return lines.join('\n')
 }
 
-async function openDeadLetter({ partition, offset }) {
+async function openDeadLetter({ partition, offset }, clear = false) {
   openDetail(heading('Dead letter'), h('p', { class: 'dim' }, 'looking up'), h('menu', {}, closeButton()))
   const path = `${topologyPath()}/dead-letters/${partition}/${offset}`
   try {
-    const found = await json(path)
-    const { cause, message, source, bytes, headers: given, key, hex, decoded, redriven, redrivenFrom, isCut } = found
+    const found = await json(clear ? `${path}?clear=true` : path)
+    const { cause, message, source, bytes, headers: given, key, hex, decoded, redriven, redrivenFrom, isCut, encrypted } = found
     const causes = given.filter(({ name }) => !name.startsWith('__streams.errors.'))
     openDetail(
       heading('Dead letter'),
       h('p', {}, pill(cause, 'bad'), ` ${message}`),
       facts([
-        ['came from', `${source.topic}, partition ${source.partition}, offset ${count(source.offset)}`], ['written', time(found.time)], ['key', key ?? (may('admin') ? 'none' : 'for admins')], ['size', `${count(bytes)} bytes`],
+        ['came from', `${source.topic}, partition ${source.partition}, offset ${count(source.offset)}`], ['written', time(found.time)], ['key', key ?? (hex !== null ? 'none' : may('admin') ? 'not shown' : 'for admins')], ['size', `${count(bytes)} bytes`],
+        ['encrypted', encrypted === null ? null : `whole, under key ${encrypted}`],
         ['was sent again from', redrivenFrom], ['sent again', redriven ? h('span', {}, `by ${redriven.actor}, `, time(redriven.at), `: ${redriven.reason}`) : null],
         ['headers', causes.length > 0 ? causes.map(({ name, value }) => `${name}${value === null ? '' : `: ${value}`}`).join(', ') : null],
       ]),
       h('h3', {}, `What it says (${decoded.encoding}${decoded.schemaId === undefined ? '' : `, schema ${decoded.schemaId}`})`),
       decoded.problem ? h('p', { class: 'dim' }, decoded.problem) : null,
       h('pre', { tabIndex: 0 }, typeof decoded.value === 'string' ? decoded.value : JSON.stringify(decoded.value, null, 2)),
-      hex === null ? h('p', { class: 'dim' }, 'Its contents are for admins: types stand in place of values.') : null,
+      hex === null ? h('p', { class: 'dim' }, may('admin') ? 'Its contents are hidden.' : 'Its contents are for admins: types stand in place of values.') : null,
       hex === null ? null : h('h3', {}, `Bytes${isCut ? ', the first 4,096' : ''}`),
       hex === null ? null : h('pre', { tabIndex: 0 }, dump(hex)),
-      h('menu', {}, closeButton(), may('releaser') ? h('button', { type: 'button', class: 'primary', onclick: () => confirmRedrive(path, found) }, redriven ? 'Send once more…' : 'Send again…') : null),
+      h('menu', {}, closeButton(), hex === null && may('admin') ? h('button', { type: 'button', title: 'It is noted in the audit that you did', onclick: () => openDeadLetter({ partition, offset }, true) }, 'Show clear text') : null, may('releaser') ? h('button', { type: 'button', class: 'primary', onclick: () => confirmRedrive(path, found) }, redriven ? 'Send once more…' : 'Send again…') : null),
     )
   } catch (error) {
     openDetail(heading('Dead letter'), failed(error), h('menu', {}, closeButton()))

@@ -2,9 +2,11 @@ import type { Clock } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { DevicePolicy } from '../inference/device.js'
+import type { PrivacyKeys } from '../privacy/privacy-keys.js'
 import { isForgetRecord } from '../topology/control-record.js'
 import type { Topology } from '../topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../topology/names.js'
+import { clearEvents } from './clear-entities.js'
 import { findLineage, type LineagePlace } from './log-search.js'
 import type { ModelFiles } from './model-files.js'
 import { stageOfTask } from './provenance.js'
@@ -23,6 +25,8 @@ export interface AuditOptions {
   readonly namespace: string | undefined
   readonly models: ModelFiles
   readonly device: DevicePolicy
+  /** Prove tokens, and find the entities of days that turned. */
+  readonly privacyKeys?: PrivacyKeys | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly signal: AbortSignal
@@ -53,7 +57,28 @@ export async function auditEvents(events: readonly ScoredEvent[], options: Audit
   return events.map((event) => audited.get(event)!)
 }
 
+/** Events as they are on the topic: where their entity is a token, they are computed again under what stands behind it. */
 async function auditTask(task: string, events: readonly ScoredEvent[], options: AuditOptions): Promise<Audited[]> {
+  const { log, topology, namespace, privacyKeys, signal } = options
+  const view = stageOfTask(topology, task)
+  const clear = await clearEvents(events, { log, view, names: topologyNames(view, namespace), keys: privacyKeys, signal })
+  const open = [...clear.values()].flatMap((found) => ('event' in found ? [found.event] : []))
+  const audited = new Map((open.length > 0 ? await auditClear(task, open, options) : []).map((each) => [each.event, each]))
+  return events.map((event) => {
+    const found = clear.get(event)!
+    if ('event' in found) return { ...withoutEntity(audited.get(found.event)!, found.event.entity, event.entity), event }
+    const verdict: Verdict = 'differs' in found ? { kind: 'differs', what: [found.differs] } : { kind: 'unavailable', why: found.unavailable }
+    return { event, verdict, replayed: undefined, basis: undefined }
+  })
+}
+
+/** What differs names the event, and with it the entity of a day that turned: there, too, stands the token. */
+function withoutEntity(audited: Audited, entity: string, token: string): Audited {
+  const { verdict } = audited
+  return verdict.kind === 'differs' ? { ...audited, verdict: { kind: 'differs', what: verdict.what.map((text) => text.replaceAll(entity, token)) } } : audited
+}
+
+async function auditClear(task: string, events: readonly ScoredEvent[], options: AuditOptions): Promise<Audited[]> {
   const { log, topology, topologyOf, namespace, onProgress, signal } = options
   let view = stageOfTask(topology, task)
   const names = topologyNames(view, namespace)

@@ -1,6 +1,7 @@
 import type { LineageRecord } from '../codec/lineage-codec.js'
 import { ParquetTable } from '../replay/parquet-table.js'
 import type { TopologyNames } from '../topology/names.js'
+import type { RecordMask } from '../topology/record-mask.js'
 import { findLineage, readLineage } from './log-search.js'
 import type { RecordLog } from './record-log.js'
 import { ScoredDecoder, type ScoredEvent } from './scored-event.js'
@@ -16,6 +17,8 @@ export interface ExportPeriod {
   readonly sinceMs: number
   readonly untilMs: number
   readonly out: string
+  /** Hides personal values that stand on the topic as they are; absent: nothing is hidden. */
+  readonly mask?: RecordMask | undefined
   readonly onProgress: (text: string) => void
 }
 
@@ -46,7 +49,7 @@ const recordsAtOnce = 20_000
  * All scored events of a period with what made them, in one Parquet file; lists as JSON. By record time it is read from the first
  * record of the period to the end of each partition, and by event time whole: neither grows with offsets without exception.
  */
-export async function exportEvidence(log: RecordLog, { names, by, sinceMs, untilMs, out, onProgress }: ExportPeriod): Promise<ExportedEvidence> {
+export async function exportEvidence(log: RecordLog, { names, by, sinceMs, untilMs, out, mask, onProgress }: ExportPeriod): Promise<ExportedEvidence> {
   const table = await ParquetTable.open(out, columns)
   const result = { events: 0, batches: 0, withoutLineage: 0 }
   try {
@@ -70,7 +73,7 @@ export async function exportEvidence(log: RecordLog, { names, by, sinceMs, until
         result.events += events.length
         result.batches += lineage.size
         result.withoutLineage += events.filter(({ task, sequence }) => !lineage.has(`${task}#${sequence}`)).length
-        table.write(rowsOf(events, lineage), events.length)
+        table.write(rowsOf(mask ? events.map((event) => ({ ...event, eventId: mask.eventId(event.eventId, event.entity), entity: mask.entity(event.entity) })) : events, lineage), events.length)
         onProgress(`${names.scored}/${partition}: ${result.events.toLocaleString('en')} scored events`)
       }
     }

@@ -8,6 +8,8 @@ import { ScoredDecoder, type ScoredEvent } from './scored-event.js'
 export interface ScoredSearch {
   readonly topic: string
   readonly eventId: string
+  /** Other ids under which it may stand on the topic. */
+  readonly otherIds?: readonly string[] | undefined
   /** Where to look; undefined: in all partitions. */
   readonly partition?: number | undefined
   /** About when it was scored (the timestamp of its record), ms; undefined: from the newest back. */
@@ -25,7 +27,7 @@ const windowRecords = 20_000
 
 /** The newest scored event with this id. Errors: TOPIC_MISSING; NOT_FOUND when the search has ended without it. */
 export async function findScored(log: RecordLog, search: ScoredSearch): Promise<ScoredEvent> {
-  const { topic, eventId, partition, atMs, scanMax, signal, onProgress } = search
+  const { topic, eventId, otherIds = [], partition, atMs, scanMax, signal, onProgress } = search
   const count = await log.partitions(topic)
   if (count === undefined) throw new HarrierError('TOPIC_MISSING', `there is no topic ${topic}`, { remedy: 'give --topology and --namespace as the engine runs' })
   if (partition !== undefined && partition >= count) throw new HarrierError('USAGE', `${topic} has ${count} partitions, there is no ${partition}`)
@@ -39,7 +41,7 @@ export async function findScored(log: RecordLog, search: ScoredSearch): Promise<
   }
   const total = Math.min(scanMax, places.reduce((sum, { from, to }) => sum + to - from, 0))
   const decoder = new ScoredDecoder(log)
-  const wanted = encodeString(eventId)
+  const wanted = [eventId, ...otherIds].map(encodeString)
   let scanned = 0
   // The newest records of each partition in turn: what was scored last is asked for most.
   while (places.some(({ from, to }) => to > from) && scanned < scanMax) {
@@ -50,7 +52,7 @@ export async function findScored(log: RecordLog, search: ScoredSearch): Promise<
       await log.read({ topic, partition: place.partition, from, to: place.to }, (columns) => {
         scanned += columns.count
         for (let row = 0; row < columns.count; row++) {
-          if (beginsWith(columns, row, wanted)) found = { value: Uint8Array.from(columns.value(row)!), offset: columns.offset[row]!, timestampMs: columns.timestamp[row]! }
+          if (wanted.some((id) => beginsWith(columns, row, id))) found = { value: Uint8Array.from(columns.value(row)!), offset: columns.offset[row]!, timestampMs: columns.timestamp[row]! }
         }
       }, signal)
       if (found) {

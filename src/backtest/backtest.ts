@@ -77,7 +77,8 @@ export async function runBacktest(options: BacktestOptions): Promise<BacktestRes
     onProgress('writing scores.parquet', 'tick')
     const compared = whatIf && { models: whatIfModels, isOwnRun: other !== undefined }
     await table.export(scoresQuery({ models, deciders: [...models, 'rule', 'review'], whatIf: compared, hasLoss: 'field' in options.loss, labelsTable }), file)
-    const figures = await computeFigures(table, file, { ...options, models: shownModels(options, pass, other), lossEach: 'each' in options.loss ? options.loss.each : undefined }, (step) => onProgress(step, 'tick'))
+    const masksCards = topology.chain[0]!.personal?.entity ?? false
+    const figures = await computeFigures(table, file, { ...options, models: shownModels(options, pass, other), masksCards, lossEach: 'each' in options.loss ? options.loss.each : undefined }, (step) => onProgress(step, 'tick'))
     const live = options.compareWith && (await compareWithLive(table, file, pass.models, recorded!, options))
     const result: BacktestResult = {
       topology: { name: topology.name, stage: topology.stageName, file: topology.file, digest: topology.digests.topology },

@@ -1,4 +1,5 @@
 import { quotedName, quotedText } from '../replay/column-appender.js'
+import { maskText } from '../privacy/mask.js'
 import { CardPrecision } from './card-precision.js'
 import { Ranking, type RankingFigures, type Totals } from './ranking.js'
 import type { ScoreTable } from './score-table.js'
@@ -57,6 +58,8 @@ export interface FigureOptions {
   readonly lossEach: number | undefined
   readonly alertsADay: number
   readonly cardsADay: number
+  /** Cards are personal: those that are named are masked. */
+  readonly masksCards: boolean
 }
 
 export interface Figures {
@@ -87,7 +90,7 @@ export async function computeFigures(table: ScoreTable, file: string, options: F
   }
   const disagreements: Disagreement[] = []
   const [first, ...others] = options.models
-  for (const other of others) disagreements.push(await disagreementOf(table, source, first!, other))
+  for (const other of others) disagreements.push(await disagreementOf(table, source, first!, other, options.masksCards))
   return { events: number('events'), labelled: number('labelled'), frauds: number('frauds'), late: number('late'), days: number('days'), firstMs: number('first'), lastMs: number('last'), models, disagreements }
 }
 
@@ -134,7 +137,7 @@ async function cardPrecisionOf(table: ScoreTable, score: string, labelled: strin
   return precision.value()
 }
 
-async function disagreementOf(table: ScoreTable, source: string, first: ShownModel, second: ShownModel): Promise<Disagreement> {
+async function disagreementOf(table: ScoreTable, source: string, first: ShownModel, second: ShownModel, masksCards: boolean): Promise<Disagreement> {
   const a = quotedName(first.column)
   const b = quotedName(second.column)
   const both = `${source} WHERE isfinite(${a}) AND isfinite(${b})`
@@ -147,7 +150,7 @@ async function disagreementOf(table: ScoreTable, source: string, first: ShownMod
     b: second.name,
     otherDecision: Number(counts!.other),
     correlation: typeof correlation === 'number' && Number.isFinite(correlation) ? correlation : null,
-    top: top.map((row) => ({ eventId: String(row.event_id), card: String(row.card), eventTimeMs: Number(row.time), isFraud: row.is_fraud as boolean | null, a: Number(row.a), b: Number(row.b) })),
+    top: top.map((row) => ({ eventId: String(row.event_id), card: masksCards ? maskText(String(row.card)) : String(row.card), eventTimeMs: Number(row.time), isFraud: row.is_fraud as boolean | null, a: Number(row.a), b: Number(row.b) })),
   }
 }
 

@@ -21,6 +21,7 @@ export const errorCatalogue = {
   REGISTRY_REFUSED: { consequence: 'fatal', summary: 'the schema registry refused a request', remedy: 'read the cause: compatibility, credentials or subject' },
   BROKER_UNAVAILABLE: { consequence: 'retry', summary: 'no broker answers', remedy: 'start the broker, or correct --brokers or `brokers` of the connection file' },
   AUTHENTICATION_FAILED: { consequence: 'fatal', summary: 'a broker, the registry or a token endpoint does not accept who we are', remedy: 'correct the credentials in the connection file (docs/connections.md)' },
+  PRIVACY_KEY_MISSING: { consequence: 'fatal', summary: 'a key of personal values or of dead letters is not at hand', remedy: 'name the file of keys with --privacy-keys (docs/privacy.md); `harrier privacy create` makes one' },
   TOKEN_UNAVAILABLE: { consequence: 'retry', summary: 'the token endpoint does not answer', remedy: 'start it, or correct tokenEndpoint of the connection file' },
   CERTIFICATE_REFUSED: { consequence: 'fatal', summary: 'a certificate, ours or the other side\'s, is expired, unknown or for another name', remedy: 'renew it, or correct tls.ca, tls.certificate and tls.key of the connection file' },
   NOT_AUTHORIZED: { consequence: 'fatal', summary: 'the broker does not allow our user to do this', remedy: '`harrier topology describe --acls` prints the rights that are needed' },

@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander'
 import { auditEvents, type Audited } from '../audit/audit.js'
+import { idsOnTopic } from '../audit/clear-entities.js'
 import { exportEvidence, periodsBy, timesOf, type PeriodBy, type TimeRange } from '../audit/evidence-export.js'
 import { sampleScored } from '../audit/scored-sample.js'
 import { findScored } from '../audit/scored-search.js'
@@ -7,13 +8,15 @@ import { verdictExitCodes, type VerdictKind } from '../audit/verdict.js'
 import { systemClock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { DevicePolicy } from '../inference/device.js'
+import { RecordMask } from '../topology/record-mask.js'
 import { topologyNames } from '../topology/names.js'
 import { addEvidenceOptions, openEvidence, type EvidenceOptions } from './evidence-options.js'
-import { auditText, iso } from './evidence-text.js'
+import { auditText, iso, maskedAudit } from './evidence-text.js'
 import { parseCount, parseDevice, parseNatural, parseTime } from './parse-options.js'
+import { addPrivacyOptions, privacyKeysOf, type PrivacyOptions } from './privacy-options.js'
 import { terminalProgress } from './terminal-progress.js'
 
-interface AuditCommandOptions extends EvidenceOptions {
+interface AuditCommandOptions extends EvidenceOptions, PrivacyOptions {
   sample?: number
   seed: number
   device: DevicePolicy
@@ -21,6 +24,7 @@ interface AuditCommandOptions extends EvidenceOptions {
   until?: number
   by: PeriodBy
   out?: string
+  clear?: boolean
 }
 
 const help = `
@@ -49,8 +53,9 @@ export function register(program: Command): void {
     .option('--until <time>', 'export: and before', parseTime)
     .addOption(new Option('--by <time>', 'export: which time of an event counts: that of its input record, or its own').choices(periodsBy).default('record-time'))
     .option('--out <file>', 'export: the Parquet file to write')
+    .option('--clear', 'personal values as they are on the topics')
     .addHelpText('after', help)
-  addEvidenceOptions(command, parseTime, parseNatural).action(audit)
+  addPrivacyOptions(addEvidenceOptions(command, parseTime, parseNatural)).action(audit)
 }
 
 async function audit(eventId: string | undefined, options: AuditCommandOptions): Promise<void> {
@@ -60,6 +65,8 @@ async function audit(eventId: string | undefined, options: AuditCommandOptions):
   process.on('SIGINT', () => (stop.signal.aborted ? process.exit(130) : stop.abort()))
   const progress = terminalProgress(process.stderr, systemClock)
   const show = (text: string): void => progress.onProgress(text, 'tick')
+  const privacyKeys = privacyKeysOf(options)
+  const looked = (scanned: number, of: number): void => show(`${scanned.toLocaleString('en')} of ${of.toLocaleString('en')} scored events looked at`)
   const { log, topology, models, logger, topologyOf, close } = await openEvidence(options)
   let all: Audited[]
   try {
@@ -67,9 +74,9 @@ async function audit(eventId: string | undefined, options: AuditCommandOptions):
     const { partition, at: atMs, scanMax } = options
     const events = eventId === undefined
       ? await sampleScored(log, { topic, partition, count: options.sample!, seed: options.seed, signal: stop.signal })
-      : [await findScored(log, { topic, eventId, partition, atMs, scanMax, signal: stop.signal, onProgress: (scanned, of) => show(`${scanned.toLocaleString('en')} of ${of.toLocaleString('en')} scored events looked at`) })]
+      : [await findScored(log, { topic, eventId, otherIds: idsOnTopic(eventId, topology, privacyKeys), partition, atMs, scanMax, signal: stop.signal, onProgress: looked })]
     if (events.length === 0) throw new HarrierError('NOT_FOUND', `${topic} has no scored events`, { remedy: 'give --topology and --namespace as the engine runs, or --archive' })
-    all = await auditEvents(events, { log, topology, topologyOf, namespace: options.namespace, models, device: options.device, clock: systemClock, logger, signal: stop.signal, onProgress: show })
+    all = await auditEvents(events, { log, topology, topologyOf, namespace: options.namespace, models, device: options.device, privacyKeys, clock: systemClock, logger, signal: stop.signal, onProgress: show })
   } catch (error) {
     if (!stop.signal.aborted) throw error
     process.exit(130)
@@ -77,6 +84,7 @@ async function audit(eventId: string | undefined, options: AuditCommandOptions):
     progress.end()
     await close()
   }
+  if (!options.clear) all = all.map((each) => maskedAudit(each, topology))
   process.stdout.write(options.json ? `${JSON.stringify(eventId === undefined ? summaryOf(all) : asJson(all[0]!))}\n` : `${eventId === undefined ? sampleText(all) : auditText(all[0]!)}\n`)
   // The gravest of them has the smallest code.
   const codes = all.map(({ verdict }) => verdictExitCodes[verdict.kind]).filter((code) => code > 0)
@@ -116,7 +124,7 @@ async function exportPeriod(options: AuditCommandOptions): Promise<void> {
   const { log, topology, close } = await openEvidence(options)
   try {
     const names = topologyNames(topology.chain.at(-1)!, options.namespace)
-    const result = await exportEvidence(log, { names, by, sinceMs, untilMs, out, onProgress: (text) => progress.onProgress(text, 'tick') })
+    const result = await exportEvidence(log, { names, by, sinceMs, untilMs, out, mask: options.clear ? undefined : new RecordMask(topology), onProgress: (text) => progress.onProgress(text, 'tick') })
     const times = result.events === 0 ? await timesOf(log, names.scored) : undefined
     progress.end()
     if (result.events === 0) process.stderr.write(emptyText(names.scored, by, times))

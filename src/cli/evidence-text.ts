@@ -1,5 +1,9 @@
 import type { Audited } from '../audit/audit.js'
-import type { Provenance } from '../audit/provenance.js'
+import { stageOfTask, type Provenance } from '../audit/provenance.js'
+import type { ScoredEvent } from '../audit/scored-event.js'
+import type { Topology } from '../topology/load-topology.js'
+import { RecordMask } from '../topology/record-mask.js'
+import { personalFeatures } from '../topology/stage-fields.js'
 
 /** Lines with a name before each value, aligned. */
 export function namedLines(lines: readonly (readonly [name: string, value: string])[]): string {
@@ -9,6 +13,21 @@ export function namedLines(lines: readonly (readonly [name: string, value: strin
 
 export function iso(ms: number): string {
   return new Date(ms).toISOString()
+}
+
+/** A scored event as people see it. */
+export function maskedEvent(event: ScoredEvent, mask: RecordMask): ScoredEvent {
+  return { ...event, eventId: mask.eventId(event.eventId, event.entity), entity: mask.entity(event.entity) }
+}
+
+/** What an audit found, as people see it: without the values of features that tell of a personal field. */
+export function maskedAudit(audited: Audited, topology: Topology): Audited {
+  const event = maskedEvent(audited.event, new RecordMask(topology))
+  const { fields, stage } = stageOfTask(topology, event.task)
+  const hiddenFeatures = personalFeatures(fields, stage.features)
+  const { replayed } = audited
+  const features = replayed && new Map([...replayed.features].filter(([name]) => !hiddenFeatures.includes(name)))
+  return { ...audited, event, replayed: replayed && { ...replayed, event, features: features! } }
 }
 
 /** What made a score, for a person. */
@@ -32,6 +51,7 @@ export function provenanceText({ event, lineage, lineageOffset, input, models, t
     ['topology', digests.topology],
     ['stream time', `${iso(lineage.stream_time_before)} to ${iso(lineage.stream_time_after)}`],
     ['engine', `Harrier ${engine.harrier}, Node ${engine.node}, ${engine.device_class}`],
+    ...(lineage.tokens.length === 0 ? [] : [['tokens', lineage.tokens.map(({ version, id }) => `under key ${version} (${id})`).join(', and beside them ')] as const]),
     ['transaction', lineage.transactional_id],
   ])
 }

@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
+import { isToken } from '../privacy/token-text.js'
 import { connectMsMaxDefault } from '../connection/connection-schema.js'
 import { asHarrierError } from '../consumer/kafka-errors.js'
 import { librdkafkaSecurity } from '../consumer/kafka-security.js'
@@ -33,6 +35,7 @@ export function register(program: Command): void {
 
 async function forget(entity: string, options: ForgetOptions): Promise<void> {
   const { brokers, security, connectMsMax = connectMsMaxDefault } = await resolveConnections(options)
+  if (isToken(entity)) throw new HarrierError('USAGE', 'the input knows the entity by its value, and not by its token', { remedy: 'give what `harrier privacy find <token>` finds' })
   const topic = topologyNames(stageOf(loadTopology(options.topology), options.stage), options.namespace).input
   const producer = new (rdkafka().HighLevelProducer)({ 'metadata.broker.list': brokers, ...librdkafkaSecurity(security), 'enable.idempotence': true, 'allow.auto.create.topics': false }, { partitioner: 'murmur2_random' })
   await connectClient(producer, { brokers, security, limitMs: connectMsMax, clock: systemClock, logger: silentLogger })

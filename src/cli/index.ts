@@ -9,6 +9,7 @@ import { register as keys } from './keys.js'
 import { register as lineage } from './lineage.js'
 import { register as models } from './models.js'
 import { register as forget } from './forget.js'
+import { register as privacy } from './privacy.js'
 import { register as rebuild } from './rebuild.js'
 import { register as simulate } from './simulate.js'
 import { register as serve } from './serve.js'
@@ -41,6 +42,7 @@ export const commandGroups: readonly CommandGroup[] = [
       run,
       serve,
       keys,
+      privacy,
       rebuild,
       tail,
       models,

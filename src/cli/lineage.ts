@@ -1,11 +1,14 @@
 import type { Command } from 'commander'
+import { idsOnTopic } from '../audit/clear-entities.js'
 import { provenanceOf } from '../audit/provenance.js'
 import { findScored } from '../audit/scored-search.js'
 import { systemClock } from '../base/clock.js'
 import { topologyNames } from '../topology/names.js'
+import { RecordMask } from '../topology/record-mask.js'
 import { addEvidenceOptions, openEvidence, type EvidenceOptions } from './evidence-options.js'
-import { provenanceText } from './evidence-text.js'
+import { maskedEvent, provenanceText } from './evidence-text.js'
 import { parseNatural, parseTime } from './parse-options.js'
+import { addPrivacyOptions, privacyKeysOf, type PrivacyOptions } from './privacy-options.js'
 import { terminalProgress } from './terminal-progress.js'
 
 /** `harrier lineage`: from a scored event to everything that made it. */
@@ -20,10 +23,10 @@ export function register(program: Command): void {
 The newest event with the id is found by looking through the scored topic from its end. On a long topic say where:
   harrier lineage 345912 --at 2024-03-01T10:00Z --partition 2`,
     )
-  addEvidenceOptions(command, parseTime, parseNatural).action(lineage)
+  addPrivacyOptions(addEvidenceOptions(command, parseTime, parseNatural)).action(lineage)
 }
 
-async function lineage(eventId: string, options: EvidenceOptions): Promise<void> {
+async function lineage(eventId: string, options: EvidenceOptions & PrivacyOptions): Promise<void> {
   const progress = terminalProgress(process.stderr, systemClock)
   const { log, topology, models, close } = await openEvidence(options)
   try {
@@ -31,12 +34,14 @@ async function lineage(eventId: string, options: EvidenceOptions): Promise<void>
     const event = await findScored(log, {
       topic: names.scored,
       eventId,
+      otherIds: idsOnTopic(eventId, topology, privacyKeysOf(options)),
       partition: options.partition,
       atMs: options.at,
       scanMax: options.scanMax,
       onProgress: (scanned, of) => progress.onProgress(`${scanned.toLocaleString('en')} of ${of.toLocaleString('en')} scored events looked at`, 'tick'),
     })
-    const provenance = await provenanceOf(log, event, topology, options.namespace, models)
+    const found = await provenanceOf(log, event, topology, options.namespace, models)
+    const provenance = { ...found, event: maskedEvent(event, new RecordMask(topology)) }
     progress.end()
     process.stdout.write(options.json ? `${JSON.stringify(provenance)}\n` : `${provenanceText(provenance, names.lineage)}\n`)
   } finally {

@@ -10,6 +10,7 @@ import { openEngine } from '../topology/open-engine.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { addLineageOptions, lineageOptions, type LineageOptions } from './openlineage-options.js'
 import { parseCount, parseDevice } from './parse-options.js'
+import { addPrivacyOptions, privacyKeysOf, type PrivacyOptions } from './privacy-options.js'
 import { childArguments, runProcesses } from './run-processes.js'
 import { addServiceOptions, listenDefault, openMetrics, openServing, parseListen, withPort, type Serving, type ServiceOptions } from './service-options.js'
 import type { ListenAddress } from '../web/listen.js'
@@ -20,7 +21,7 @@ const statsIntervalMs = 1000
 /** A stop that takes longer ends the process anyway; the transaction that is open then is aborted by the broker. */
 const stopMsMax = 4500
 
-interface RunOptions extends ConnectionOptions, ServiceOptions, LineageOptions {
+interface RunOptions extends ConnectionOptions, ServiceOptions, LineageOptions, PrivacyOptions {
   topology: string
   instanceId: string
   namespace?: string
@@ -54,7 +55,7 @@ export function register(program: Command): void {
     .option('--metrics-port <[host:]port>', 'metrics for Prometheus and health, without the service; on loopback unless a host is named', parseListen)
     .option('--json', 'a line of JSON with statistics each second on stdout, and logs as JSON')
     .option('--verbose', 'log more')
-  addServiceOptions(addLineageOptions(addConnectionOptions(command))).action(run)
+  addServiceOptions(addLineageOptions(addPrivacyOptions(addConnectionOptions(command)))).action(run)
 }
 
 async function run(options: RunOptions): Promise<void> {
@@ -62,6 +63,7 @@ async function run(options: RunOptions): Promise<void> {
   const topology = loadTopology(options.topology)
   const connections = await resolveConnections(options)
   const openLineage = lineageOptions(options)
+  const privacyKeys = privacyKeysOf(options)
   const logger = createLogger((line) => process.stderr.write(line), {
     nowMs: () => systemClock.nowMs(),
     ...(options.json ? { json: true } : {}),
@@ -77,6 +79,7 @@ async function run(options: RunOptions): Promise<void> {
     device: options.device,
     workers: options.workers,
     openLineage,
+    privacyKeys,
     createTopics: options.createTopics ? { partitions: options.partitions } : undefined,
     clock: systemClock,
     logger,
@@ -96,7 +99,7 @@ async function run(options: RunOptions): Promise<void> {
   const serve = async (listen: ListenAddress): Promise<void> => {
     const { namespace, instanceId, models, device } = options
     const cluster = { connection: connections, namespace, instanceId }
-    serving = await openServing({ options, listen, scored: { connection: connections, topology, namespace }, cluster, models, device, engine: view, connectionFile: connections.file, clock: systemClock, logger })
+    serving = await openServing({ options, listen, scored: { connection: connections, topology, namespace }, privacyKeys, cluster, models, device, engine: view, connectionFile: connections.file, clock: systemClock, logger })
     if (stopping.signal.aborted) await serving.close()
   }
   process.on('SIGINT', stop)
@@ -127,6 +130,7 @@ async function run(options: RunOptions): Promise<void> {
 async function runSeveral(options: RunOptions): Promise<void> {
   loadTopology(options.topology)
   lineageOptions(options)
+  privacyKeysOf(options)
   await resolveConnections(options)
   const stopping = new AbortController()
   const stop = (): void => {

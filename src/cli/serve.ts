@@ -7,12 +7,13 @@ import { addConnectionOptions, resolveConnections, type ConnectionOptions } from
 import type { ListenAddress } from '../web/listen.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { parseDevice } from './parse-options.js'
+import { addPrivacyOptions, privacyKeysOf, type PrivacyOptions } from './privacy-options.js'
 import { addServiceOptions, listenDefault, openServing, parseListen, type ServiceOptions } from './service-options.js'
 
 /** A stop that takes longer ends the process anyway. */
 const stopMsMax = 8000
 
-interface ServeOptions extends ServiceOptions, ConnectionOptions {
+interface ServeOptions extends ServiceOptions, ConnectionOptions, PrivacyOptions {
   instanceId: string
   topology?: string
   namespace?: string
@@ -52,7 +53,7 @@ export function register(program: Command): void {
     .option('--namespace <name>', 'prefix of topics, as `harrier run` has it')
     .option('--json', 'logs as JSON')
     .option('--verbose', 'log each request')
-  addServiceOptions(addConnectionOptions(command)).addHelpText('after', examples).action(serve)
+  addServiceOptions(addPrivacyOptions(addConnectionOptions(command))).addHelpText('after', examples).action(serve)
 }
 
 async function serve(options: ServeOptions): Promise<void> {
@@ -77,7 +78,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const connection = options.keys || topology ? await resolveConnections(options) : undefined
   const cluster = connection ? { connection, namespace: options.namespace, instanceId: options.instanceId } : undefined
   const scored = topology && { connection: connection!, topology, namespace: options.namespace }
-  const serving = await openServing({ cluster, scored, options, listen: options.listen, models: options.models, device: options.device, connectionFile: connection?.file, clock: systemClock, logger })
+  const serving = await openServing({ cluster, scored, privacyKeys: privacyKeysOf(options), options, listen: options.listen, models: options.models, device: options.device, connectionFile: connection?.file, clock: systemClock, logger })
   process.stdout.write(`listening on ${serving.service.url}\n`)
   await stopped
   await serving.close()

@@ -10,6 +10,7 @@ import type { ClusterConnection } from '../connection/security.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { ModelHost } from '../inference/serving/model-host.js'
 import { queueLimitsDefault } from '../inference/serving/request-queue.js'
+import type { PrivacyKeys } from '../privacy/privacy-keys.js'
 import { readTrustedKey } from '../registry/model-package.js'
 import { ModelShelf } from '../registry/model-shelf.js'
 import { ScoreGateway, type ScoreGatewayOptions } from '../topology/score-gateway.js'
@@ -81,6 +82,8 @@ export interface ServingChoice {
   readonly cluster?: { readonly connection: ClusterConnection; readonly namespace?: string | undefined; readonly instanceId: string } | undefined
   /** The topology whose scores may be asked for. */
   readonly scored?: Omit<ScoreGatewayOptions, 'clock' | 'logger'> | undefined
+  /** Open its dead letters, and find its tokens. */
+  readonly privacyKeys?: PrivacyKeys | undefined
   /** Its stream is shown, and no transaction is taken. */
   readonly isWatchedOnly?: boolean | undefined
   /** The file that says how to connect, where one does. */
@@ -97,7 +100,7 @@ export interface Serving {
 }
 
 /** Listens first, so that probes are answered, and opens the models then. Errors: USAGE, CONFIG_INVALID, those of models. */
-export async function openServing({ options, listen, models, device, engine, cluster, scored, isWatchedOnly, connectionFile, clock, logger }: ServingChoice): Promise<Serving> {
+export async function openServing({ options, listen, models, device, engine, cluster, scored, privacyKeys, isWatchedOnly, connectionFile, clock, logger }: ServingChoice): Promise<Serving> {
   const oidc = oidcOptions(options)
   const tls = await protectionOf(listen, options, { asksForRights: options.keys === true || oidc !== undefined }, clock)
   const host = new ModelHost({
@@ -108,7 +111,7 @@ export async function openServing({ options, listen, models, device, engine, clu
   const gateway = scored && !isWatchedOnly ? await ScoreGateway.open({ ...scored, clock, logger }) : undefined
   const desks = scored && new StageDesks({ ...scored, models, clock, logger })
   const stats = engine?.stats && (() => engine.stats!())
-  const stream = scored && { topology: scored.topology.name, watch: new StreamWatch({ ...scored, stats, clock, logger }), desk: new RecordDesk({ ...scored, auditTopic: accessTopics(scored.namespace).audit, clock, logger }) }
+  const stream = scored && { topology: scored.topology.name, watch: new StreamWatch({ ...scored, stats, clock, logger }), desk: new RecordDesk({ ...scored, privacyKeys, auditTopic: accessTopics(scored.namespace).audit, clock, logger }) }
   const audit = cluster && new AuditTrail({ ...cluster, clock, logger })
   const versions: VersionParts = { shelf: new ModelShelf(models ?? modelsFolder), desks, trusted: (options.trust ?? []).map(readTrustedKey), device: device ?? 'cpu', audit, connectionFile }
   const metrics = new Metrics({ stages: () => engine?.metrics() ?? [], models: () => host.served().filter(({ isOpen }) => isOpen) })

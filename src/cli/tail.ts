@@ -10,21 +10,24 @@ import { RangeReader } from '../consumer/range-reader.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
+import { RecordMask } from '../topology/record-mask.js'
 import { parseCount } from './parse-options.js'
+import { addPrivacyOptions, privacyKeysOf, type PrivacyOptions } from './privacy-options.js'
 import { styledLine, span, wantsColours } from './view/styled-line.js'
 import { formatRecord, headings } from './view/tail-format.js'
-import { recordAsJson, toTailRecord, type RecordKind, type TailRecord } from './view/tail-record.js'
+import { maskedRecord, openedMessage, recordAsJson, toTailRecord, type RecordKind, type TailRecord } from './view/tail-record.js'
 import { newestRecords } from './view/newest-records.js'
 import { partitionsOf, topicAliases, topicNamed } from './view/tail-topic.js'
 import { TopicFollower, type StartingPoint } from '../consumer/topic-follower.js'
 
-interface TailOptions extends ConnectionOptions {
+interface TailOptions extends ConnectionOptions, PrivacyOptions {
   topology: string
   namespace?: string
   fromBeginning?: boolean
   last: number
   count?: number
   json?: boolean
+  clear?: boolean
 }
 
 /** `harrier tail`: what is on a topic, for a person. */
@@ -39,11 +42,15 @@ export function register(program: Command): void {
     .option('--last <n>', 'begin with the newest n records (0: only those to come)', natural, 10)
     .option('--count <n>', 'end after n records', parseCount)
     .option('--json', 'one line of JSON for each record; integers beyond 2^53 as text')
-  addConnectionOptions(command).action(tail)
+    .option('--clear', 'personal values and dead letters as they are; encrypted dead letters are opened with --privacy-keys')
+  addPrivacyOptions(addConnectionOptions(command)).action(tail)
 }
 
 async function tail(name: string, options: TailOptions): Promise<void> {
-  const topic = topicNamed(name, topologyNames(loadTopology(options.topology), options.namespace), options.namespace)
+  const topology = loadTopology(options.topology)
+  const topic = topicNamed(name, topologyNames(topology, options.namespace), options.namespace)
+  const keys = options.clear ? (privacyKeysOf(options)?.deadLetters ?? []) : undefined
+  const mask = options.clear ? undefined : new RecordMask(topology, options.namespace)
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => (stop.signal.aborted ? process.exit(130) : stop.abort()))
   // The reader of a pipe may leave when it has seen enough.
@@ -57,7 +64,9 @@ async function tail(name: string, options: TailOptions): Promise<void> {
   const reader = new RangeReader({ brokers, security, clock: systemClock, logger, ...connectLimits(connections) })
   const show = async (message: RdkafkaMessage): Promise<void> => {
     if (stop.signal.aborted) return
-    await printer.print(toTailRecord(message, await decoder.decode(message.value, stop.signal)))
+    const { opened, problem } = keys === undefined ? { opened: message } : openedMessage(message, keys)
+    const record = toTailRecord(opened, await decoder.decode(opened.value, stop.signal))
+    await printer.print(mask ? maskedRecord(record, mask) : problem === undefined ? record : { ...record, decoded: { encoding: 'binary', value: problem, problem }, isMasked: true })
     if (printer.isDone) stop.abort()
   }
   try {

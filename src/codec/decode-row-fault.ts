@@ -12,7 +12,8 @@ export function decodeRowFault(events: EventColumns, row: number, packed: number
   const code = packed & 255
   const field = (packed >>> 8) - 1
   if (field < 0) return events.setFault(row, code)
-  const detail = showsValue.has(code) ? `${events.numbers[field]![row]!}${boundText(code, fields[field]!)}` : undefined
+  const isShown = showsValue.has(code) && !events.fields[field]!.personal
+  const detail = isShown ? `${events.numbers[field]![row]!}${boundText(code, fields[field]!)}` : undefined
   events.setFault(row, code, field, detail)
 }
 

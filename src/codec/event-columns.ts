@@ -27,7 +27,8 @@ export class EventColumns {
   readonly textBytes: readonly Int32Array[]
   /** 0, or a code of `Fault`. */
   readonly fault: Uint8Array
-  readonly #messages = new Map<number, string>()
+  /** By row: what was wrong, and the value where it is told. */
+  readonly #messages = new Map<number, { readonly bare: string; readonly whole: string }>()
 
   constructor(fields: readonly FieldSpec[], rowsMax: number) {
     checkFieldSpecs(fields)
@@ -73,12 +74,18 @@ export class EventColumns {
 
   setFault(row: number, code: number, field?: number, detail?: string): void {
     this.fault[row] = code
-    this.#messages.set(row, describeFault(code, field === undefined ? undefined : this.fields[field], detail))
+    const spec = field === undefined ? undefined : this.fields[field]
+    this.#messages.set(row, { bare: describeFault(code, spec, undefined), whole: describeFault(code, spec, detail) })
   }
 
   /** Why a row is a dead letter; the empty string for a good row. */
   faultMessage(row: number): string {
-    return this.#messages.get(row) ?? ''
+    return this.#messages.get(row)?.whole ?? ''
+  }
+
+  /** The same without any value of the record. */
+  bareFaultMessage(row: number): string {
+    return this.#messages.get(row)?.bare ?? ''
   }
 
   /** A copy of a text for people and tests; null when the text is null. Not for the hot path. */

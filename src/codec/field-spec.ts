@@ -34,6 +34,8 @@ export interface FieldSpec {
   readonly from?: 'text' | undefined
   /** `iso8601` only: the zone of times that name none: `Z`, `+01:00`. A date alone is then its first moment. */
   readonly zone?: string | undefined
+  /** Masked where people look, a token in outputs. A text names the domain: values of one domain have tokens that can be joined. Default: the field's name. */
+  readonly personal?: boolean | string | undefined
 }
 
 export const fieldsMax = 200

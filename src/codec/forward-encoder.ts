@@ -28,10 +28,12 @@ export interface ForwardShape {
   readonly fields: readonly FieldSpec[]
   /** Feature columns of the upstream stage, then its models' scores: float32. */
   readonly floats: readonly string[]
+  /** Floats that tell of a personal field. */
+  readonly personalFloats: ReadonlySet<string>
 }
 
 /** The Avro schema of what a stage forwards. `name`: of the record. */
-export function forwardSchema(name: string, { fields, floats }: ForwardShape): object {
+export function forwardSchema(name: string, { fields, floats, personalFloats }: ForwardShape): object {
   return {
     type: 'record',
     name,
@@ -43,22 +45,22 @@ export function forwardSchema(name: string, { fields, floats }: ForwardShape): o
       { name: forwardFields.streamTime, type: { type: 'long', logicalType: 'timestamp-millis' } },
       { name: forwardFields.late, type: 'boolean' },
       { name: forwardFields.isFraud, type: 'boolean', doc: 'of a label' },
-      ...fields.map((field) => ({ name: avroName(field.name), type: field.optional ? ['null', typeOf(field)] : typeOf(field) })),
-      ...floats.map((float) => ({ name: avroName(float), type: 'float' })),
+      ...fields.map((field) => ({ name: avroName(field.name), type: field.optional ? ['null', typeOf(field)] : typeOf(field), ...(field.personal ? { personal: field.personal } : {}) })),
+      ...floats.map((float) => ({ name: avroName(float), type: 'float', ...(personalFloats.has(float) ? { personal: true } : {}) })),
     ],
   }
 }
 
 /** How the next stage reads it: all fields under their names. */
-export function forwardedFields({ fields, floats }: ForwardShape): FieldSpec[] {
+export function forwardedFields({ fields, floats, personalFloats }: ForwardShape): FieldSpec[] {
   return [
     { name: forwardFields.kind, path: forwardFields.kind, type: 'integer' },
     { name: forwardFields.upstream, path: forwardFields.upstream, type: 'integer' },
     { name: forwardFields.streamTime, path: forwardFields.streamTime, type: 'timestamp-millis' },
     { name: forwardFields.late, path: forwardFields.late, type: 'boolean' },
     { name: forwardFields.isFraud, path: forwardFields.isFraud, type: 'boolean' },
-    ...fields.map((field) => ({ name: field.name, path: avroName(field.name), type: isTime(field) ? ('timestamp-millis' as const) : field.type, ...(field.optional ? { optional: true } : {}) })),
-    ...floats.map((float) => ({ name: float, path: avroName(float), type: 'number' as const })),
+    ...fields.map((field) => ({ name: field.name, path: avroName(field.name), type: isTime(field) ? ('timestamp-millis' as const) : field.type, ...(field.optional ? { optional: true } : {}), ...(field.personal ? { personal: field.personal } : {}) })),
+    ...floats.map((float) => ({ name: float, path: avroName(float), type: 'number' as const, ...(personalFloats.has(float) ? { personal: true } : {}) })),
   ]
 }
 

@@ -1,6 +1,8 @@
 import { messageOf } from '../base/errors.js'
+import type { MaskPath } from '../privacy/mask.js'
 import { parseAvroSchema, type AvroType } from './avro-schema.js'
 import { AvroValueReader } from './avro-value-reader.js'
+import { marksOf } from './personal-marks.js'
 import { UnknownSchemaIdError, WrongSchemaTypeError, type RegistryClient } from './registry-client.js'
 import { prefixBytes, schemaIdOf } from './registry-prefix.js'
 
@@ -10,6 +12,8 @@ export interface DecodedValue {
   readonly schemaId?: number
   readonly value: unknown
   readonly problem?: string
+  /** Where its schema marks personal values. */
+  readonly personal?: readonly MaskPath[]
 }
 
 /** Bytes of a binary value that are shown. */
@@ -21,7 +25,7 @@ export const shownBytesMax = 64
  */
 export class GenericDecoder {
   readonly #registry: Pick<RegistryClient, 'schemaById'> | undefined
-  readonly #types = new Map<number, AvroType>()
+  readonly #types = new Map<number, { readonly type: AvroType; readonly personal: readonly MaskPath[] }>()
 
   constructor(registry: Pick<RegistryClient, 'schemaById'> | undefined) {
     this.#registry = registry
@@ -33,8 +37,8 @@ export class GenericDecoder {
     const schemaId = schemaIdOf(value)
     if (schemaId === undefined || !this.#registry) return decodePlain(bytes)
     try {
-      const type = await this.#type(schemaId, this.#registry, signal)
-      return { encoding: 'avro', schemaId, value: new AvroValueReader(bytes, prefixBytes).readAll(type) }
+      const { type, personal } = await this.#type(schemaId, this.#registry, signal)
+      return { encoding: 'avro', schemaId, value: new AvroValueReader(bytes, prefixBytes).readAll(type), ...(personal.length > 0 ? { personal } : {}) }
     } catch (error) {
       if (error instanceof WrongSchemaTypeError) {
         // JSON Schema frames JSON as Avro is framed.
@@ -46,13 +50,14 @@ export class GenericDecoder {
     }
   }
 
-  async #type(id: number, registry: Pick<RegistryClient, 'schemaById'>, signal: AbortSignal | undefined): Promise<AvroType> {
-    let type = this.#types.get(id)
-    if (!type) {
-      type = parseAvroSchema(await registry.schemaById(id, signal))
-      this.#types.set(id, type)
+  async #type(id: number, registry: Pick<RegistryClient, 'schemaById'>, signal: AbortSignal | undefined): Promise<{ readonly type: AvroType; readonly personal: readonly MaskPath[] }> {
+    let known = this.#types.get(id)
+    if (!known) {
+      const schema = await registry.schemaById(id, signal)
+      known = { type: parseAvroSchema(schema), personal: marksOf(schema, 'avro').map(({ path }) => path) }
+      this.#types.set(id, known)
     }
-    return type
+    return known
   }
 }
 

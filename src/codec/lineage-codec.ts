@@ -73,6 +73,8 @@ export interface LineageRecord {
   unknown_schema_ids: number[]
   /** How far an event was let ahead of its record's timestamp, by which a replay decides too; null: as far as it liked. */
   ahead_max_ms: number | null
+  /** Keys of the tokens in its outputs, oldest first: the first one joins. Empty: its outputs carry none. */
+  tokens: { version: number; id: string }[]
   /** The batch changed state only: another state generation had scored its events, or was about to. */
   silent: boolean
 }

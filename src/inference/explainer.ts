@@ -1,3 +1,4 @@
+import { hidden } from '../privacy/mask.js'
 import { DenseCoalitions, RecurrentCoalitions, type Coalitions, type CoalitionScorer } from './coalitions.js'
 import type { DenseRunner } from './dense-runner.js'
 import type { Frame } from './frame.js'
@@ -20,6 +21,8 @@ export interface ExplainOptions {
   readonly top: number
   /** Rows of a frame, the first ones. */
   readonly eventsMax: number
+  /** Features whose values no text may tell. */
+  readonly hidden?: readonly string[]
 }
 
 /** One reason: by how much it moved the score, in log-odds. */
@@ -90,6 +93,7 @@ export class Explainer {
   readonly #reader: PastReader
   readonly #scorer: CoalitionScorer
   readonly #orders = new Map<number, Int32Array[]>()
+  #hidden: readonly string[] = []
 
   constructor(manifest: Manifest, runner: DenseRunner | RecurrentRunner, memory: SequenceMemory, map: FeatureMap, recodes: Recodes, categories: Categories) {
     const { features } = manifest
@@ -114,7 +118,8 @@ export class Explainer {
   }
 
   /** Explains rows of a frame that has been scored. A row whose extra rows have no finite score is left out; so is one that makes the model throw. */
-  async explain(frame: Frame, rows: readonly number[], scores: Float32Array, top: number, run: RunSession): Promise<{ explanations: Explanation[]; extraRows: number }> {
+  async explain(frame: Frame, rows: readonly number[], scores: Float32Array, { top, hidden: names = [] }: Pick<ExplainOptions, 'top' | 'hidden'>, run: RunSession): Promise<{ explanations: Explanation[]; extraRows: number }> {
+    this.#hidden = names
     const explanations: Explanation[] = []
     let extraRows = 0
     const asked = rows.map((row) => this.#ask(frame, row))
@@ -231,6 +236,7 @@ export class Explainer {
 
   /** A feature's value as people know it: of a category its value. */
   #valueOf(rows: Float32Array, row: number, name: string): number | string {
+    if (this.#hidden.includes(name)) return hidden
     const { features } = this.#manifest
     const value = rows[row * features.length + features.indexOf(name)]!
     const values = this.#categories.get(name)

@@ -150,7 +150,7 @@ export class FrameProcessor {
   }
 
   /** After the scores are known, and only for those that need it. Each run has the model's time for itself. */
-  async #explain(frame: Frame, { from, top, eventsMax }: ExplainOptions, hooks: ProcessHooks): Promise<Explained> {
+  async #explain(frame: Frame, { from, eventsMax, ...options }: ExplainOptions, hooks: ProcessHooks): Promise<Explained> {
     const walk = this.#walk
     const scores = frame.scores[champion]
     const rows: number[] = []
@@ -161,7 +161,7 @@ export class FrameProcessor {
       hooks.beginModel(champion)
       return hooks.run(session, feeds, fetches)
     }
-    const { explanations, extraRows } = await this.#explainer.explain(frame, rows, scores!, top, run)
+    const { explanations, extraRows } = await this.#explainer.explain(frame, rows, scores!, options, run)
     return { explanations, rows: extraRows, computeMs: this.#clock.monotonicMs() - startMs }
   }
 }

@@ -24,6 +24,8 @@ const firstRecordBytes = 1024
 export interface DeadLetterCause {
   readonly code: string
   readonly message: string
+  /** The same without any value of the record, where that differs. */
+  readonly bare?: string
 }
 
 /** An entity that is gone; its deletion record keeps `asOf` until no restore can need it. */

@@ -4,9 +4,11 @@ import type { Logger } from '../base/logger.js'
 import { breaches } from '../codec/avro-compatibility.js'
 import type { RegistryClient, SubjectVersion } from '../codec/registry-client.js'
 import type { FieldSpec } from '../codec/field-spec.js'
+import { marksOf } from '../codec/personal-marks.js'
 import { TopologyError, type Topology } from './load-topology.js'
 import type { TopologyNames } from './names.js'
-import { avroProblems, jsonProblems } from './source-contract.js'
+import { unmarkedFields } from './personal-fields.js'
+import { avroProblems, jsonProblems, type FieldProblem } from './source-contract.js'
 import { inputSubject, labelsSubject, outputSubjects, type OutputSubject } from './subjects.js'
 
 /** `forward` before the last stage, `scored` and `alert` in it. */
@@ -93,11 +95,15 @@ async function checkInput(options: ContractOptions, contract: InputContract, reg
   }
   const found = `subject ${subject} version ${latest.version} (schema id ${latest.id})`
   if (latest.type !== typeOfFormat[format]) throw wrongType(topology, section, latest, found)
-  let problems
+  let problems: FieldProblem[]
   try {
     problems = format === 'avro' ? avroProblems(latest.schema, fields, readerSchema) : jsonProblems(latest.schema, fields)
   } catch (error) {
     throw new HarrierError('SCHEMA_INVALID', `${found} is no schema that Harrier understands: ${messageOf(error)}`, { cause: error })
+  }
+  if (problems.length === 0) {
+    const unmarked = unmarkedFields(fields, marksOf(latest.schema, format === 'avro' ? 'avro' : 'json'))
+    problems = unmarked.map(({ name, path }) => ({ field: name, message: `marks ${path} as personal; write personal: true, so that outputs carry a token in its place and people see it masked` }))
   }
   if (problems.length === 0) return `${found}: gives all ${fields.length} fields`
   throw new TopologyError(

@@ -8,6 +8,7 @@ import { EntityStore } from '../entity/entity-store.js'
 import { turnsDays } from './day-calendar.js'
 import { guardrailTexts } from './guardrail-spec.js'
 import type { Topology } from './load-topology.js'
+import { isPersonal } from './personal-fields.js'
 import { topologyNames, type TopologyNames } from './names.js'
 import { modelsFolder, modelUses } from './open-scorer.js'
 
@@ -77,7 +78,8 @@ function textOf(stages: readonly DescribedStage[]): string {
     const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
     lines.push(title, ...rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ')}`.trimEnd()), '')
   }
-  const fieldRows = (fields: Readonly<Record<string, { type: string; path: string }>>): string[][] => Object.entries(fields).map(([name, field]) => [name, field.type, `<- ${field.path}`])
+  type Declared = Readonly<Record<string, { type: string; path: string; personal?: boolean | string | undefined }>>
+  const fieldRows = (fields: Declared): string[][] => Object.entries(fields).map(([name, field]) => [name, field.type, `<- ${field.path}${isPersonal(field) ? ', personal' : ''}`])
   table(`source  ${names.input}  (${view.spec.source.format})`, fieldRows(view.spec.source.fields))
   lines.splice(-1, 0, `  event times at most ${formatDuration(view.spec.source.aheadMax)} ahead of the records' timestamps`)
   if (view.labels) table(`labels  ${names.labels}  (${view.labels.spec.format})`, fieldRows(view.labels.spec.fields))
@@ -103,10 +105,18 @@ function textOf(stages: readonly DescribedStage[]): string {
     ['lineage', names.lineage],
     ...stages.map(({ names: own, view: stageView }) => [stages.length === 1 ? 'changelog' : `changelog of ${stageView.stageName}`, own.state]),
   ])
-  lines.push(...releaseLines(view))
+  lines.push(...privacyLines(last.view), ...releaseLines(view))
   const groups = stages.map(({ names: own }) => own.group)
   lines.push(`group${groups.length === 1 ? '' : 's'}  ${groups.join(' ')}`, `limits ${Object.entries(view.spec.limits).map(([name, value]) => `${name}=${value}`).join(' ')}`, '')
   return lines.join('\n')
+}
+
+/** What stands in outputs in place of personal values, and how dead letters are kept. */
+function privacyLines({ personal, spec: { privacy } }: Topology): string[] {
+  const names = [...(personal?.domains ?? [])].map(([name, domain]) => (name === domain ? name : `${name} (${domain})`))
+  const tokens = names.length > 0 ? [`  ${names.join(', ')}: ${personal!.tokens ? 'tokens in outputs' : 'as they are in outputs'}, masked where people look`] : []
+  const letters = privacy?.deadLetters === 'encrypted' ? ['  dead letters are encrypted whole'] : []
+  return tokens.length + letters.length === 0 ? [] : ['privacy', ...tokens, ...letters, '']
 }
 
 /** What a release needs, and when it goes back by itself. */

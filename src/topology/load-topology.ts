@@ -6,9 +6,11 @@ import { digestOf } from '../base/digest.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { problemText } from '../base/setting-problems.js'
 import { checkFieldSpecs, type FieldSpec } from '../codec/field-spec.js'
+import { marksOf, type PersonalMark } from '../codec/personal-marks.js'
 import { forwardSchema, type ForwardShape } from '../codec/forward-encoder.js'
 import { loadSchemaFile } from '../codec/schema-files.js'
 import { windowNeeds } from '../features/feature-program.js'
+import { personalFields, personalProblems, withMarks, type PersonalFields } from './personal-fields.js'
 import { avroProblems, jsonProblems } from './source-contract.js'
 import { fieldsOfStages, forwardShape } from './stage-fields.js'
 import { eventIdField, eventTimeField, topologySchema, type DeclaredStage, type LabelsSpec, type StageSpec, type TopologySpec } from './topology-schema.js'
@@ -34,6 +36,8 @@ export interface Topology {
   /** The labels topic, of which the first stage reads; undefined for later ones, to which labels are passed on. */
   readonly labels: Labels | undefined
   readonly fields: readonly FieldSpec[]
+  /** What the stage has to hide; undefined: nothing. */
+  readonly personal: PersonalFields | undefined
   /** The parsed schema that the source names. */
   readonly readerSchema: object | undefined
   /** The line on which a path stands in the file. */
@@ -53,6 +57,8 @@ export interface Labels {
   readonly spec: LabelsSpec
   readonly fields: readonly FieldSpec[]
   readonly readerSchema: object | undefined
+  /** Where personal values stand in a label. */
+  readonly personal: PersonalFields | undefined
 }
 
 /** Problems of a topology file, each with the line it stands on. */
@@ -114,7 +120,7 @@ export function stageOf({ chain, name }: Topology, stageName: string | undefined
 }
 
 /** The views of a topology's stages, first to last. */
-function stageViews(declared: TopologySpec, file: string, lineOf: Topology['lineOf']): readonly Topology[] {
+function stageViews(written: TopologySpec, file: string, lineOf: Topology['lineOf']): readonly Topology[] {
   const check = (fields: readonly FieldSpec[], path: string[]): void => {
     try {
       checkFieldSpecs(fields)
@@ -122,10 +128,17 @@ function stageViews(declared: TopologySpec, file: string, lineOf: Topology['line
       throw new TopologyError(file, [{ line: lineOf(path), path: path.join('.'), message: messageOf(error) }])
     }
   }
+  const refuse = (problems: readonly { path: (string | number)[]; message: string }[]): void => {
+    if (problems.length > 0) throw new TopologyError(file, problems.map(({ path, message }) => ({ line: lineOf(path), path: formatPath(path), message })))
+  }
+  const marks = schemaMarks(written.source, file)
+  const marked = withMarks(written.source.fields, marks, 'source', written.source.schema)
+  refuse(marked.problems)
+  const declared: TopologySpec = marks.length === 0 ? written : { ...written, source: { ...written.source, fields: marked.fields } }
   const chain: Topology[] = []
   const stages = Object.entries(declared.stages)
   const fieldsOf = fieldsOfStages(declared.source.fields, declared.stages)
-  const labels = declared.labels && loadLabels(declared.labels, file, lineOf)
+  const labels = declared.labels && loadLabels(declared.labels, declared.source.fields, file, lineOf)
   if (labels) check(labels.fields, ['labels', 'fields'])
   for (const [place, [stageName, declaredStage]] of stages.entries()) {
     const fields = fieldsOf[place]!
@@ -137,6 +150,8 @@ function stageViews(declared: TopologySpec, file: string, lineOf: Topology['line
     const source = before ? { topic: repartitionTopic(declared.name, stageName), format: 'avro' as const, subjects: declared.schemas?.subjects, aheadMax: Infinity, fields: ownFields } : declared.source
     const spec: TopologySpec = { ...declared, source }
     const next = stages[place + 1]
+    const personal = personalFields(fields, stage.key, declared.privacy, place === 0 ? marks : [])
+    refuse(personalProblems(fields, stageName, stage.policy.attributes, personal))
     chain.push({
       name: declared.name,
       file,
@@ -148,9 +163,10 @@ function stageViews(declared: TopologySpec, file: string, lineOf: Topology['line
       forward: next && forwardTo(declared.name, fields, [stageName, declaredStage], next),
       labels: place === 0 ? labels : undefined,
       fields,
+      personal,
       readerSchema: before ? before.schema : loadReaderSchema(spec.source, fields, file, lineOf, 'source'),
       lineOf,
-      digests: digestsOf(declared, spec, stage, fields, place),
+      digests: digestsOf(written, spec, stage, fields, place),
     })
   }
   return chain
@@ -183,7 +199,8 @@ function digestsOf(declared: TopologySpec, spec: TopologySpec, stage: StageSpec,
     features: digestOf(features),
     policy: digestOf({ policy, models, late, ...(score ? { score } : {}) }),
     layout: digestOf({
-      source: { format: spec.source.format, fields: place === 0 ? fields : fields.filter(({ name }) => read.has(name)) },
+      // What is personal changes outputs, and no state.
+      source: { format: spec.source.format, fields: (place === 0 ? fields : fields.filter(({ name }) => read.has(name))).map(({ personal: _personal, ...field }) => field) },
       late,
       recordBytesMax: spec.limits.recordBytesMax,
       key,
@@ -197,14 +214,22 @@ function digestsOf(declared: TopologySpec, spec: TopologySpec, stage: StageSpec,
       version: 1,
       ...(place === 0 ? {} : { upstreamSkew }),
       ...(score?.when === 'dayTurn' ? { score: score.when } : {}),
-      ...(place === 0 && declared.labels ? { labels: { format: declared.labels.format, fields: declared.labels.fields } } : {}),
+      ...(place === 0 && declared.labels ? { labels: { format: declared.labels.format, fields: Object.fromEntries(Object.entries(declared.labels.fields).map(([name, { personal: _personal, ...field }]) => [name, field])) } } : {}),
     }),
   }
 }
 
-function loadLabels(spec: LabelsSpec, file: string, lineOf: Topology['lineOf']): Labels {
-  const fields = Object.entries(spec.fields).map(([name, field]) => ({ name, ...field }))
-  return { spec, fields, readerSchema: loadReaderSchema(spec, fields, file, lineOf, 'labels') }
+/** What is personal of an event is personal of its label. */
+function loadLabels(spec: LabelsSpec, source: TopologySpec['source']['fields'], file: string, lineOf: Topology['lineOf']): Labels {
+  const fields = Object.entries(spec.fields).map(([name, field]) => ({ name, ...field, ...(source[name]?.personal === undefined ? {} : { personal: source[name].personal }) }))
+  return { spec, fields, readerSchema: loadReaderSchema(spec, fields, file, lineOf, 'labels'), personal: personalFields(fields, '', undefined, schemaMarks(spec, file)) }
+}
+
+/** What the schema that an input names marks as personal. */
+function schemaMarks({ schema, format }: Pick<LabelsSpec, 'schema' | 'format'>, file: string): PersonalMark[] {
+  if (schema === undefined) return []
+  const isAvro = format === 'avro'
+  return marksOf(loadSchemaFile(resolve(dirname(file), schema), isAvro ? 'Avro' : 'JSON Schema'), isAvro ? 'avro' : 'json')
 }
 
 /** The schema that an input names; it gives every field. */

@@ -11,6 +11,7 @@ import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { ModelStore } from '../inference/model-store.js'
 import type { Scorer } from '../inference/scorer.js'
+import type { PrivacyKeys } from '../privacy/privacy-keys.js'
 import { freeTransactionalId, RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
 import { ReleaseFollower, type ReleaseLogOptions } from '../registry/release-ledger.js'
 import { releaseTopicSpecifications } from '../registry/release-topics.js'
@@ -28,6 +29,7 @@ import { ModelTurns } from './model-turns.js'
 import { modelsFolder, openScorer } from './open-scorer.js'
 import { releasedUses } from './released-models.js'
 import { openTracing, type Tracing } from './open-tracing.js'
+import { outputPrivacy, type OutputPrivacy } from './output-privacy.js'
 import { Outputs } from './outputs.js'
 import { openRunLineage, type OpenLineageOptions } from './open-run-lineage.js'
 import type { RunLineage } from './run-lineage.js'
@@ -49,6 +51,8 @@ export interface EngineOptions extends ClusterConnection {
   readonly createTopics?: { readonly partitions?: number } | undefined
   /** Where runs are told of by OpenLineage; absent: nowhere. */
   readonly openLineage?: OpenLineageOptions | undefined
+  /** Keys of tokens and dead letters, which a topology with personal fields needs. */
+  readonly privacyKeys?: PrivacyKeys | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly signal?: AbortSignal | undefined
@@ -87,6 +91,7 @@ export interface EngineCore {
   readonly registry: RegistryClient
   readonly stage: Stage
   readonly outputs: Outputs
+  readonly privacy: OutputPrivacy
   readonly reader: RangeReader
   /** What was released when the models were opened. */
   readonly released: StageModels | undefined
@@ -94,8 +99,8 @@ export interface EngineCore {
 
 type ClientOptions = Pick<EngineOptions, 'brokers' | 'security' | 'clock' | 'logger'> & ReturnType<typeof connectLimits>
 
-/** Checks everything that can be wrong before the first record: models, schemas, topics. */
-export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames, transactionalId: string, tracing?: BatchTracing): Promise<EngineCore> {
+/** Checks everything that can be wrong before the first record: models, schemas, topics. `privacy`: none where no output is written. */
+export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names: TopologyNames, transactionalId: string, privacy: OutputPrivacy, tracing?: BatchTracing): Promise<EngineCore> {
   const { topology, brokers, security, registryUrl, registrySecurity, clock, logger, signal } = options
   const client = { brokers, security, clock, logger, ...connectLimits(options) }
   const partitions = await withAdmin(client, (admin) => prepareTopics(admin, names, topology, options.createTopics))
@@ -116,8 +121,9 @@ export async function openCore(options: Omit<EngineOptions, 'instanceId'>, names
       transactionalId,
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
       tracing,
+      ...privacy,
     })
-    return { client, partitions, registry, stage, outputs, reader, released }
+    return { client, partitions, registry, stage, outputs, privacy, reader, released }
   } catch (error) {
     await reader.close()
     await scorer?.close()
@@ -166,7 +172,7 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
   const { topology, instanceId, clock, logger } = options
   const names = topologyNames(topology, options.namespace)
   const transactionalId = names.transactionalId(instanceId)
-  const core = await openCore(options, names, transactionalId, tracing?.stage(topology, names.input))
+  const core = await openCore(options, names, transactionalId, outputPrivacy(topology, options.privacyKeys), tracing?.stage(topology, names.input))
   const { client, registry, stage, outputs, reader } = core
   let standby: Standby | undefined
   let labelReader: RangeReader | undefined
@@ -199,6 +205,7 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
       registry,
       clock,
       logger,
+      tokens: core.privacy.tokens,
       reached: modelTurns && ((release, signal) => modelTurns.reached(release, signal)),
       predecessors: {
         ownTransactionalId: transactionalId,

@@ -19,7 +19,7 @@ export async function rebuildState(options: RebuildStateOptions): Promise<void> 
   const { topology, clock, logger, signal, onProgress, onPartition } = options
   const names = topologyNames(topology, options.namespace)
   const transactionalId = names.transactionalId(`rebuild-${topology.stage.generation}`)
-  const { client, partitions, registry, stage, outputs, reader } = await openCore(options, names, transactionalId)
+  const { client, partitions, registry, stage, outputs, reader } = await openCore(options, names, transactionalId, {})
   const producer = new RdkafkaTransactionalProducer({ ...client, transactionalId })
   try {
     await producer.init()

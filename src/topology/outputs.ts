@@ -1,10 +1,13 @@
 import { Fault, faultErrorCode } from '../codec/decode-fault.js'
 import { encodeExplanation } from '../codec/explanation-encoder.js'
 import { encodeLineage, type LineageRecord } from '../codec/lineage-codec.js'
+import { OutputTokens } from '../codec/output-tokens.js'
 import { Decision } from '../codec/outcome-columns.js'
 import { appendDeadLetter } from '../consumer/dead-letter.js'
 import type { ScoringModels } from '../inference/scorer.js'
 import { decideAt, decideByRule } from '../policy/policy.js'
+import type { SealKey } from '../privacy/sealed-letter.js'
+import type { TokenKey } from '../privacy/tokeniser.js'
 import type { BatchTracing } from './batch-tracing.js'
 import { Disposition, type AppliedLabel, type Batch } from './batch.js'
 import { Forwarding } from './forwarding.js'
@@ -12,7 +15,7 @@ import type { Topology } from './load-topology.js'
 import { ModelOutputs, type ModelOutputsOptions } from './model-outputs.js'
 import { silentHeader } from './control-record.js'
 import { Sink } from './names.js'
-import { passHeaders } from './passed-headers.js'
+import { passContextHeaders, passHeaders } from './passed-headers.js'
 import type { Stage } from './stage.js'
 import type { TaskPart } from './task.js'
 import { eventIdField, eventTimeField } from './topology-schema.js'
@@ -38,6 +41,10 @@ export interface OutputOptions {
   readonly engine: LineageRecord['engine']
   /** Absent: headers of traces pass unchanged. */
   readonly tracing?: BatchTracing | undefined
+  /** Keys of tokens in force, oldest first; without them personal values go as they are. */
+  readonly tokens?: readonly TokenKey[] | undefined
+  /** Dead letters are encrypted under it; absent: they go as they came. */
+  readonly seal?: SealKey | undefined
 }
 
 /** Steps 6 and 7 of the batch cycle: from scores to decisions, and from those to the records of the transaction. */
@@ -50,6 +57,11 @@ export class Outputs {
   #own: ModelOutputs
   /** Column of the field that the fall-back rule reads; -1: none. */
   readonly #ruleColumn: number
+  readonly #keyColumn: number
+  /** Domain of the entity's tokens; -1: it is not personal. */
+  readonly #keyDomain: number
+  /** Null where nothing is personal, or before the last stage: what a stage passes on is the engine's own. */
+  readonly #tokens: OutputTokens | null
 
   constructor(stage: Pick<Stage, 'topology' | 'scorer'>, options: OutputOptions) {
     const { topology, scorer } = stage
@@ -58,6 +70,10 @@ export class Outputs {
     this.#topology = topology
     this.#options = options
     this.#ruleColumn = typeof fallback === 'object' && 'rule' in fallback ? topology.fields.findIndex((field) => field.name === fallback.rule.field) : -1
+    const { personal } = topology
+    this.#keyColumn = topology.fields.findIndex((field) => field.name === key)
+    this.#tokens = options.tokens && personal?.tokens && !topology.forward ? new OutputTokens(options.tokens, personal.domains) : null
+    this.#keyDomain = this.#tokens?.domainOf(key) ?? -1
     const shape = {
       fields: topology.fields,
       eventId: eventIdField,
@@ -65,6 +81,7 @@ export class Outputs {
       eventTime: eventTimeField,
       reasons: reasonTexts,
       attributes: policy.attributes,
+      tokens: this.#tokens ?? undefined,
     }
     const { scored, alert, forward } = options.schemaIds
     this.#modelOptions = {
@@ -72,7 +89,7 @@ export class Outputs {
       scoredId: scored,
       alertId: alert,
       fallback: typeof fallback === 'object' && 'model' in fallback ? fallback.model : undefined,
-      entityColumn: topology.fields.findIndex((field) => field.name === key),
+      entityColumn: this.#keyColumn,
     }
     this.#own = new ModelOutputs(scorer.inForce, this.#modelOptions)
     this.#forward = forward === undefined ? null : new Forwarding(topology, forward, options.partitions)
@@ -152,13 +169,9 @@ export class Outputs {
         const disposition = batch.disposition[row]
         if (disposition === Disposition.control || disposition === Disposition.label || disposition === Disposition.folded) continue
         if (disposition === Disposition.deadLetter) {
-          const { code, message } = batch.causes.get(row)!
-          appendDeadLetter(
-            batch.outputs,
-            { topicIndex: Sink.deadLetters },
-            { columns: batch.records, row, topic: this.#options.inputTopic },
-            { exception: code, message },
-          )
+          const { code, message, bare } = batch.causes.get(row)!
+          const record = { columns: batch.records, row, topic: this.#options.inputTopic }
+          appendDeadLetter(batch.outputs, { topicIndex: Sink.deadLetters }, record, { exception: code, message, bare }, this.#options.seal)
           continue
         }
         if (this.#forward) {
@@ -183,12 +196,8 @@ export class Outputs {
     const { records, labels } = label.chunk
     const fault = labels.fault[label.row]!
     if (fault === Fault.none) return this.#forward?.label(batch, part.task.partition, label)
-    appendDeadLetter(
-      batch.outputs,
-      { topicIndex: Sink.deadLetters },
-      { columns: records, row: label.row, topic: this.#options.labelsTopic! },
-      { exception: faultErrorCode(fault), message: labels.faultMessage(label.row) },
-    )
+    const cause = { exception: faultErrorCode(fault), message: labels.faultMessage(label.row), bare: labels.bareFaultMessage(label.row) }
+    appendDeadLetter(batch.outputs, { topicIndex: Sink.deadLetters }, { columns: records, row: label.row, topic: this.#options.labelsTopic! }, cause, this.#options.seal)
   }
 
   /** A batch of a rebuild: it changed state, and only its lineage says so. */
@@ -196,12 +205,21 @@ export class Outputs {
     for (const part of batch.parts) this.#appendLineage(batch, part, true)
   }
 
-  /** A row of an output with the key and the headers of its input record, for the partition of its input. */
+  /**
+   * A row of an output with the key and the headers of its input record, for the partition of its input. Where the entity is personal its
+   * token is the key; the partition is that of the input all the same, so that no key of tokens moves a record.
+   */
   #begin(batch: Batch, sink: number, row: number): number {
     const { records, outputs } = batch
     const outRow = outputs.begin(sink, records.partition[row]!, 0, records.timestamp[row]!)
-    outputs.copyKey(outRow, records.arena.bytes, records.keyAt[row]!, records.keyBytes[row]!)
-    passHeaders(outputs, records, row)
+    if (this.#keyDomain < 0) outputs.copyKey(outRow, records.arena.bytes, records.keyAt[row]!, records.keyBytes[row]!)
+    else {
+      const { tokeniser } = this.#tokens!
+      const token = tokeniser.find(this.#keyDomain, records.arena.bytes, batch.events.textAt[this.#keyColumn]![row]!, batch.events.textBytes[this.#keyColumn]![row]!)
+      outputs.copyKey(outRow, tokeniser.bytes, token, tokeniser.tokenBytes[0]!)
+    }
+    if (this.#tokens === null) passHeaders(outputs, records, row)
+    else passContextHeaders(outputs, records, row)
     this.#options.tracing?.event(batch, row)
     return outRow
   }
@@ -256,6 +274,7 @@ export class Outputs {
       engine: this.#options.engine,
       unknown_schema_ids: [...part.unknownSchemaIds],
       ahead_max_ms: aheadMax === Infinity ? null : aheadMax,
+      tokens: silent ? [] : [...(this.#tokens?.names ?? [])],
       silent,
     })
     const row = outputs.begin(Sink.lineage, task.partition, 0, part.lastRow < 0 ? part.streamTimeAfter : batch.records.timestamp[part.lastRow]!)

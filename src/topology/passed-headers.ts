@@ -38,6 +38,46 @@ export function passHeaders(outputs: RecordColumns, records: RecordColumns, row:
   })
 }
 
+/** Headers that say nothing of a person: where a message comes from and what it answers. What else a writer adds may. */
+const contextNames = ['traceparent', 'tracestate', 'harrier-request', 'harrier-redriven', 'harrier-control', 'harrier-silent', 'harrier-encrypted', 'content-type', 'ce_id', 'ce_source', 'ce_type', 'ce_specversion', 'ce_time', 'ce_datacontenttype', 'ce_dataschema']
+const contextBytes = contextNames.filter((name) => !ofTheValue.includes(name)).map((name) => Buffer.from(name))
+
+export function isContextHeader(name: string): boolean {
+  return contextNames.includes(name) || name.startsWith(ofAFailure)
+}
+
+/** As `passHeaders`, but only those that say nothing of a person: for outputs in which personal values are tokens. Makes no object for a record. */
+export function passContextHeaders(outputs: RecordColumns, records: RecordColumns, row: number): void {
+  const bytes = records.headersBytes[row]!
+  if (bytes === 0) return
+  const { arena, headersAt } = records
+  const out = outputs.count - 1
+  outputs.arena.reserve(bytes)
+  outputs.headersAt[out] = outputs.arena.used
+  let at = headersAt[row]!
+  for (const end = at + bytes; at < end; ) {
+    const nameBytes = arena.view.getUint16(at)
+    const size = 6 + nameBytes + Math.max(0, arena.view.getInt32(at + 2))
+    if (isPassedContext(arena.bytes, at + 6, nameBytes) && outputs.headersBytes[out]! + size <= passedHeaderBytesMax) {
+      for (let i = 0; i < size; i++) outputs.arena.bytes[outputs.arena.used + i] = arena.bytes[at + i]!
+      outputs.arena.used += size
+      outputs.headersBytes[out]! += size
+    }
+    at += size
+  }
+}
+
+function isPassedContext(bytes: Uint8Array, at: number, length: number): boolean {
+  for (let n = 0; n < contextBytes.length; n++) {
+    const name = contextBytes[n]!
+    if (name.length !== length) continue
+    let i = 0
+    while (i < length && bytes[at + i] === name[i]) i++
+    if (i === length) return true
+  }
+  return false
+}
+
 function isContext(name: string): boolean {
   return name === 'traceparent' || name === 'tracestate' || name.startsWith('ce_')
 }

@@ -7,13 +7,18 @@ import { GenericDecoder, type DecodedValue } from '../codec/generic-decoder.js'
 import { RegistryClient } from '../codec/registry-client.js'
 import { connectLimits, type ClusterConnection } from '../connection/security.js'
 import { withAdmin } from '../consumer/admin.js'
-import { deadLetterHeaders } from '../consumer/dead-letter.js'
+import { deadLetterHeaders, encryptedHeader, openedLetter, sealOf } from '../consumer/dead-letter.js'
 import { RangeReader } from '../consumer/range-reader.js'
+import { hidden } from '../privacy/mask.js'
+import type { PrivacyKeys } from '../privacy/privacy-keys.js'
+import { isToken } from '../privacy/token-text.js'
+import { tokenOf } from '../privacy/tokeniser.js'
 import { partitionOf } from '../producer/murmur2.js'
 import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
-import { deadLetterRow, redrivenHeader, scoredRow, shapeOf, type DeadLetterRow, type ScoredRow } from './record-view.js'
+import { RecordMask, shapeOf } from './record-mask.js'
+import { deadLetterRow, redrivenHeader, scoredRow, type DeadLetterRow, type ScoredRow } from './record-view.js'
 
 export const recordDeskLimits = {
   /** Scored events of a partition that are looked through for those of one entity, newest first: the sum of these. */
@@ -31,9 +36,23 @@ export interface RecordDeskOptions {
   readonly namespace?: string | undefined
   /** Where it is noted that a dead letter was sent again. */
   readonly auditTopic: string
+  /** Opens dead letters that are encrypted, and finds the tokens of an entity. */
+  readonly privacyKeys?: PrivacyKeys | undefined
   readonly clock: Clock
   readonly logger: Logger
 }
+
+/** Whose past is looked up: an entity as it is, its token, or that of the scored event at an offset of the partition's alerts. */
+export interface HistoryWanted {
+  readonly entity: string
+  /** By default the partition that the entity's key goes to; of a token all are looked through. */
+  readonly partition: number | undefined
+  readonly alert?: number | undefined
+  readonly count: number
+}
+
+/** Headers that a dead letter has beyond those of its record. */
+const ofCause = new Set<string>([...Object.values(deadLetterHeaders), redrivenHeader, encryptedHeader])
 
 /** A dead letter from near. */
 export interface DeadLetterLook extends DeadLetterRow {
@@ -43,6 +62,8 @@ export interface DeadLetterLook extends DeadLetterRow {
   readonly hex: string | null
   readonly text: string | null
   readonly isCut: boolean
+  /** The version of the key that it is encrypted under; null: it is not. */
+  readonly encrypted: number | null
   /** What can be read of it; where contents are not to be seen: names, and types in place of values. */
   readonly decoded: DecodedValue
   /** Who has sent it again. */
@@ -70,6 +91,8 @@ export class RecordDesk {
   readonly #options: RecordDeskOptions
   readonly #names: TopologyNames
   readonly #decoder: GenericDecoder
+  /** What people see of the records. */
+  readonly mask: RecordMask
   #reader: Promise<RangeReader> | undefined
   readonly #turns = new Turns({ max: recordDeskLimits.callsMax, refuse: (waiting) => new HarrierError('OVERLOADED', `${waiting} look-ups wait`, { retryAfterMs: 1000 }) })
 
@@ -77,38 +100,67 @@ export class RecordDesk {
     this.#options = options
     const { connection, topology, namespace, clock, logger } = options
     this.#names = topologyNames(topology.chain.at(-1)!, namespace)
+    this.mask = new RecordMask(topology, namespace)
     this.#decoder = new GenericDecoder(new RegistryClient(connection.registryUrl, { clock, logger, security: connection.registrySecurity }))
   }
 
-  /** The newest scored events of an entity, oldest first, among the newest of its partition; by default the partition that its key goes to. */
-  async history(entity: string, partition: number | undefined, count: number): Promise<{ readonly events: readonly ScoredRow[]; readonly scanned: number }> {
+  /** The newest scored events of an entity, oldest first, among the newest of its partition. Errors: NOT_FOUND, PRIVACY_KEY_MISSING. */
+  async history(wanted: HistoryWanted): Promise<{ readonly events: readonly ScoredRow[]; readonly scanned: number }> {
     return await this.#inTurn(async (reader) => {
       const topic = this.#names.scored
-      const partitions = await this.#partitions(topic)
-      const key = Buffer.from(entity)
-      const at = partition ?? partitionOf(key, 0, key.length, partitions)
-      if (at >= partitions) throw new HarrierError('NOT_FOUND', `${topic} has no partition ${at}`)
-      const { low, stableEnd } = await reader.watermarks(topic, at)
+      const count = await this.#partitions(topic)
+      const { partition } = wanted
+      if (partition !== undefined && partition >= count) throw new HarrierError('NOT_FOUND', `${topic} has no partition ${partition}`)
+      const entity = Buffer.from(wanted.entity)
+      const keys = wanted.alert === undefined || partition === undefined ? this.#keysOf(wanted.entity) : [await this.#keyOfAlert(reader, partition, wanted.alert)]
+      const partitions = partition !== undefined ? [partition] : isToken(wanted.entity) ? Array.from({ length: count }, (_, at) => at) : [partitionOf(entity, 0, entity.length, count)]
       const events: ScoredRow[] = []
-      let to = stableEnd
-      for (const window of recordDeskLimits.historyWindows) {
-        const from = Math.max(low, to - window)
-        const found: { offset: number; time: number; value: Uint8Array }[] = []
-        if (from < to) {
-          await reader.readRange({ topic, partition: at, from, to }, (columns) => {
-            for (let row = 0; row < columns.count; row++) {
-              const own = columns.key(row)
-              if (own && key.equals(own)) found.push({ offset: columns.offset[row]!, time: columns.timestamp[row]!, value: Uint8Array.from(columns.value(row) ?? []) })
-            }
-          })
-        }
-        const rows = await Promise.all(found.slice(-count).map(async ({ offset, time, value }) => scoredRow({ topic, partition: at, offset, time }, await this.#decoder.decode(value))))
-        events.unshift(...rows.filter((row) => row !== undefined))
-        to = from
-        if (events.length >= count || from === low) break
+      let scanned = 0
+      for (const at of partitions) {
+        const found = await this.#historyIn(reader, at, keys, wanted.count)
+        events.push(...found.events)
+        scanned += found.scanned
       }
-      return { events: events.slice(-count), scanned: stableEnd - to }
+      return { events: events.slice(-wanted.count), scanned }
     })
+  }
+
+  /** The keys that records of an entity may have: of a personal one its tokens, and itself for those from before it was personal. */
+  #keysOf(entity: string): Buffer[] {
+    const { topology, privacyKeys } = this.#options
+    const { personal, stage } = topology.chain.at(-1)!
+    if (!personal?.entity || !personal.tokens || isToken(entity)) return [Buffer.from(entity)]
+    if (!privacyKeys) throw new HarrierError('PRIVACY_KEY_MISSING', 'scored events name this entity by its token, and no keys are at hand to make it', { remedy: 'ask by the token, or start the service with --privacy-keys' })
+    return [entity, ...privacyKeys.tokens.map((key) => tokenOf(key, personal.domains.get(stage.key)!, entity))].map((text) => Buffer.from(text))
+  }
+
+  async #keyOfAlert(reader: RangeReader, partition: number, offset: number): Promise<Buffer> {
+    const found = await this.#record(reader, this.#names.alerts, partition, offset, 'the alert is not there any more')
+    return Buffer.from(found.key(0) ?? [])
+  }
+
+  async #historyIn(reader: RangeReader, partition: number, keys: readonly Buffer[], count: number): Promise<{ readonly events: ScoredRow[]; readonly scanned: number }> {
+    const topic = this.#names.scored
+    const { low, stableEnd } = await reader.watermarks(topic, partition)
+    const events: ScoredRow[] = []
+    let to = stableEnd
+    for (const window of recordDeskLimits.historyWindows) {
+      const from = Math.max(low, to - window)
+      const found: { offset: number; time: number; value: Uint8Array }[] = []
+      if (from < to) {
+        await reader.readRange({ topic, partition, from, to }, (columns) => {
+          for (let row = 0; row < columns.count; row++) {
+            const own = columns.key(row)
+            if (own && keys.some((key) => key.equals(own))) found.push({ offset: columns.offset[row]!, time: columns.timestamp[row]!, value: Uint8Array.from(columns.value(row) ?? []) })
+          }
+        })
+      }
+      const rows = await Promise.all(found.slice(-count).map(async ({ offset, time, value }) => scoredRow({ topic, partition, offset, time }, await this.#decoder.decode(value))))
+      events.unshift(...rows.filter((row) => row !== undefined))
+      to = from
+      if (events.length >= count || from === low) break
+    }
+    return { events, scanned: stableEnd - to }
   }
 
   /** The newest dead letters, oldest first. */
@@ -129,13 +181,14 @@ export class RecordDesk {
   async deadLetter(partition: number, offset: number, { whole }: { readonly whole: boolean }): Promise<DeadLetterLook> {
     return await this.#inTurn(async (reader) => {
       const found = await this.#deadLetter(reader, partition, offset)
-      const value = found.value(0)
-      const headers = found.headers(0)
-      const row = deadLetterRow({ topic: this.#names.deadLetters, partition, offset, time: found.timestamp[0]! }, headers, value)
-      const decoded = await this.#decoder.decode(value)
+      const encrypted = sealOf(found, 0) ?? null
+      const original = encrypted !== null && whole ? this.#opened(found) : found
+      const value = original.value(0)
+      const row = deadLetterRow({ topic: this.#names.deadLetters, partition, offset, time: found.timestamp[0]! }, found.headers(0), value)
+      const headers = encrypted !== null && whole ? [...original.headers(0).filter(({ name }) => !ofCause.has(name)), ...found.headers(0).filter(({ name }) => ofCause.has(name))] : found.headers(0)
+      const decoded = encrypted !== null && !whole ? { encoding: 'binary' as const, value: hidden } : await this.#decoder.decode(value)
       const shown = value && Buffer.from(value).subarray(0, recordDeskLimits.shownBytesMax)
-      const key = found.key(0)
-      const ofCause = new Set<string>([...Object.values(deadLetterHeaders), redrivenHeader])
+      const key = original.key(0)
       return {
         ...row,
         headers: headers.map(({ name, value: text }) => ({ name, value: whole || ofCause.has(name) ? (text?.toString() ?? null) : null })),
@@ -143,6 +196,7 @@ export class RecordDesk {
         hex: whole && shown ? shown.toString('hex') : null,
         text: whole && shown && decoded.encoding !== 'binary' && decoded.encoding !== 'avro' ? shown.toString() : null,
         isCut: (value?.length ?? 0) > recordDeskLimits.shownBytesMax,
+        encrypted,
         decoded: whole ? decoded : { ...decoded, value: decoded.encoding === 'avro' || decoded.encoding === 'json' ? shapeOf(decoded.value) : `(${value?.length ?? 0} bytes)` },
         redriven: await this.#redriven(reader, partition, offset),
       }
@@ -154,7 +208,8 @@ export class RecordDesk {
     return await this.#inTurn(async (reader) => {
       const { connection, clock, logger, auditTopic } = this.#options
       const found = await this.#deadLetter(reader, partition, offset)
-      const { source } = deadLetterRow({ topic: this.#names.deadLetters, partition, offset, time: 0 }, found.headers(0), found.value(0))
+      const original = this.#opened(found)
+      const { source } = deadLetterRow({ topic: this.#names.deadLetters, partition, offset, time: 0 }, found.headers(0), null)
       const inputs = this.#inputs()
       if (!inputs.includes(source.topic) || !Number.isSafeInteger(source.partition) || source.partition < 0) {
         throw new HarrierError('RELEASE_REFUSED', `the dead letter says that it came from "${source.topic.slice(0, 100)}", which is no input of this topology`, { remedy: `dead letters of ${inputs.join(', ')} can be sent again` })
@@ -167,9 +222,8 @@ export class RecordDesk {
         const before = await this.#redriven(reader, partition, offset)
         if (before && !again) throw new HarrierError('RELEASE_REFUSED', `${before.actor} has sent it again already, ${before.at}: ${before.reason}`, { remedy: 'say that it shall be sent once more, if that is meant' })
         const columns = new RecordColumns(2)
-        columns.append(0, source.partition, 0, clock.nowMs(), found.key(0), found.value(0))
-        const ofCause = new Set<string>(Object.values(deadLetterHeaders))
-        for (const { name, value } of found.headers(0)) if (!ofCause.has(name) && name !== redrivenHeader) columns.appendHeader(name, value)
+        columns.append(0, source.partition, 0, clock.nowMs(), original.key(0), original.value(0))
+        for (const { name, value } of original.headers(0)) if (!ofCause.has(name)) columns.appendHeader(name, value)
         columns.appendHeader(redrivenHeader, this.#subject(partition, offset))
         const note = { at: new Date(clock.nowMs()).toISOString(), actor, id, action: 'dead-letters.redrive', subject: this.#subject(partition, offset), reason, request, before: null, after: { topic: source.topic, partition: source.partition } }
         columns.append(1, 0, 0, clock.nowMs(), Buffer.from(note.subject), Buffer.from(JSON.stringify(note)))
@@ -219,10 +273,18 @@ export class RecordDesk {
     return note
   }
 
-  async #deadLetter(reader: RangeReader, partition: number, offset: number): Promise<RecordColumns> {
-    const topic = this.#names.deadLetters
+  #deadLetter(reader: RangeReader, partition: number, offset: number): Promise<RecordColumns> {
+    return this.#record(reader, this.#names.deadLetters, partition, offset, 'its retention may have passed')
+  }
+
+  /** As it was refused. */
+  #opened(found: RecordColumns): RecordColumns {
+    return openedLetter(found, 0, this.#options.privacyKeys?.deadLetters ?? [])
+  }
+
+  async #record(reader: RangeReader, topic: string, partition: number, offset: number, remedy: string): Promise<RecordColumns> {
     const kept = new RecordColumns(1)
-    const missing = (): HarrierError => new HarrierError('NOT_FOUND', `${topic} has no record ${offset} in partition ${partition}`, { remedy: 'its retention may have passed' })
+    const missing = (): HarrierError => new HarrierError('NOT_FOUND', `${topic} has no record ${offset} in partition ${partition}`, { remedy })
     if (partition >= (await this.#partitions(topic))) throw missing()
     const { low, stableEnd } = await reader.watermarks(topic, partition)
     if (offset < low || offset >= stableEnd) throw missing()
@@ -238,10 +300,10 @@ export class RecordDesk {
 
   /** One look-up at a time. Errors: OVERLOADED. */
   #inTurn<T>(work: (reader: RangeReader) => Promise<T>): Promise<T> {
-    return this.#turns.take(async () => await work(await this.#opened()))
+    return this.#turns.take(async () => await work(await this.#openReader()))
   }
 
-  #opened(): Promise<RangeReader> {
+  #openReader(): Promise<RangeReader> {
     this.#reader ??= this.#open()
     this.#reader.catch(() => (this.#reader = undefined))
     return this.#reader

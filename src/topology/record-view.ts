@@ -2,6 +2,7 @@ import type { DecodedValue } from '../codec/generic-decoder.js'
 import type { DecodedOutcome } from '../codec/decoded-outcome.js'
 import { deadLetterHeaders } from '../consumer/dead-letter.js'
 import { modelNameOf } from '../inference/manifest.js'
+import type { RecordMask } from './record-mask.js'
 
 /** Where a record lies, and when it was written: ms since 1970. */
 export interface Place {
@@ -50,17 +51,15 @@ export function headerText(headers: Headers, name: string): string | undefined {
   return found ? Buffer.from(found).toString() : undefined
 }
 
+/** As people see it: personal values masked. */
+export function maskedRow(row: ScoredRow, mask: RecordMask): ScoredRow {
+  return { ...row, value: mask.outcome(row.value) }
+}
+
 /** Without the scores of models that somebody may not see; undefined where one of those decided. */
 export function seenRow(row: ScoredRow, sees: (model: string) => boolean): ScoredRow | undefined {
   const seen = (reference: string): boolean => sees(modelNameOf(reference))
   const { scores, model } = row.value
   if (!seen(model)) return undefined
   return scores ? { ...row, value: { ...row.value, scores: scores.filter((each) => seen(each.model)) } } : row
-}
-
-/** The shape of a value: names stay, what they hold is left out. */
-export function shapeOf(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(shapeOf)
-  if (typeof value === 'object' && value !== null) return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, shapeOf(member)]))
-  return value === null ? null : `(${typeof value})`
 }

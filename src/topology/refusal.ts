@@ -1,10 +1,16 @@
-import { Fault, faultErrorCode } from '../codec/decode-fault.js'
+import { Fault, faultErrorCode, fieldSubject } from '../codec/decode-fault.js'
 import { isTooFarAhead, tooFarAhead } from './ahead-bound.js'
 import type { Batch, DeadLetterCause } from './batch.js'
 import type { Topology } from './load-topology.js'
 import { eventTimeField } from './topology-schema.js'
 
 const noKey = { code: 'RECORD_INVALID', message: 'the record has no key: without one its entity has no partition of its own' }
+
+/** Why an event after the grace period is not scored, where the stage says so. */
+export function tooLate(timeMs: number, graceMs: number, streamTimeMs: number): DeadLetterCause {
+  const bare = `late: the event time is more than ${graceMs} ms behind stream time`
+  return { code: 'RECORD_INVALID', message: `late: event time ${timeMs} is more than ${graceMs} ms behind stream time ${streamTimeMs}`, bare }
+}
 
 /** Says of a decoded record why it cannot be scored. */
 export class Refusal {
@@ -27,11 +33,14 @@ export class Refusal {
     const { records, events } = batch
     const { stage, forward, spec, fields } = this.#topology
     const fault = events.fault[row]!
-    if (fault !== Fault.none) return { code: faultErrorCode(fault), message: events.faultMessage(row) }
+    if (fault !== Fault.none) return { code: faultErrorCode(fault), message: events.faultMessage(row), bare: events.bareFaultMessage(row) }
     const timeMs = events.numbers[this.#timeColumn]![row]!
     const timestampMs = records.timestamp[row]!
     const aheadMaxMs = batch.aheadMaxMs ?? spec.source.aheadMax
-    if (isTooFarAhead(timeMs, timestampMs, aheadMaxMs)) return { code: 'RECORD_INVALID', message: tooFarAhead(fields[this.#timeColumn]!, timeMs, timestampMs, aheadMaxMs) }
+    if (isTooFarAhead(timeMs, timestampMs, aheadMaxMs)) {
+      const field = fields[this.#timeColumn]!
+      return { code: 'RECORD_INVALID', message: tooFarAhead(field, timeMs, timestampMs, aheadMaxMs), bare: `${fieldSubject(field)}lies more than source.aheadMax ahead of the record's timestamp` }
+    }
     if (records.keyBytes[row]! <= 0) return noKey
     const keyBytes = events.textBytes[this.#keyColumn]![row]!
     if (keyBytes <= 0) return { code: 'RECORD_INVALID', message: `field ${stage.key}: the entity is empty` }

@@ -5,11 +5,13 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import type { RangeReader } from '../consumer/range-reader.js'
+import type { TokenKeyName } from '../privacy/tokeniser.js'
 import type { Batch } from './batch.js'
 import { Changelog } from './changelog.js'
 import { areAlike, foldedRange, noIds, type FoldedRange } from './folded-range.js'
 import { takeLabels } from './label-reader.js'
 import type { TopologyNames } from './names.js'
+import { checkTokensJoin } from './output-privacy.js'
 import type { Stage } from './stage.js'
 import { labelsFromOf, labelsToOf, lastOfOtherGenerations, lineageOf } from './task-lineage.js'
 import { emptyPart, type Task, type TaskPart } from './task.js'
@@ -32,6 +34,8 @@ export interface TaskRestorerOptions {
   readonly limits?: RestoreLimits
   /** Fulfilled when the models of a release are in force here, or cannot be; absent where none is followed. */
   readonly reached?: ((release: number, signal: AbortSignal) => Promise<void>) | undefined
+  /** Keys of tokens in the outputs that will follow; absent: none will, or nobody need join them. */
+  readonly tokens?: readonly TokenKeyName[] | undefined
   /** Whose transactional id this process has, and how another's is found dead and freed; absent without a broker. */
   readonly predecessors?: Predecessors
 }
@@ -114,6 +118,7 @@ export class TaskRestorer {
         remedy: `set generation: ${stage.topology.stage.generation + 1} in stages.${stage.topology.stageName}, fold its state with \`harrier rebuild\` while the engine runs, then restart with the new topology`,
       })
     }
+    checkTokensJoin(task.name, last.tokens, this.#options.tokens)
     // An owner that was quicker may have scored by a release that is still being opened here: nobody goes back before it.
     await this.#options.reached?.(last.release, signal)
     const journal = await this.#journal(task, last, signal)

@@ -12,7 +12,7 @@ import { FeatureProgram, storeNeeds } from '../features/feature-program.js'
 import { NO_UPDATE, RESET } from '../inference/frame.js'
 import type { ScoreOptions, Scorer } from '../inference/scorer.js'
 import { isTooFarAhead } from './ahead-bound.js'
-import { Batch, Disposition } from './batch.js'
+import { Batch, Disposition, type DeadLetterCause } from './batch.js'
 import { isForgetRecord } from './control-record.js'
 import { Checkpointer } from './checkpointer.js'
 import { LabelQueue } from './label-queue.js'
@@ -23,7 +23,8 @@ import { DayTurns } from './day-turns.js'
 import { EventReader } from './event-reader.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames } from './names.js'
-import { Refusal } from './refusal.js'
+import { Refusal, tooLate } from './refusal.js'
+import { personalFeatures } from './stage-fields.js'
 import { Task, type TaskPart } from './task.js'
 import { eventIdField, eventTimeField } from './topology-schema.js'
 import { UpstreamTimes } from './upstream-times.js'
@@ -105,8 +106,7 @@ export class Stage {
     this.#labelFold = new LabelFold(this.store, this.labels?.columns ?? own, this.turns)
     this.#refusal = new Refusal(topology)
     this.#upstreamTasks = partitions
-    const { review, reasons } = stage.policy
-    this.#explain = topology.forward || reasons === 0 ? undefined : { from: review, top: reasons, eventsMax: spec.limits.explainedEventsMax }
+    this.#explain = topology.forward || stage.policy.reasons === 0 ? undefined : { from: stage.policy.review, top: stage.policy.reasons, eventsMax: spec.limits.explainedEventsMax, hidden: personalFeatures(fields, stage.features) }
   }
 
   makeBatch({ recordsMax = this.topology.spec.limits.batchRecordsMax, restoring = false } = {}): Batch {
@@ -191,7 +191,7 @@ export class Stage {
       }
       const cause = this.#refusal.of(batch, row)
       if (cause) {
-        this.#deadLetter(batch, part!, row, cause.code, cause.message)
+        this.#deadLetter(batch, part!, row, cause)
         continue
       }
       const timeMs = times[row]!
@@ -209,7 +209,7 @@ export class Stage {
       if (late) {
         part!.late++
         if (stage.late === 'dead-letter') {
-          this.#deadLetter(batch, part!, row, 'RECORD_INVALID', `late: event time ${timeMs} is more than ${stage.grace} ms behind stream time ${streamTimeMs}`)
+          this.#deadLetter(batch, part!, row, tooLate(timeMs, stage.grace, streamTimeMs))
           continue
         }
       }
@@ -441,9 +441,9 @@ export class Stage {
     part.to = batch.records.offset[row]! + 1
   }
 
-  #deadLetter(batch: Batch, part: TaskPart, row: number, code: string, message: string): void {
+  #deadLetter(batch: Batch, part: TaskPart, row: number, cause: DeadLetterCause): void {
     batch.disposition[row] = Disposition.deadLetter
-    batch.causes.set(row, { code, message })
+    batch.causes.set(row, cause)
     part.deadLetters++
     if (batch.events.fault[row] === Fault.unknownSchema) part.unknownSchemaIds.add(schemaIdAt(batch.records, row))
   }

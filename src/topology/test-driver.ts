@@ -13,6 +13,7 @@ import { loadOwnSchema } from '../codec/schema-files.js'
 import { hashKey } from '../entity/key-index.js'
 import { exportBytesMax, exportNothing, exportSlot } from '../inference/slot-sections.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
+import type { PrivacyKeys } from '../privacy/privacy-keys.js'
 import type { Batch } from './batch.js'
 import { takeLabels } from './label-reader.js'
 import type { Topology } from './load-topology.js'
@@ -20,8 +21,8 @@ import { Sink, topologyNames, type TopologyNames } from './names.js'
 import { harrierVersion } from './harrier-version.js'
 import { openScorer } from './open-scorer.js'
 import type { Tracing } from './open-tracing.js'
+import { outputPrivacy } from './output-privacy.js'
 import { Outputs } from './outputs.js'
-
 import { TaskRestorer } from './restore.js'
 import { Stage } from './stage.js'
 
@@ -69,6 +70,8 @@ export interface TestDriverOptions {
   readonly startMs?: number
   readonly registry?: MemoryRegistry
   readonly tracing?: Tracing | undefined
+  /** As `harrier run` has them. */
+  readonly privacyKeys?: PrivacyKeys | undefined
 }
 
 /** A schema registry in memory. While `down` it lets callers wait, as the real client does. */
@@ -181,6 +184,7 @@ export class TopologyTestDriver {
       transactionalId: this.names.transactionalId('test'),
       engine: { harrier: harrierVersion, onnxruntime: onnxruntimeVersion(), node: process.versions.node, device_class: scorer.deviceClass },
       tracing: options.tracing?.stage(topology, this.names.input),
+      ...outputPrivacy(topology, options.privacyKeys),
     })
     for (let partition = 0; partition < this.#logs.input.length; partition++) stage.addTask(partition).isReady = true
   }
@@ -287,7 +291,7 @@ export class TopologyTestDriver {
     const { next } = this
     const driver = await TopologyTestDriver.#create({ ...this.#options, registry: this.registry, ...options }, log, next && (({ topology }) => next.restart({ ...options, topology })))
     const reader = { readRange: driver.#readRange.bind(driver), lastRecords: driver.#lastRecords.bind(driver) }
-    const restorer = new TaskRestorer({ reader, names: driver.names, registry: driver.registry, clock: driver.clock, logger: silentLogger })
+    const restorer = new TaskRestorer({ reader, names: driver.names, registry: driver.registry, clock: driver.clock, logger: silentLogger, tokens: outputPrivacy(this.topology, driver.#options.privacyKeys).tokens })
     for (const task of driver.stage.tasks) {
       const position = this.stage.tasks[task!.partition]!.position
       await restorer.restore(driver.stage, task!, position < 0 ? null : position, new AbortController().signal)

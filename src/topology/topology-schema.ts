@@ -40,6 +40,10 @@ const fieldSchema = z.strictObject({
   scale: z.number().int().optional().describe('Only for `integer`, 0 to 15: the value times 10^scale, exactly. The decimal 12.34 with scale 2 is 1234; 12.345 is a dead letter.'),
   from: z.literal('text').optional().describe('Only for numbers and `timestamp-` types: they may also be written as text, `"129.90"`.'),
   zone: z.string().optional().describe('Only for `iso8601`: the zone of times that name none: `Z`, `+01:00`. A date alone is then its first moment.'),
+  personal: z
+    .union([z.boolean(), identifier])
+    .optional()
+    .describe('Says something of a person: masked where people look, a token in outputs; see privacy.md. A name instead of `true` is the domain: fields of one domain have tokens that can be joined. A schema that `schema` names may say so, too.'),
 })
 
 const sourceSchema = z.strictObject({
@@ -121,6 +125,11 @@ const schemasSchema = z.strictObject({
   subjects: z.enum(subjectStrategies).default('topic').describe('Under which subjects the outputs\' schemas are registered; see contracts.md, "Subjects".'),
 })
 
+const privacySchema = z.strictObject({
+  outputs: z.enum(['tokens', 'clear']).default('tokens').describe('What scored events and alerts have in place of personal values: tokens under the keys of `--privacy-keys`, or the values as they are.'),
+  deadLetters: z.enum(['clear', 'encrypted']).default('clear').describe('`encrypted`: key, value and headers of dead letters are encrypted whole under a key of `--privacy-keys`; the cause stays readable.'),
+})
+
 /** What a release has to bring with it, and when it goes back by itself. */
 const releasesSchema = z.strictObject({
   validation: z.boolean().default(false).describe('A version needs a validation record in the ledger (`harrier models validate`) before it may decide anything.'),
@@ -157,6 +166,7 @@ export const topologySchema = z
     labels: labelsSchema.optional().describe('What events turned out to be, as it becomes known; see "Labels".'),
     stages: z.record(identifier, stageSchema).describe('One or more, under names of your own, in the order in which events pass through them; see "Stages".'),
     releases: releasesSchema.optional().describe('What a release needs; see releases.md, "Validation and approval".'),
+    privacy: privacySchema.optional().describe('What happens to personal fields and to dead letters; see privacy.md.'),
     schemas: schemasSchema.optional().describe('How the schemas of the outputs get into the registry.'),
     limits: limitsSchema.prefault({}),
   })

@@ -13,7 +13,8 @@ declare module 'fastify' {
 const meanings: Readonly<Record<number, string>> = {
   400: 'The request is not understood', 401: 'No key or token, or one that is not taken', 403: 'The key or token does not allow it', 429: 'The quota of the key is used up: try again after Retry-After seconds',
   404: 'There is no such thing',
-  409: 'It would break a rule of the registry', 413: 'The body is too large', 422: 'What was sent breaks its contract', 500: 'The model failed', 504: 'No score within the time; it will come', 503: 'Overloaded, or not ready: try again after Retry-After seconds',
+  409: 'It would break a rule of the registry, or needs a key that is not at hand',
+  413: 'The body is too large', 422: 'What was sent breaks its contract', 500: 'The model failed', 504: 'No score within the time; it will come', 503: 'Overloaded, or not ready: try again after Retry-After seconds',
 }
 
 /** Responses of a route that are no success, for its schema. */

@@ -19,6 +19,7 @@ const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   MODEL_NOT_FOUND: 404,
   NOT_FOUND: 404,
   RELEASE_REFUSED: 409,
+  PRIVACY_KEY_MISSING: 409,
   LIMIT_EXCEEDED: 413,
   QUOTA_EXCEEDED: 429,
   RECORD_INVALID: 422,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createSecretKey, randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,17 +9,21 @@ import { reachOf } from '../../src/audit/archive-index.js'
 import { FolderStore } from '../../src/audit/archive-store.js'
 import { archiveTopics } from '../../src/audit/archive-writer.js'
 import { auditEvents, type Audited } from '../../src/audit/audit.js'
+import { idsOnTopic } from '../../src/audit/clear-entities.js'
 import { CombinedLog } from '../../src/audit/combined-log.js'
 import { ModelFiles } from '../../src/audit/model-files.js'
 import { provenanceOf } from '../../src/audit/provenance.js'
 import type { RecordLog } from '../../src/audit/record-log.js'
 import { sampleScored } from '../../src/audit/scored-sample.js'
 import { findScored } from '../../src/audit/scored-search.js'
+import { findToken } from '../../src/audit/token-search.js'
 import { verdictOf } from '../../src/audit/verdict.js'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
 import { controlHeader, forgetControl } from '../../src/topology/control-record.js'
+import { createKeyFile, type PrivacyKeys } from '../../src/privacy/privacy-keys.js'
+import { isToken } from '../../src/privacy/token-text.js'
 import { loadTopology, type Topology } from '../../src/topology/load-topology.js'
 import { modelsFolder } from '../../src/topology/open-scorer.js'
 import { TopologyTestDriver, type TestRecord } from '../../src/topology/test-driver.js'
@@ -45,8 +50,8 @@ interface Ran {
 }
 
 /** Records through a driver in small transactions, restarted now and then, with all its topics kept. */
-async function run(topology: Topology, records: readonly TestRecord[], { restartEvery = Infinity, batch = 23 } = {}): Promise<Ran> {
-  let driver = await TopologyTestDriver.open({ topology, models: store.root, startMs })
+async function run(topology: Topology, records: readonly TestRecord[], { restartEvery = Infinity, batch = 23, keys }: { restartEvery?: number; batch?: number; keys?: PrivacyKeys } = {}): Promise<Ran> {
+  let driver = await TopologyTestDriver.open({ topology, models: store.root, startMs, ...(keys ? { privacyKeys: keys } : {}) })
   const log = new MemoryLog(driver.registry)
   const scored: string[] = []
   for (let from = 0; from < records.length; from += batch) {
@@ -66,13 +71,14 @@ async function run(topology: Topology, records: readonly TestRecord[], { restart
   return { log, topology, scored, scoredTopic: names.scored }
 }
 
-async function audit(log: RecordLog, topology: Topology, ids: readonly string[], models = [store.root], archive?: ArchiveLog): Promise<Audited[]> {
+async function audit(log: RecordLog, topology: Topology, ids: readonly string[], models = [store.root], archive?: ArchiveLog, privacyKeys?: PrivacyKeys): Promise<Audited[]> {
   const topic = `${topology.name}.scored`
   const search = { topic, scanMax: 1e6, onProgress: () => undefined }
   const events = []
   for (const eventId of ids) events.push(await findScored(log, { ...search, eventId }))
   return auditEvents(events, {
-    log, topology, topologyOf: async (digest) => archive?.topology(digest), namespace: undefined, models: new ModelFiles(models), device: 'cpu', clock: systemClock, logger: silentLogger, signal: new AbortController().signal, onProgress: () => undefined,
+    log, topology, topologyOf: async (digest) => archive?.topology(digest), namespace: undefined, models: new ModelFiles(models), device: 'cpu',
+    privacyKeys, clock: systemClock, logger: silentLogger, signal: new AbortController().signal, onProgress: () => undefined,
   })
 }
 
@@ -150,6 +156,29 @@ describe('an audit', () => {
     assert.equal(verdictOf({ ...honest, event: { ...honest.event, decision: honest.event.decision === 'APPROVE' ? 'DECLINE' : 'APPROVE' } }).kind, 'differs')
     assert.equal(verdictOf({ ...honest, event: { ...honest.event, score: honest.event.score / 2 } }).kind, 'differs')
     assert.equal(verdictOf({ ...honest, event: { ...honest.event, late: !honest.event.late } }).kind, 'differs')
+  })
+
+  it('goes by the record behind a token without a key, proves the token with one, and needs one for a day that turned', async () => {
+    const keys = createKeyFile(join(store.root, 'keys.json'))
+    const stranger = { ...keys, tokens: keys.tokens.map((each) => ({ ...each, key: createSecretKey(randomBytes(32)) })) }
+    const personal = smallTopology({ shadows: ['row@1'], personal: true })
+    const { log, scored } = await run(personal, [...randomCards(4, 150), { key: 'c1', value: null, timestampMs: startMs, headers: { [controlHeader]: forgetControl } }], { keys })
+    const kinds = async (topology: Topology, of: MemoryLog, ids: readonly string[], own?: PrivacyKeys): Promise<string> => kindsOf(await audit(of, topology, ids, [store.root], undefined, own)).sort().join()
+    assert.equal(await kinds(personal, log, scored), 'equal,erased')
+    assert.equal(await kinds(personal, log, scored, keys), 'equal,erased')
+    assert.equal(await kinds(personal, log, scored, stranger), 'differs')
+    const all = await audit(log, personal, scored)
+    assert.ok(all.every(({ event }) => isToken(event.entity)))
+    const token = all.find(({ verdict }) => verdict.kind === 'erased')!.event.entity
+    assert.deepEqual(await findToken(log, { topology: personal, namespace: undefined, keys, token, partition: undefined, scanMax: 1e6, onProgress: () => undefined }).then(({ field, value }) => [field, value]), ['customer', 'c1'])
+    const turned = daysTopology({ personal: true })
+    const days = await run(turned, randomCards(21, 160), { keys })
+    const ids = days.scored.slice(0, 20)
+    assert.ok(ids.every((id) => isToken(id.split('@')[0]!)))
+    assert.equal(await kinds(turned, days.log, ids), 'unavailable')
+    assert.equal(await kinds(turned, days.log, ids, keys), 'equal')
+    const asked = `${(await findToken(days.log, { topology: turned, namespace: undefined, keys, token: ids[0]!.split('@')[0]!, partition: undefined, scanMax: 1e6, onProgress: () => undefined })).value}@${ids[0]!.split('@')[1]!}`
+    assert.ok(idsOnTopic(asked, turned, keys).includes(ids[0]!))
   })
 
   it('says on another device class that a score is within tolerance, and by how much it differs, or that it differs', async () => {

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { LightMyRequestResponse } from 'fastify'
 import { Kafka, logLevel } from 'kafkajs'
@@ -11,7 +14,9 @@ import { ModelShelf } from '../../src/registry/model-shelf.js'
 import type { Release } from '../../src/registry/release.js'
 import type { EngineStats } from '../../src/topology/engine-stats.js'
 import type { EngineChain } from '../../src/topology/engine-chain.js'
-import { loadTopology } from '../../src/topology/load-topology.js'
+import { createKeyFile, rotateKeys, type PrivacyKeys } from '../../src/privacy/privacy-keys.js'
+import { tokenOf } from '../../src/privacy/tokeniser.js'
+import { loadTopology, parseTopology } from '../../src/topology/load-topology.js'
 import { topologyNames } from '../../src/topology/names.js'
 import { openEngine } from '../../src/topology/open-engine.js'
 import { requestHeader, ScoreGateway } from '../../src/topology/score-gateway.js'
@@ -257,6 +262,82 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
     assert.equal(again.headers.filter(({ name }) => name === redrivenHeader).length, 1)
     const note = (await textsOf(accessTopics(namespace).audit)).map((text) => JSON.parse(text) as { action: string; actor: string; subject: string }).filter(({ action }) => action === 'dead-letters.redrive')
     assert.deepEqual(note.map(({ actor, subject }) => [actor, subject]), [['rolf', `${names.deadLetters}/${partition}/${offset}`]])
+  })
+
+  it('carry tokens where a field is personal, also over a rotation, and dead letters that are encrypted open by role', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'harrier-keys-'))
+    const file = join(folder, 'keys.json')
+    const keys = createKeyFile(file)
+    const text = readFileSync(topology.file, 'utf8').replace('customer:   { path: customer_id, type: text', '$&, personal: true')
+    const personal = parseTopology(`${text}\nprivacy: { deadLetters: encrypted }\n`, topology.file)
+    const own = topologyNames(personal, 'personal')
+    const watched = { connection: { brokers: stack.brokers, registryUrl: stack.registryUrl }, topology: personal, namespace: 'personal', clock: systemClock, logger: silentLogger }
+    const open = (privacyKeys: PrivacyKeys): Promise<EngineChain> => openEngine({ ...watched, ...watched.connection, instanceId: 'p', workers: 1, createTopics: { partitions }, privacyKeys })
+    let other = await open(keys)
+    let run = other.run()
+    const gateway = await ScoreGateway.open(watched)
+    const [desk, keyless] = [keys, undefined].map((privacyKeys) => new RecordDesk({ ...watched, privacyKeys, auditTopic: accessTopics('personal').audit }))
+    const trail = new AuditTrail({ ...watched, instanceId: 'p' })
+    const versions = { shelf: new ModelShelf(modelsFolder), audit: trail, trusted: [], device: 'cpu' as const }
+    const parts = { gateway, stream: { topology: 'card-fraud', watch: new StreamWatch(watched), desk: desk! }, versions, access: namedAccess({ vera: { role: 'viewer' }, rolf: { role: 'releaser' }, ada: { role: 'admin' } }) }
+    const apart = await testService({ parts })
+    const call = async (who: string, url: string, payload?: object): Promise<{ status: number; body: string; json: Record<string, unknown> }> => {
+      const { statusCode: status, body } = await apart.app.inject({ method: payload ? 'POST' : 'GET', url, headers: { 'x-api-key': who }, ...(payload ? { payload } : {}) })
+      return { status, body, json: JSON.parse(body) as Record<string, unknown> }
+    }
+    type Event = { entity: string; attributes: Record<string, unknown>; lineage: { task: string } }
+    const scoreOf = async (): Promise<Event> => (await call('ada', `/v1/score/card-fraud?timeout_ms=${timeoutMs}`, transaction(4711000001))).json as unknown as Event
+    try {
+      const before = await scoreOf()
+      assert.equal(before.entity, tokenOf(keys.tokens[0]!, 'customer', '4711000001'))
+      const past = (entity: string, more = ''): string => `/v1/topologies/card-fraud/entities/${entity}/events${more}`
+      assert.equal((await call('vera', past('4711000001'))).status, 403)
+      for (const [who, entity] of [['vera', before.entity], ['ada', '4711000001']] as const) {
+        const { json, body } = await call(who, past(entity))
+        assert.equal((json['events'] as unknown[]).length, 1, body)
+        assert.ok(!body.includes('4711000001'))
+      }
+      const producer = new Kafka({ brokers: [stack.brokers], logLevel: logLevel.NOTHING }).producer()
+      await producer.connect()
+      await producer.send({ topic: own.input, messages: [{ key: '4712', value: 'card 4712', headers: { kept: 'yes' } }] })
+      await producer.disconnect()
+      let letters: Letter[] = []
+      for (const endMs = systemClock.monotonicMs() + timeoutMs; letters.length === 0 && systemClock.monotonicMs() < endMs; ) letters = (await call('vera', lettersPath)).json as unknown as Letter[]
+      const { partition, offset } = letters[0]!
+      const path = `${lettersPath}/${partition}/${offset}`
+      for (const who of ['vera', 'rolf', 'ada']) assert.doesNotMatch((await call(who, path)).body, /card 4712|"4712"|"yes"/)
+      assert.equal((await call('rolf', `${path}?clear=true`)).status, 403)
+      const shown = (await call('ada', `${path}?clear=true`)).json as unknown as Letter & { encrypted: number }
+      assert.deepEqual([shown.key, shown.text, shown.encrypted], ['4712', 'card 4712', 1])
+      await assert.rejects(keyless!.deadLetter(partition, offset, { whole: true }), /encrypted under key 1, and no key/)
+      await assert.rejects(keyless!.history({ entity: '4711000001', partition: undefined, count: 1 }), /no keys are at hand/)
+      assert.equal((await call('rolf', `${path}/redrive`, { reason: 'mended' })).status, 201)
+      const notes = (await textsOf(accessTopics('personal').audit)).map((note) => (JSON.parse(note) as { action: string; actor: string }))
+      assert.deepEqual(notes.map(({ action, actor }) => `${action} ${actor}`), ['personal.show ada', 'dead-letters.redrive rolf'])
+      const inputs: string[] = []
+      const reader = new RangeReader({ brokers: stack.brokers, clock: systemClock, logger: silentLogger })
+      await reader.start()
+      await reader.readRange({ topic: own.input, partition, from: 'earliest', to: 'settled-end' }, (columns) => {
+        for (let row = 0; row < columns.count; row++) if (columns.headers(row).some(({ name }) => name === 'kept')) inputs.push(`${Buffer.from(columns.key(row)!).toString()} ${Buffer.from(columns.value(row)!).toString()}`)
+      })
+      await reader.close()
+      assert.deepEqual(inputs, ['4712 card 4712', '4712 card 4712'])
+
+      const rotated = rotateKeys(file, 'tokens')
+      await other.stop()
+      await run
+      other = await open(rotated)
+      run = other.run()
+      const after = await scoreOf()
+      assert.deepEqual([after.entity, after.lineage.task], [before.entity, before.lineage.task])
+      assert.equal(after.attributes['customer@2'], tokenOf(rotated.tokens[1]!, 'customer', '4711000001'))
+    } finally {
+      await other.stop()
+      await run
+      await apart.close()
+      await Promise.all([gateway.close(), desk!.close(), keyless!.close(), trail.close(), parts.stream.watch.close()])
+      rmSync(folder, { recursive: true })
+    }
   })
 
   it('are on a page in Chromium, with alerts and their reasons, dead letters, and a release that it makes', { skip: noBrowser }, async () => {

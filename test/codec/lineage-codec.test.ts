@@ -27,6 +27,7 @@ const record: LineageRecord = {
   silent: false,
   unknown_schema_ids: [7, 4_294_967_295],
   ahead_max_ms: 86_400_000,
+  tokens: [{ version: 1, id: 'a1b2c3d4e5f6' }],
 }
 
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value))

@@ -27,7 +27,7 @@ describe('documentation and code', () => {
 
   it('a word that looks like an error code is one', async () => {
     const variables = ['HARRIER_BROKERS', 'HARRIER_OPENLINEAGE_TOPIC', 'OPENLINEAGE_API_KEY', 'OPENLINEAGE_DISABLED', 'OPENLINEAGE_ENDPOINT', 'OPENLINEAGE_NAMESPACE', 'OPENLINEAGE_URL',
-      'HARRIER_CONNECTION', 'HARRIER_HEALTH', 'FUZZ_REQUESTS', 'HARRIER_REGISTRY', 'HARRIER_STATE_DIR']
+      'HARRIER_CONNECTION', 'HARRIER_HEALTH', 'HARRIER_PRIVACY_KEYS', 'FUZZ_REQUESTS', 'HARRIER_REGISTRY', 'HARRIER_STATE_DIR']
     const others = new Set([...variables, 'KAFKA_PASSWORD', 'OAUTH_SECRET', 'ONNXRUNTIME_NODE_INSTALL', 'LD_LIBRARY_PATH', 'CONCURRENT_TRANSACTIONS'])
     for (const [file, text] of await readDocuments()) {
       for (const [word] of text.matchAll(/\b(?!OTEL_)[A-Z]{3,}(?:_[A-Z]+)+\b/g)) assert.ok(word in errorCatalogue || others.has(word), `${file}: ${word}`)

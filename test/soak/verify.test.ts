@@ -39,6 +39,7 @@ const lineage = (sequence: number, from: number, to: number, counts: { scored: n
   silent: false,
   unknown_schema_ids: [],
   ahead_max_ms: null,
+  tokens: [],
 })
 const sound: RunRecords = {
   outcomes: [scored('e0', 0, 0), scored('e1', 1, 0), scored('e2', 2, 0), deadLetter, scored('e4', 3, 1), scored('e5', 4, 1)],

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createSecretKey } from 'node:crypto'
 import { Session, type HeapProfiler } from 'node:inspector/promises'
 import { test } from 'node:test'
 import { systemClock } from '../../src/base/clock.js'
@@ -20,18 +21,20 @@ const bytesPerEventMax = 32
 const samplingBytes = 4096
 
 /** Decodes, folds, scores, decides and encodes the same payments again and again, as the engine does with each batch. */
-async function makeLoop(): Promise<{ run(batches: number): Promise<void>; close(): Promise<void> }> {
+async function makeLoop({ tokens = false } = {}): Promise<{ run(batches: number): Promise<void>; close(): Promise<void> }> {
   const shipped = loadTopology('card-fraud')
   const { spec, stage: shippedStage } = shipped
   const model = new ModelStore(modelsFolder).load('card-gru@1')
-  const oneModel = { ...shippedStage, models: { ...shippedStage.models, champion: model.reference, shadows: [] }, policy: { ...shippedStage.policy, fallback: 'review' as const, reasons: 0 } }
-  const topology: Topology = { ...shipped, readerSchema: undefined, spec: { ...spec, source: { ...spec.source, format: 'json' } }, stage: oneModel }
+  const oneModel = { ...shippedStage, models: { ...shippedStage.models, champion: model.reference, shadows: [] }, policy: { ...shippedStage.policy, fallback: 'review' as const, reasons: 0, ...(tokens ? { attributes: ['customer', 'amount', 'terminal'] } : {}) } }
+  const personal = tokens ? { domains: new Map([['customer', 'customer'], ['amount', 'amount']]), entity: true, tokens: true, paths: [] } : undefined
+  const topology: Topology = { ...shipped, readerSchema: undefined, spec: { ...spec, source: { ...spec.source, format: 'json' } }, stage: oneModel, personal }
   const features = shippedStage.features.map(({ name }) => name)
   const options = { features, categories: stageCategories(shippedStage), window: shippedStage.ring, models: [{ model, role: 'champion' as const }], device: 'cpu' as const, workers: 1, clock: systemClock, logger: silentLogger }
   const scorer = await createScorer({ ...options, limits: { rowsMax: batchRecords, framesMax: 4 } })
   const stage = new Stage(topology, scorer, undefined)
   stage.addTask(0).isReady = true
-  const outputs = new Outputs(stage, { schemaIds: { scored: 1, alert: 2, lineage: 3 }, inputTopic: 'in', partitions: 1, transactionalId: 't', engine: { harrier: '', onnxruntime: '', node: '', device_class: '' } })
+  const keys = tokens ? { tokens: [1, 2].map((version) => ({ version, id: '', key: createSecretKey(Buffer.alloc(32, version)) })) } : {}
+  const outputs = new Outputs(stage, { schemaIds: { scored: 1, alert: 2, lineage: 3 }, inputTopic: 'in', partitions: 1, transactionalId: 't', engine: { harrier: '', onnxruntime: '', node: '', device_class: '' }, ...keys })
   const random = new Prng(5)
   const batch = stage.makeBatch()
   let timeMs = 1_522_540_800_000
@@ -42,7 +45,7 @@ async function makeLoop(): Promise<{ run(batches: number): Promise<void>; close(
       for (let row = 0; row < batchRecords; row++) {
         timeMs += random.below(2000)
         const customer = `c${random.below(500)}`
-        const value = { transaction_id: offset, event_time: timeMs, customer_id: customer, terminal_id: `t${random.below(40)}`, amount_minor: 1 + random.below(40_000) }
+        const value = { transaction_id: offset, event_time: timeMs, customer_id: customer, terminal_id: `t${random.below(40)}`, amount_minor: 1 + random.below(tokens ? 200 : 40_000) }
         batch.records.append(0, 0, offset++, timeMs, Buffer.from(customer), Buffer.from(JSON.stringify(value)))
       }
       stage.fold(batch)
@@ -66,8 +69,8 @@ function bytesOfEngine(node: HeapProfiler.SamplingHeapProfileNode, found = new M
   return found
 }
 
-test(`an event makes no object on the heap of the main thread: less than ${bytesPerEventMax} bytes each, when the code is warm`, async () => {
-  const loop = await makeLoop()
+for (const tokens of [false, true]) test(`an event makes no object on the heap of the main thread: less than ${bytesPerEventMax} bytes each, when the code is warm${tokens ? ', with tokens under two keys too' : ''}`, async () => {
+  const loop = await makeLoop({ tokens })
   const session = new Session()
   try {
     await loop.run(warmBatches)

@@ -54,11 +54,13 @@ export interface SmallTopology {
   readonly format?: 'avro' | 'json'
   readonly limits?: string
   readonly aheadMax?: string
+  /** The customer is personal. */
+  readonly personal?: boolean
 }
 
 /** A topology over the test models' features f0 to f4: f0 is the amount in units, so that an event can spring a trap. */
 export function smallTopology(options: SmallTopology = {}): Topology {
-  const { champion = 'gru@1', shadows = [], fallback = 'review', late = 'score', grace = '1h', ttl = '60d', format = 'avro', limits = '', aheadMax } = options
+  const { champion = 'gru@1', shadows = [], fallback = 'review', late = 'score', grace = '1h', ttl = '60d', format = 'avro', limits = '', aheadMax, personal = false } = options
   const file = new URL('../../../topologies/small.yaml', import.meta.url).pathname
   return parseTopology(
     `
@@ -71,7 +73,7 @@ source:
   fields:
     event_id: { path: transaction_id, type: text }
     event_time: { path: event_time, type: timestamp-millis }
-    customer: { path: customer_id, type: text }
+    customer: { path: customer_id, type: text${personal ? ', personal: true' : ''} }
     terminal: { path: terminal_id, type: text }
     amount: { path: amount_minor, type: integer, min: 0 }
 stages:

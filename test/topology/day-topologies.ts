@@ -8,6 +8,8 @@ interface Days {
   readonly ttl?: string
   readonly events?: string
   readonly limits?: string
+  /** The customer is personal. */
+  readonly personal?: boolean
 }
 
 const dayFeatures = `[
@@ -18,7 +20,7 @@ const dayFeatures = `[
       { name: f4, kind: LABELS }]`
 
 /** One stage that turns days. */
-export function daysTopology({ ring = 4, grace = '1h', ttl = '20d', events = '', limits = '' }: Days = {}): Topology {
+export function daysTopology({ ring = 4, grace = '1h', ttl = '20d', events = '', limits = '', personal = false }: Days = {}): Topology {
   return parseTopology(
     `
 name: days
@@ -29,7 +31,7 @@ source:
   fields:
     event_id: { path: transaction_id, type: text }
     event_time: { path: event_time, type: timestamp-millis }
-    customer: { path: customer_id, type: text }
+    customer: { path: customer_id, type: text${personal ? ', personal: true' : ''} }
     terminal: { path: terminal_id, type: text }
     amount: { path: amount_minor, type: integer, min: 0 }
 stages:

@@ -114,9 +114,10 @@ function otherLines(record: TailRecord): ShownLine[] {
 }
 
 /** The original value: what Avro holds where that can be read, else the text it is, else its bytes in hex. */
-function preview({ decoded, value }: TailRecord): string {
+function preview({ decoded, value, isMasked }: TailRecord): string {
   if (value === null) return 'null'
   const size = `${count(value.length)} bytes`
+  if (isMasked) return `${shorten(printable(valueText(decoded.value)), previewCharsMax)}  (${size}${decoded.problem === undefined ? '; --clear shows it' : ''})`
   if (decoded.encoding === 'avro') return `${shorten(printable(valueText(decoded.value)), previewCharsMax)}  (${size} of Avro)`
   const text = decoded.encoding === 'binary' ? undefined : Buffer.from(value).toString()
   const isText = text !== undefined && printable(text) === text

@@ -1,6 +1,10 @@
-import { deadLetterHeaders } from '../../consumer/dead-letter.js'
+import { messageOf } from '../../base/errors.js'
+import { RecordColumns } from '../../base/record-columns.js'
+import { deadLetterHeaders, openedLetter, sealOf } from '../../consumer/dead-letter.js'
 import type { RdkafkaMessage } from '../../consumer/rdkafka-client.js'
 import type { DecodedValue } from '../../codec/generic-decoder.js'
+import type { SealKey } from '../../privacy/sealed-letter.js'
+import type { RecordMask } from '../../topology/record-mask.js'
 
 export interface Header {
   readonly name: string
@@ -19,6 +23,8 @@ export interface TailRecord {
   readonly decoded: DecodedValue
   /** The value as it is on the topic. */
   readonly value: Uint8Array | null
+  /** Something of it is hidden: of the value only what is decoded is shown. */
+  readonly isMasked?: boolean
 }
 
 export type RecordKind = 'dead letter' | 'scored event' | 'alert' | 'lineage' | 'other'
@@ -35,6 +41,30 @@ export function toTailRecord(message: RdkafkaMessage, decoded: DecodedValue): Ta
     decoded,
     value: message.value,
   }
+}
+
+/** As people see it. */
+export function maskedRecord(record: TailRecord, mask: RecordMask): TailRecord {
+  const masked = mask.record(record.topic, record)
+  return masked === record ? record : { ...masked, isMasked: true }
+}
+
+/** A dead letter that is encrypted as the record that was refused, with the cause behind its headers; `problem`: why it cannot be opened. */
+export function openedMessage(message: RdkafkaMessage, keys: readonly SealKey[]): { readonly opened: RdkafkaMessage; readonly problem?: string } {
+  const columns = new RecordColumns(1)
+  columns.append(0, message.partition, message.offset, message.timestamp, message.key, message.value)
+  for (const header of message.headers ?? []) for (const [name, value] of Object.entries(header)) columns.appendHeader(name, value)
+  if (sealOf(columns, 0) === undefined) return { opened: message }
+  let opened: RecordColumns
+  try {
+    opened = openedLetter(columns, 0, keys)
+  } catch (error) {
+    return { opened: message, problem: messageOf(error) }
+  }
+  const key = opened.key(0)
+  const causes = columns.headers(0).filter(({ name }) => (Object.values(deadLetterHeaders) as string[]).includes(name))
+  const headers = [...opened.headers(0), ...causes].map(({ name, value }) => ({ [name]: value ?? Buffer.alloc(0) }))
+  return { opened: { ...message, key: key && Buffer.from(key), value: opened.value(0) && Buffer.from(opened.value(0)!), headers } }
 }
 
 /** By what the record is made of, not by the name of its topic: that may be anything. */
