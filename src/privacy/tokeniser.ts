@@ -11,6 +11,11 @@ export const tokenLimits = {
   inForceMax: 2,
 } as const
 
+/** Entries in which a value may stand. */
+const ways = 4
+const valueAt = 2
+const tokensAt = valueAt + tokenLimits.cachedValueBytesMax
+
 /** A version of the key of tokens. `id` names the key without telling anything of it. */
 export interface TokenKey {
   readonly version: number
@@ -33,15 +38,17 @@ export class Tokeniser {
   readonly keys: readonly TokenKey[]
   /** Bytes of a token of each key. */
   readonly tokenBytes: readonly number[]
-  /** Tokens: that of key k of an entry begins at `find(…) + k * tokenTextBytesMax`. */
+  /**
+   * Entries that lie side by side, so that one look-up touches few lines of the processor's cache: the length of the value and one more (0:
+   * the entry is empty), its domain, the value, the tokens. That of key k begins at `find(…) + k * tokenTextBytesMax`.
+   */
   readonly bytes: Uint8Array
   readonly #domains: readonly Uint8Array[]
   readonly #prefixes: readonly Uint8Array[]
+  readonly #entries: number
   readonly #entryBytes: number
-  readonly #values: Uint8Array
-  /** Length of the value of each entry and one more; 0: the entry is empty. */
-  readonly #lengths: Uint8Array
-  readonly #domainOf: Uint8Array
+  /** The newest entry: the entity of an event is asked for several times. */
+  #newest = 0
   #misses = 0
 
   /** `domains`: at most 256, named by their place. */
@@ -52,53 +59,59 @@ export class Tokeniser {
     this.#domains = domains.map((domain) => Buffer.from(`${domain}\0`))
     this.#prefixes = keys.map(({ version }) => Buffer.from(tokenPrefix(version)))
     this.tokenBytes = this.#prefixes.map(({ length }) => length + Math.ceil((tokenDigestBytes * 4) / 3))
-    this.#entryBytes = keys.length * tokenTextBytesMax
+    this.#entries = cachedMax
+    this.#entryBytes = Math.ceil((tokensAt + keys.length * tokenTextBytesMax) / 32) * 32
     // One more: for values that are too long to be remembered.
     this.bytes = new Uint8Array((cachedMax + 1) * this.#entryBytes)
-    this.#values = new Uint8Array(cachedMax * tokenLimits.cachedValueBytesMax)
-    this.#lengths = new Uint8Array(cachedMax)
-    this.#domainOf = new Uint8Array(cachedMax)
   }
 
   /** Where the tokens of a value stand in `bytes`, until the next call. */
   find(domain: number, source: Uint8Array, from: number, length: number): number {
-    const { cachedValueBytesMax } = tokenLimits
-    const cached = this.#lengths.length
-    if (length > cachedValueBytesMax) return this.#make(cached, domain, source, from, length)
+    if (length > tokenLimits.cachedValueBytesMax) return this.#make(this.#entries * this.#entryBytes, domain, source, from, length)
+    if (this.#holds(this.#newest, domain, source, from, length)) return this.#newest + tokensAt
     let hash = 0x811c9dc5 ^ domain
     for (let i = from; i < from + length; i++) hash = Math.imul(hash ^ source[i]!, 0x01000193)
     hash ^= hash >>> 16
     hash = Math.imul(hash, 0x85ebca6b)
     hash ^= hash >>> 13
-    const first = hash & (cached - 1)
-    if (this.#holds(first, domain, source, from, length)) return first * this.#entryBytes
-    const second = first ^ 1
-    if (this.#holds(second, domain, source, from, length)) return second * this.#entryBytes
-    const entry = this.#lengths[first] === 0 ? first : this.#lengths[second] === 0 ? second : (this.#misses++ & 1) === 0 ? first : second
-    this.#lengths[entry] = length + 1
-    this.#domainOf[entry] = domain
-    for (let i = 0; i < length; i++) this.#values[entry * cachedValueBytesMax + i] = source[from + i]!
+    const place = hash & (this.#entries - 1)
+    const { bytes } = this
+    let entry = -1
+    for (let way = 0; way < ways; way++) {
+      const at = (place ^ way) * this.#entryBytes
+      if (this.#holds(at, domain, source, from, length)) return (this.#newest = at) + tokensAt
+      if (bytes[at] === 0) {
+        entry = at
+        break
+      }
+    }
+    // All are taken: one after the other makes room.
+    if (entry < 0) entry = (place ^ (this.#misses++ % ways)) * this.#entryBytes
+    bytes[entry] = length + 1
+    bytes[entry + 1] = domain
+    for (let i = 0; i < length; i++) bytes[entry + valueAt + i] = source[from + i]!
+    this.#newest = entry
     return this.#make(entry, domain, source, from, length)
   }
 
   #holds(entry: number, domain: number, source: Uint8Array, from: number, length: number): boolean {
-    if (this.#lengths[entry] !== length + 1 || this.#domainOf[entry] !== domain) return false
-    const at = entry * tokenLimits.cachedValueBytesMax
-    for (let i = 0; i < length; i++) if (this.#values[at + i] !== source[from + i]) return false
+    const { bytes } = this
+    if (bytes[entry] !== length + 1 || bytes[entry + 1] !== domain) return false
+    const at = entry + valueAt
+    for (let i = 0; i < length; i++) if (bytes[at + i] !== source[from + i]) return false
     return true
   }
 
   #make(entry: number, domain: number, source: Uint8Array, from: number, length: number): number {
-    const at = entry * this.#entryBytes
     const value = source.subarray(from, from + length)
     for (let k = 0; k < this.keys.length; k++) {
       const prefix = this.#prefixes[k]!
-      const start = at + k * tokenTextBytesMax
+      const start = entry + tokensAt + k * tokenTextBytesMax
       this.bytes.set(prefix, start)
       const digest = digestText(this.keys[k]!.key, this.#domains[domain]!, value)
       for (let i = 0; i < digest.length; i++) this.bytes[start + prefix.length + i] = digest.charCodeAt(i)
     }
-    return at
+    return entry + tokensAt
   }
 }
 
