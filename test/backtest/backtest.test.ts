@@ -88,8 +88,10 @@ describe('a backtest over a table', () => {
   })
 
   it('runs other models in one pass, the first of them deciding', async () => {
-    const topology = changeTopology('card-terminal', modelSettings('card-terminal', ['terminal-row@1', 'card-terminal@1']))
+    const topology = changeTopology('card-terminal', [...modelSettings('card-terminal', ['terminal-row@1', 'card-terminal@1']), 'source.fields.customer.personal=true'])
     const other = await runBacktest(optionsFor('models', { topology }))
+    // Whose field the schema or the topology marks is named in no report.
+    assert.ok(other.figures.disagreements[0]!.top.length > 0 && other.figures.disagreements[0]!.top.every(({ card }) => card.startsWith('•••')))
     assert.deepEqual(other.models.map(({ model }) => model), ['terminal-row@1', 'card-terminal@1'])
     const whole = new Map((await parquet('whole')).map((row) => [row.event_id, row]))
     for (const row of await parquet('models')) {

@@ -4,13 +4,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { RecordColumns } from '../../src/base/record-columns.js'
+import { silentLogger } from '../../src/base/logger.js'
 import { markOf, marksOf } from '../../src/codec/personal-marks.js'
+import type { RegistryClient } from '../../src/codec/registry-client.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
 import { openedLetter } from '../../src/consumer/dead-letter.js'
 import { createKeyFile, loadPrivacyKeys, retireTokenKey, rotateKeys, type PrivacyKeys } from '../../src/privacy/privacy-keys.js'
 import { isToken } from '../../src/privacy/token-text.js'
 import { tokenOf } from '../../src/privacy/tokeniser.js'
+import { inspectContracts } from '../../src/topology/contracts.js'
 import { parseTopology, TopologyError, type Topology } from '../../src/topology/load-topology.js'
+import { topologyNames } from '../../src/topology/names.js'
 import { RecordMask } from '../../src/topology/record-mask.js'
 import { TopologyTestDriver, type TestOutput, type TestOutputs, type TestRecord } from '../../src/topology/test-driver.js'
 import { gruStep, rowModel, TestStore, windowDense } from '../inference/test-models.js'
@@ -189,6 +193,16 @@ describe('personal fields', () => {
     const nested = { type: 'object', properties: { debtor: { $ref: '#/$defs/party' }, legs: { type: 'array', items: { $ref: '#/$defs/party' } } }, $defs: { party: { properties: { iban: { personal: true }, city: {} } } } }
     const marks = marksOf(nested, 'json')
     assert.deepEqual(['debtor.iban', 'debtor.city', 'legs[0].iban', 'legs[only].city'].map((path) => markOf(marks, path) !== undefined), [true, false, true, false])
+  })
+
+  it('are refused at the start where only the registry marks them', async () => {
+    const schema = loadOwnSchema('transaction') as { fields: { name: string }[] }
+    const marked = { ...schema, fields: schema.fields.map((field) => (field.name === 'customer_id' ? { ...field, personal: true } : field)) }
+    const latest = { subject: 'transactions-value', version: 4, id: 9, type: 'AVRO', schema: marked }
+    const registry = { latest: (subject: string) => Promise.resolve(subject === latest.subject ? latest : undefined) } as unknown as RegistryClient
+    const inspect = (topology: Topology): Promise<string[]> => inspectContracts({ topology, names: topologyNames(topology), registry, logger: silentLogger })
+    await assert.rejects(inspect(personalTopology({ personal: '' })), /days\.yaml:10 {2}source\.fields\.customer\.path: .*version 4 \(schema id 9\): marks customer_id as personal; write personal: true/)
+    assert.match((await inspect(personalTopology()))[0]!, /gives all 6 fields/)
   })
 
   it('are masked for people wherever they stand, on every topic', () => {
