@@ -128,7 +128,7 @@ const why = ({ explanation, reasons }) => explanation?.reasons[0]?.text ?? reaso
 const cell = (content, kind) => h('td', { class: kind }, content)
 
 function showLists({ isFirst, isPart }) {
-  showRows('scored', state.scored, ({ value }) => [cell(time(value.event_time)), cell(value.entity), cell(score(value.score), 'number'), cell(decision(value.decision))], { empty: 'no score yet', columns: 4, isFresh: !isFirst && !isPart })
+  showRows('scored', state.scored, ({ value }) => [cell(time(value.event_time)), h('td', { class: 'entity', title: value.entity }, value.entity), cell(score(value.score), 'number'), cell(decision(value.decision))], { empty: 'no score yet', columns: 4, isFresh: !isFirst && !isPart })
   showRows('alerts', state.alerts, (row) => {
     const { value } = row
     const open = h('button', { class: 'link', type: 'button', onclick: () => openAlert(row), 'aria-label': `alert of ${value.entity}` }, value.entity)
@@ -158,7 +158,7 @@ function take({ figures, scored, alerts, deadLetters }, isFirst) {
 
 function openDetail(...content) {
   const dialog = byId('detail')
-  byId('detail-body').replaceChildren(...content)
+  byId('detail-body').replaceChildren(...content.filter((each) => each !== null))
   if (!dialog.open) dialog.showModal()
   dialog.scrollTop = 0
 }
