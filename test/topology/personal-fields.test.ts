@@ -12,6 +12,7 @@ import { openedLetter } from '../../src/consumer/dead-letter.js'
 import { createKeyFile, loadPrivacyKeys, retireTokenKey, rotateKeys, type PrivacyKeys } from '../../src/privacy/privacy-keys.js'
 import { isToken } from '../../src/privacy/token-text.js'
 import { tokenOf } from '../../src/privacy/tokeniser.js'
+import { changeTopology } from '../../src/topology/change-topology.js'
 import { inspectContracts } from '../../src/topology/contracts.js'
 import { parseTopology, TopologyError, type Topology } from '../../src/topology/load-topology.js'
 import { topologyNames } from '../../src/topology/names.js'
@@ -164,6 +165,18 @@ describe('personal fields', () => {
     const renamed = { ...stranger, tokens: stranger.tokens.map((each) => ({ ...each, version: 2 })) }
     await assert.rejects(driver.restart({ privacyKeys: renamed }), /key 2 of tokens is .* here and was/)
     await driver.close()
+  })
+
+  it('go through to a later stage as they are, since its state is found by them, and are tokens at the end', async () => {
+    const topology = changeTopology('card-terminal', ['source.fields.customer.personal=true', 'stages.terminal.policy.attributes=[customer, amount]'])
+    const driver = await TopologyTestDriver.open({ topology, startMs, privacyKeys: first })
+    const { scored, forwarded, lineage } = await driver.pipe(events(0, 3)).finally(() => driver.close())
+    const token = tokenOf(first.tokens[0]!, 'customer', 'customer-1')
+    assert.deepEqual([scored.length, scored[1]!.key!.toString(), valueOf(scored[1]!).entity, valueOf(scored[1]!).attributes['customer']], [3, '777', '777', token])
+    assert.ok(forwarded[1]!.bytes!.includes('customer-1'))
+    assert.deepEqual(lineage.map(({ value }) => [value.task, value.tokens.length]), [['card-terminal/customer/0', 0], ['card-terminal/terminal/0', 1]])
+    const shown = new RecordMask(topology).record(forwarded[1]!.topic, { key: '777', headers: [], decoded: { encoding: 'avro', value: forwarded[1]!.value } })
+    assert.deepEqual([shown.key, (shown.decoded.value as { customer: string }).customer], ['777', '•••-1'])
   })
 
   it('stand in no id of a day that turned', async () => {
