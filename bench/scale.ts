@@ -111,7 +111,8 @@ async function runPoint(point: Point, { admin, connections, folder, events }: { 
     const total = await fillTopic({ ...point, connection: connections, topic: names.input, events: Math.min(events, Math.floor(topicBytesMax / point.payloadBytes)) })
     const start = () => {
       const processes = point.processes === 1 ? ['--instance-id', 'bench'] : ['--processes', String(point.processes)]
-      const child = startHarrier(['run', '--json', '--topology', file, '--models', peerModels, '--namespace', namespace, '--create-topics', '--partitions', String(point.partitions), '--workers', String(point.workers), ...processes, ...connectionArguments(connections)])
+      const topology = ['--topology', file, '--models', peerModels, '--namespace', namespace, '--create-topics', '--partitions', String(point.partitions)]
+      const child = startHarrier(['run', '--json', ...topology, '--workers', String(point.workers), ...processes, ...connectionArguments(connections)])
       child.stdout!.resume()
       return child
     }
