@@ -109,7 +109,7 @@ export async function benchReleases(options: ReleaseBenchOptions): Promise<Relea
       for (let index = 0; index < releases; index++) {
         const action = index % 2 === 0 ? 'release' : 'rollback'
         const calledMs = systemClock.monotonicMs()
-        const change: ReleaseChange = action === 'release' ? { action, ...desk.version(candidates[(index / 2) % candidates.length]!) } : { action }
+        const change: ReleaseChange = action === 'release' ? { action, ...(await desk.version(candidates[(index / 2) % candidates.length]!)) } : { action }
         written.push(await desk.change(change, signature))
         const turn = await turns.of(written.length)
         found.push({ action, inForceMs: turn.atMs - calledMs, openMs: turn.openMs, switchMs: turn.switchMs })

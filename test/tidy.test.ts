@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Top to bottom, that is the data's way: a folder of src/ imports only from itself and from folders before it. */
 const folderOrder = [
-  'base', 'connection', 'privacy', 'codec', 'consumer', 'entity', 'features', 'inference', 'lineage', 'monitor', 'policy', 'producer', 'registry', 'replay', 'simulator', 'topology', 'audit', 'backtest', 'access', 'web', 'stack', 'soak', 'cli',
+  'base', 'connection', 'object-store', 'privacy', 'codec', 'consumer', 'entity', 'features', 'inference', 'lineage', 'monitor', 'policy', 'producer', 'registry', 'replay', 'simulator', 'topology', 'audit', 'backtest', 'access', 'web', 'stack', 'soak', 'cli',
 ]
 /** Ratchets: what is there may shrink and must not grow. Lower them when you can. */
 const fileLinesMax = 450

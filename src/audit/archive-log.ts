@@ -1,12 +1,13 @@
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { DuckDBInstance, type DuckDBBlobVector, type DuckDBDataChunk } from '@duckdb/node-api'
 import { HarrierError } from '../base/errors.js'
 import { RecordColumns } from '../base/record-columns.js'
 import { UnknownSchemaIdError } from '../codec/registry-client.js'
 import { quotedText, type TableColumn } from '../replay/column-appender.js'
+import type { ModelLibrary } from '../inference/model-store.js'
 import { loadTopology, type Topology } from '../topology/load-topology.js'
 import { readIndex, segmentsOf, type ArchiveIndex, type Segment } from './archive-index.js'
-import { sha256OfStream, type ArchiveStore } from './archive-store.js'
+import type { ArchiveStore } from './archive-store.js'
 import type { LogBounds, LogRange, RecordLog } from './record-log.js'
 import { Unavailable } from './unavailable.js'
 
@@ -27,7 +28,6 @@ export function schemaObject(id: number): string {
 export class ArchiveLog implements RecordLog {
   readonly index: ArchiveIndex
   readonly #store: ArchiveStore
-  readonly #checked = new Set<string>()
   readonly #schemas = new Map<number, object>()
 
   /** Errors: NOT_FOUND where there is none. */
@@ -42,15 +42,19 @@ export class ArchiveLog implements RecordLog {
     this.index = index
   }
 
-  /** Folder of the model versions that are kept. */
-  get modelsFolder(): string {
-    return join(this.#store.name, 'models')
+  /** The model versions that are kept. */
+  get models(): string | ModelLibrary {
+    return this.#store.models
+  }
+
+  close(): void {
+    this.#store.close()
   }
 
   /** The topology with this digest, where it is kept. */
   async topology(digest: string): Promise<Topology | undefined> {
     const object = this.index.topologies[digest]
-    return object === undefined ? undefined : loadTopology(await this.#store.localFile(object))
+    return object === undefined ? undefined : loadTopology(join(await this.#store.localFolder(dirname(object)), basename(object)))
   }
 
   partitions(topic: string): Promise<number | undefined> {
@@ -86,12 +90,7 @@ export class ArchiveLog implements RecordLog {
 
   async #readSegment(segment: Segment, from: number, to: number, onBatch: (columns: RecordColumns) => void | Promise<void>, signal?: AbortSignal): Promise<void> {
     if (segment.records === 0) return
-    const file = await this.#store.localFile(segment.object)
-    if (!this.#checked.has(segment.object)) {
-      const actual = await sha256OfStream(file)
-      if (actual !== segment.sha256) throw new Unavailable(`${segment.object} of ${this.#store.name} has sha256 ${actual}, the archive's index says ${segment.sha256}`)
-      this.#checked.add(segment.object)
-    }
+    const file = await this.#store.localFile(segment.object, segment.sha256)
     const duck = await DuckDBInstance.create(':memory:', { memory_limit: '512MB', threads: '1' })
     const connection = await duck.connect()
     try {

@@ -3,6 +3,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
+import { HarrierError } from '../base/errors.js'
 import type { RecordColumns } from '../base/record-columns.js'
 import { decodeLineage } from '../codec/lineage-codec.js'
 import { UnknownSchemaIdError } from '../codec/registry-client.js'
@@ -37,7 +38,7 @@ const segmentRecordsMax = 250_000
 
 /**
  * Adds to an archive what its topics have got since the last time: inputs, labels, what stages pass on, lineage, scored events, and of
- * each changelog the newest record of each entity, which makes a snapshot of the state. The index is written after each segment,
+ * each changelog the newest record of each entity, which makes a snapshot of the state; and the ledger of releases. The index is written after each segment,
  * so an archive that was interrupted goes on where it ended.
  */
 export async function archiveTopics(options: ArchiveOptions): Promise<ArchivedCounts> {
@@ -48,20 +49,30 @@ export async function archiveTopics(options: ArchiveOptions): Promise<ArchivedCo
   const topics = new Set([...all.flatMap(({ input, labels }) => [input, ...(labels === undefined ? [] : [labels])]), all[0]!.lineage, all.at(-1)!.scored, ...states])
   let counts = { segments: 0, records: 0 }
   await keepTopology(store, index, topology)
-  for (const topic of topics) {
+  const keep = async (topic: string): Promise<boolean> => {
     const partitions = await log.partitions(topic)
-    if (partitions === undefined) {
-      options.onWarning(`there is no topic ${topic}`)
-      continue
-    }
+    if (partitions === undefined) return false
     index.topics[topic] = partitions
     for (let partition = 0; partition < partitions; partition++) {
       const added = await archivePartition(topic, partition, states.has(topic), topic === all[0]!.lineage, index, options)
       counts = { segments: counts.segments + added.segments, records: counts.records + added.records }
     }
+    return true
   }
+  for (const topic of topics) if (!(await keep(topic))) options.onWarning(`there is no topic ${topic}`)
+  await keepLedger(all[0]!.releaseTopics.releases, keep, options)
   await writeIndex(store, index)
   return counts
+}
+
+/** Who released what. There is none where nothing was ever released, and not everybody who archives may read it. */
+async function keepLedger(topic: string, keep: (topic: string) => Promise<boolean>, { onWarning }: ArchiveOptions): Promise<void> {
+  try {
+    await keep(topic)
+  } catch (error) {
+    if (!(error instanceof HarrierError) || error.code !== 'NOT_AUTHORIZED') throw error
+    onWarning(`who released what is not archived: ${error.message}`)
+  }
 }
 
 async function archivePartition(topic: string, partition: number, isState: boolean, isLineage: boolean, index: ArchiveIndex, options: ArchiveOptions): Promise<ArchivedCounts> {
@@ -175,9 +186,9 @@ async function keepModels(rows: readonly Row[], index: ArchiveIndex, { log, stor
     for (const { model, sha256 } of decodeLineage(value, id === undefined ? undefined : await log.schemaById(id)).models) {
       if (seen.has(sha256) || index.models.some((each) => each.sha256 === sha256)) continue
       seen.add(sha256)
-      const found = models.find(model, sha256)
+      const found = await models.find(model, sha256)
       if (!found) {
-        onWarning(`the files of ${model} (sha256 ${sha256.slice(0, 12)}…) are not in ${models.folders.join(', ')}: put them into ${join(store.name, 'models')}`)
+        onWarning(`the files of ${model} (sha256 ${sha256.slice(0, 12)}…) are not in ${models.names.join(', ')}: put them into ${store.name}/models`)
         continue
       }
       const [name, version] = found.reference.split('@') as [string, string]

@@ -1,42 +1,46 @@
-import { HarrierError } from '../base/errors.js'
+import { HarrierError, type ErrorCode } from '../base/errors.js'
 import { modelDigest } from '../inference/manifest.js'
-import { ModelStore, type LoadedModel } from '../inference/model-store.js'
+import { ModelStore, type LoadedModel, type ModelLibrary } from '../inference/model-store.js'
 
-/** Finds model versions by the sha256 that the lineage has of them, in one or several folders. */
+/** What is wrong with one version; all else is wrong with where it was looked for. */
+const versionCodes: readonly ErrorCode[] = ['MODEL_NOT_FOUND', 'MANIFEST_INVALID', 'MODEL_INVALID']
+
+/** Finds model versions by the sha256 that the lineage has of them, in one or several folders or libraries. */
 export class ModelFiles {
-  readonly #stores: readonly ModelStore[]
+  readonly #libraries: readonly ModelLibrary[]
   readonly #found = new Map<string, LoadedModel | undefined>()
 
-  constructor(folders: readonly string[]) {
-    this.#stores = folders.map((folder) => new ModelStore(folder))
+  constructor(places: readonly (string | ModelLibrary)[]) {
+    this.#libraries = places.map((place) => (typeof place === 'string' ? new ModelStore(place) : place))
   }
 
-  get folders(): readonly string[] {
-    return this.#stores.map(({ root }) => root)
+  get names(): readonly string[] {
+    return this.#libraries.map(({ name }) => name)
   }
 
-  /** The files with this digest, checked; by their own name first. Undefined: they are in none of the folders, or were changed. */
-  find(reference: string, sha256: string): LoadedModel | undefined {
-    const known = this.#found.get(sha256)
-    if (known || this.#found.has(sha256)) return known
+  /** The files with this digest, checked; by their own name first. Undefined: they are nowhere, or were changed. Errors: those of a library. */
+  async find(reference: string, sha256: string): Promise<LoadedModel | undefined> {
+    if (this.#found.has(sha256)) return this.#found.get(sha256)
     let found: LoadedModel | undefined
-    for (const store of this.#stores) {
-      for (const each of [reference, ...store.list().filter((other) => other !== reference)]) {
-        const model = loaded(store, each)
-        if (model && modelDigest(model.manifest) === sha256) found ??= model
-        if (found) break
-      }
-    }
+    for (const library of this.#libraries) found ??= (await versionIn(library, reference, sha256)) ?? (await anyVersionIn(library, reference, sha256))
     this.#found.set(sha256, found)
     return found
   }
 }
 
-function loaded(store: ModelStore, reference: string): LoadedModel | undefined {
+async function anyVersionIn(library: ModelLibrary, reference: string, sha256: string): Promise<LoadedModel | undefined> {
+  for (const other of await library.list()) {
+    const found = other === reference ? undefined : await versionIn(library, other, sha256)
+    if (found) return found
+  }
+  return undefined
+}
+
+async function versionIn(library: ModelLibrary, reference: string, sha256: string): Promise<LoadedModel | undefined> {
   try {
-    return store.load(reference)
+    return modelDigest((await library.look(reference)).manifest) === sha256 ? await library.load(reference) : undefined
   } catch (error) {
-    if (error instanceof HarrierError) return undefined
+    if (error instanceof HarrierError && versionCodes.includes(error.code)) return undefined
     throw error
   }
 }

@@ -8,6 +8,8 @@ import { dayMs, dayText, turnsDays } from '../topology/day-calendar.js'
 import type { Topology } from '../topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../topology/names.js'
 import { eventIdField } from '../topology/topology-schema.js'
+import type { Release } from '../registry/release.js'
+import { releaseIn } from './log-releases.js'
 import { findLineage } from './log-search.js'
 import type { ModelFiles } from './model-files.js'
 import type { RecordLog } from './record-log.js'
@@ -21,6 +23,8 @@ export interface Provenance {
   /** The record of the event itself; undefined where it is not kept any more. `day`: a day that turned has none. */
   readonly input: { readonly topic: string; readonly partition: number; readonly offset: number } | 'day' | undefined
   readonly models: readonly ModelInForce[]
+  /** Who put them in force, when and why; null: nobody, the topology names them. Undefined: the ledger is not kept, or not for us to read. */
+  readonly release: Release | null | undefined
   /** Whether the topology at hand has the digests of that time. */
   readonly topology: { readonly file: string; readonly sameFeatures: boolean; readonly samePolicy: boolean; readonly sameLayout: boolean }
 }
@@ -31,7 +35,7 @@ export interface ModelInForce {
   readonly sha256: string
   readonly device: string
   readonly failure: string | null
-  /** The file with this sha256 here; undefined: it is in none of the folders. */
+  /** The file with this sha256 here; undefined: it is nowhere where it was looked for. */
   readonly file: string | undefined
 }
 
@@ -58,7 +62,8 @@ export async function provenanceOf(log: RecordLog, event: ScoredEvent, topology:
     lineage,
     lineageOffset,
     input: isDay(event, view) ? 'day' : await inputOf(log, event, lineage, view, names),
-    models: lineage.models.map((model) => ({ ...model, file: models.find(model.model, model.sha256)?.file })),
+    models: await Promise.all(lineage.models.map(async (model) => ({ ...model, file: (await models.find(model.model, model.sha256))?.file }))),
+    release: lineage.release === 0 ? null : await releaseIn(log, names.releaseTopics.releases, { topology: view.name, stage: view.stageName }, lineage.release),
     topology: {
       file: view.file,
       sameFeatures: view.digests.features === lineage.digests.features,

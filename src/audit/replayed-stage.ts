@@ -47,7 +47,7 @@ export async function openReplayedStage(lineage: LineageRecord, partition: numbe
   const missing: string[] = []
   const uses: ModelUse[] = []
   for (const { role, share, model, sha256, epoch } of lineage.models) {
-    const found = models.find(model, sha256)
+    const found = await models.find(model, sha256)
     if (found) uses.push({ model: found, role: role as ModelRole, epoch, ...(role === 'champion' || role === 'challenger' ? { share } : {}) })
     else missing.push(`${model} (sha256 ${sha256.slice(0, 12)}…)`)
   }

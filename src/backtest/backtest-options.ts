@@ -3,6 +3,7 @@ import type { Logger } from '../base/logger.js'
 import type { ClusterConnection } from '../connection/security.js'
 import type { DevicePolicy } from '../inference/device.js'
 import type { Topology } from '../topology/load-topology.js'
+import type { Models } from '../topology/open-scorer.js'
 
 /** What a missed fraud costs: so much each, or a field of the event times a factor. */
 export type LossSpec = { readonly each: number } | { readonly field: string; readonly factor: number }
@@ -34,7 +35,7 @@ export interface BacktestOptions {
   readonly labelDelayMs: number
   readonly columns: Readonly<Record<string, string>>
   readonly epochMs: number
-  readonly models: string | undefined
+  readonly models: Models
   readonly device: DevicePolicy | undefined
   readonly workers: number
   /** Folder of the report. */

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { reachOf, type ArchiveIndex } from '../audit/archive-index.js'
 import { ArchiveLog } from '../audit/archive-log.js'
-import { FolderStore } from '../audit/archive-store.js'
+import type { ArchiveStore } from '../audit/archive-store.js'
 import { archiveTopics } from '../audit/archive-writer.js'
 import { ModelFiles } from '../audit/model-files.js'
 import { KafkaLog } from '../audit/record-log.js'
@@ -12,6 +12,7 @@ import { addConnectionOptions, resolveConnections, type ConnectionOptions } from
 import { loadTopology } from '../topology/load-topology.js'
 import { modelsFolder } from '../topology/open-scorer.js'
 import { iso } from './evidence-text.js'
+import { archiveAt, modelsAt, storeChoice } from './object-places.js'
 import { terminalProgress } from './terminal-progress.js'
 
 interface ArchiveOptions extends ConnectionOptions {
@@ -27,34 +28,34 @@ interface ArchiveOptions extends ConnectionOptions {
 export function register(program: Command): void {
   const command = program
     .command('archive')
-    .description('keep inputs, labels, lineage, scores and snapshots of state in a folder, so that audits work after the topics were truncated')
-    .argument('<folder>', 'the archive; what is there is added to')
+    .description('keep inputs, labels, lineage, scores and snapshots of state in a folder or an object store, so that audits work after the topics were truncated')
+    .argument('<folder or s3://…>', 'the archive; what is there is added to')
     .option('--topology <name>', 'whose topics', 'card-fraud')
     .option('--namespace <name>', 'the prefix with which the topology runs')
-    .option('--models <folder>', 'where the files of models are that have scored (default: models/ of Harrier)')
+    .option('--models <folder or s3://…>', 'where the files of models are that have scored (default: models/ of Harrier)')
     .option('--every <duration>', 'go on, and add what has come each so often, until Ctrl-C', parseDurationMs)
     .option('--show', 'only say how far it reaches')
     .option('--json', 'one line of JSON')
-    .addHelpText('after', '\nEach run takes a snapshot of the state: of each entity the newest changelog record. Audits begin there.')
+    .addHelpText('after', `
+Each run takes a snapshot of the state: of each entity the newest changelog record. Audits begin there.
+In an object store (s3://<bucket>/<prefix>, docs/connections.md) the index is replaced only as it was read: one that writes at a time.`)
   addConnectionOptions(command).action(archive)
 }
 
-async function archive(folder: string, options: ArchiveOptions): Promise<void> {
-  const store = new FolderStore(folder)
-  if (options.show) {
-    show((await ArchiveLog.open(store)).index, options)
-    return
-  }
+async function archive(place: string, options: ArchiveOptions): Promise<void> {
+  const logger = createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' })
+  const store = archiveAt(place, () => storeChoice(options), logger)
+  if (options.show) return await showReach(store, options)
   const topology = loadTopology(options.topology)
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => (stop.signal.aborted ? process.exit(130) : stop.abort()))
-  const logger = createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' })
   const progress = terminalProgress(process.stderr, systemClock)
+  const models = new ModelFiles([modelsAt(options.models ?? modelsFolder, () => storeChoice(options), logger)])
   const log = await KafkaLog.open(await resolveConnections(options), systemClock, logger)
   try {
     do {
       const counts = await archiveTopics({
-        log, store, topology, namespace: options.namespace, models: new ModelFiles([options.models ?? modelsFolder]), signal: stop.signal,
+        log, store, topology, namespace: options.namespace, models, signal: stop.signal,
         onProgress: (text) => progress.onProgress(text, 'tick'),
         onWarning: (text) => progress.onProgress(`warning: ${text}`, 'step'),
       })
@@ -68,8 +69,16 @@ async function archive(folder: string, options: ArchiveOptions): Promise<void> {
     progress.end()
     await log.close()
   }
-  show((await ArchiveLog.open(store)).index, options)
+  await showReach(store, options)
   process.exit(0)
+}
+
+async function showReach(store: ArchiveStore, options: ArchiveOptions): Promise<void> {
+  try {
+    show((await ArchiveLog.open(store)).index, options)
+  } finally {
+    store.close()
+  }
 }
 
 function show(index: ArchiveIndex, { json }: ArchiveOptions): void {

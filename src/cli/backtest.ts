@@ -13,6 +13,7 @@ import { isTable } from '../topology/export-features.js'
 import { stageOf, type Topology } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
 import { collectColumn } from './features.js'
+import { modelsAt, storeChoice } from './object-places.js'
 import { parseCount, parseDevice, parseTime } from './parse-options.js'
 import { terminalProgress } from './terminal-progress.js'
 import type { DevicePolicy } from '../inference/device.js'
@@ -68,7 +69,7 @@ export function register(program: Command): void {
     .requiredOption('--from <source>', 'a .csv or .parquet file, or the name of a topic')
     .requiredOption('--out <folder>', 'where report.html, scores.parquet and summary.json go')
     .option('--models <a@1,b@2>', 'models of the last stage, the deciding one first (default: those of the topology)', list)
-    .option('--model-folder <folder>', 'folder of model versions (default: models/ of Harrier)')
+    .option('--model-folder <folder or s3://…>', 'where model versions live (default: models/ of Harrier)')
     .option('--since <time>', 'event time from which on events are measured; all before are warm-up', parseTime)
     .option('--until <time>', 'event time before which they end', parseTime)
     .option('--warm-up <duration>', 'how long before --since the warm-up begins (default: with the first event)', parseDurationMs)
@@ -107,6 +108,7 @@ async function backtest(options: BacktestCommandOptions): Promise<void> {
   process.on('SIGTERM', onSignal)
   const progress = terminalProgress(process.stderr, systemClock)
   const scored = options.compareWith ?? (options.compareLive ? first.scored : undefined)
+  const logger = createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' })
   let result: BacktestResult
   try {
     result = await runBacktest({
@@ -121,7 +123,7 @@ async function backtest(options: BacktestCommandOptions): Promise<void> {
       labelDelayMs: parseDurationMs(options.labelDelay),
       columns: options.column,
       epochMs: options.epoch,
-      models: options.modelFolder,
+      models: modelsAt(options.modelFolder, () => storeChoice(options), logger),
       device: options.device,
       workers: options.workers,
       out: options.out,
@@ -132,7 +134,7 @@ async function backtest(options: BacktestCommandOptions): Promise<void> {
       compareWith: scored === undefined ? undefined : { scored, lineage: scored.replace(/\.scored$/, '.lineage') },
       connections: isFile ? undefined : await resolveConnections(options),
       clock: systemClock,
-      logger: createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' }),
+      logger,
       signal: stop.signal,
       onProgress: progress.onProgress,
     })

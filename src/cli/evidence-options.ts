@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
 import { ArchiveLog } from '../audit/archive-log.js'
 import { CombinedLog } from '../audit/combined-log.js'
-import { FolderStore } from '../audit/archive-store.js'
 import { ModelFiles } from '../audit/model-files.js'
 import { KafkaLog, type RecordLog } from '../audit/record-log.js'
 import { systemClock } from '../base/clock.js'
@@ -9,6 +8,7 @@ import { createLogger, type Logger } from '../base/logger.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { loadTopology, type Topology } from '../topology/load-topology.js'
 import { modelsFolder } from '../topology/open-scorer.js'
+import { archiveAt, modelsAt, storeChoice } from './object-places.js'
 import { parseCount } from './parse-options.js'
 
 /** Options of the commands that look for what made a score. */
@@ -38,8 +38,8 @@ export function addEvidenceOptions(command: Command, parseTime: (text: string) =
   command
     .option('--topology <name>', 'the topology that scored it', 'card-fraud')
     .option('--namespace <name>', 'the prefix with which the topology runs')
-    .option('--models <folder>', 'folder of model versions; files are found by their sha256 (default: models/ of Harrier)')
-    .option('--archive <folder>', 'what `harrier archive` has kept: looked at first')
+    .option('--models <folder or s3://…>', 'folder of model versions; files are found by their sha256 (default: models/ of Harrier)')
+    .option('--archive <folder or s3://…>', 'what `harrier archive` has kept: looked at first')
     .option('--offline', 'look at the archive alone, without a broker')
     .option('--partition <n>', 'look only here', parseNatural)
     .option('--at <time>', 'about when it was scored: an hour before and after is searched', parseTime)
@@ -51,9 +51,13 @@ export function addEvidenceOptions(command: Command, parseTime: (text: string) =
 export async function openEvidence(options: EvidenceOptions): Promise<Evidence> {
   const topology = loadTopology(options.topology)
   const logger = createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' })
-  const archive = options.archive === undefined ? undefined : await ArchiveLog.open(new FolderStore(options.archive))
+  const archive = options.archive === undefined ? undefined : await ArchiveLog.open(archiveAt(options.archive, () => storeChoice(options), logger))
   const kafka = options.offline && archive ? undefined : await KafkaLog.open(await resolveConnections(options), systemClock, logger)
   const logs = [...(archive ? [archive] : []), ...(kafka ? [kafka] : [])]
-  const folders = [options.models ?? modelsFolder, ...(archive ? [archive.modelsFolder] : [])]
-  return { topology, log: logs.length === 1 ? logs[0]! : new CombinedLog(logs), archive, models: new ModelFiles(folders), topologyOf: async (digest) => archive?.topology(digest), logger, close: async () => void (await kafka?.close()) }
+  const places = [modelsAt(options.models ?? modelsFolder, () => storeChoice(options), logger), ...(archive ? [archive.models] : [])]
+  const close = async (): Promise<void> => {
+    archive?.close()
+    await kafka?.close()
+  }
+  return { topology, log: logs.length === 1 ? logs[0]! : new CombinedLog(logs), archive, models: new ModelFiles(places), topologyOf: async (digest) => archive?.topology(digest), logger, close }
 }

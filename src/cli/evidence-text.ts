@@ -1,6 +1,7 @@
 import type { Audited } from '../audit/audit.js'
 import { stageOfTask, type Provenance } from '../audit/provenance.js'
 import type { ScoredEvent } from '../audit/scored-event.js'
+import type { Release } from '../registry/release.js'
 import type { Topology } from '../topology/load-topology.js'
 import { RecordMask } from '../topology/record-mask.js'
 import { personalFeatures } from '../topology/stage-fields.js'
@@ -31,7 +32,7 @@ export function maskedAudit(audited: Audited, topology: Topology): Audited {
 }
 
 /** What made a score, for a person. */
-export function provenanceText({ event, lineage, lineageOffset, input, models, topology }: Provenance, lineageTopic: string): string {
+export function provenanceText({ event, lineage, lineageOffset, input, models, release, topology }: Provenance, lineageTopic: string): string {
   const { engine, digests, inputs, counts } = lineage
   const gone = `${inputs[0]!.topic}/${inputs[0]!.partition}: the record is not kept any more`
   const day = `a day that turned: all events of ${event.entity} until ${iso(event.eventTimeMs)}`
@@ -44,7 +45,7 @@ export function provenanceText({ event, lineage, lineageOffset, input, models, t
     ['input', from],
     ['ranges', inputs.map(({ topic, partition, from, to }) => `${topic}/${partition} [${from}, ${to})`).join('\n')],
     ['models', models.map(({ role, model, sha256, device, failure, file }) => `${role} ${model} on ${device}${failure === null ? '' : `, failed: ${failure}`}\n  sha256 ${sha256}\n  ${file ?? 'in no folder of models with this sha256'}`).join('\n')],
-    ['release', lineage.release === 0 ? 'none: the models that the topology names' : `revision ${lineage.release}; \`harrier models ledger\` says who put it in force, and why`],
+    ['release', release ? releaseText(release) : release === null ? 'none: the models that the topology names' : `revision ${lineage.release}, and the ledger is not kept here; \`harrier models ledger\` says who put it in force, and why`],
     ['features', `${digests.features}, ${same(topology.sameFeatures)}`],
     ['policy', `${digests.policy}, ${same(topology.samePolicy)}`],
     ['layout', `${digests.layout}, ${same(topology.sameLayout)}`],
@@ -54,6 +55,11 @@ export function provenanceText({ event, lineage, lineageOffset, input, models, t
     ...(lineage.tokens.length === 0 ? [] : [['tokens', lineage.tokens.map(({ version, id }) => `under key ${version} (${id})`).join(', and beside them ')] as const]),
     ['transaction', lineage.transactional_id],
   ])
+}
+
+function releaseText({ revision, action, model, actor, time, reason, details }: Release): string {
+  const approved = details.proposedBy === undefined ? '' : `, proposed by ${details.proposedBy}`
+  return `revision ${revision}: ${action} of ${model} by ${actor}${approved}, ${iso(time)}\n${reason}`
 }
 
 /** What an audit says about one score, for a person. */

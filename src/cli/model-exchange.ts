@@ -3,19 +3,20 @@ import { Option, type Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { sizeText } from '../base/size-text.js'
 import type { DevicePolicy } from '../inference/device.js'
-import { ModelStore } from '../inference/model-store.js'
+import { silentLogger } from '../base/logger.js'
 import { importVersion } from '../registry/import-version.js'
 import { modelCard } from '../registry/model-card.js'
 import { exportModel, keyId, readSigningKey, readTrustedKey } from '../registry/model-package.js'
 import { readRegistration } from '../registry/register-model.js'
 import type { Release } from '../registry/release.js'
-import { addConnectionOptions } from '../stack/connections.js'
+import { addConnectionOptions, type ConnectionOptions } from '../stack/connections.js'
 import { harrierVersion } from '../topology/harrier-version.js'
 import { loadTopology } from '../topology/load-topology.js'
-import { modelsFolder } from '../topology/open-scorer.js'
+import { modelLibrary, modelsFolder } from '../topology/open-scorer.js'
+import { addStoreOptions, modelsAt, storeChoice } from './object-places.js'
 import { defaultActor, withDesk, type StageOptions } from './releases.js'
 
-interface ExportOptions {
+interface ExportOptions extends ConnectionOptions {
   models: string
   out: string
   key: string
@@ -23,7 +24,7 @@ interface ExportOptions {
   json?: boolean
 }
 
-interface ImportOptions {
+interface ImportOptions extends ConnectionOptions {
   models: string
   trust: string[]
   actor: string
@@ -40,24 +41,20 @@ export function registerExchange(models: Command): void {
     .option('--out <file>', 'write it there')
     .option('--topology <name>', 'with what became of it by the ledger of this topology')
     .option('--namespace <name>', 'prefix of topics and ids')
-    .option('--models <folder>', 'folder of model versions', modelsFolder)
+    .option('--models <folder or s3://…>', 'where versions live', modelsFolder)
   addConnectionOptions(card).action(writeCard)
-  models
-    .command('export')
-    .description('write a version into one signed file, for another Harrier')
+  addStoreOptions(models.command('export').description('write a version into one signed file, for another Harrier'))
     .argument('<model>', '<name>@<version>')
     .requiredOption('--key <file>', 'ed25519 private key in PEM: openssl genpkey -algorithm ed25519 -out model-key.pem')
     .requiredOption('--out <file>', 'where it goes')
-    .option('--models <folder>', 'folder of model versions', modelsFolder)
+    .option('--models <folder or s3://…>', 'where versions live', modelsFolder)
     .option('--actor <name>', 'who does it', defaultActor())
     .option('--json', 'for machines')
     .action(exportVersion)
-  models
-    .command('import')
-    .description('check the signature of an exported version, and register it')
+  addStoreOptions(models.command('import').description('check the signature of an exported version, and register it'))
     .argument('<file>', 'what export has written')
     .requiredOption('--trust <file>', 'ed25519 public key in PEM of whoever exported it; may be given several times', (file: string, all: string[]) => [...all, file], [])
-    .option('--models <folder>', 'folder of model versions', modelsFolder)
+    .option('--models <folder or s3://…>', 'where versions live', modelsFolder)
     .option('--actor <name>', 'who does it', defaultActor())
     .addOption(new Option('--device <device>', 'where its trial run is').choices(['cpu', 'webgpu', 'cuda', 'auto']).default('cpu'))
     .option('--json', 'for machines')
@@ -65,7 +62,7 @@ export function registerExchange(models: Command): void {
 }
 
 async function writeCard(reference: string, options: Omit<StageOptions, 'topology'> & { topology?: string; out?: string }): Promise<void> {
-  const model = new ModelStore(options.models).load(reference)
+  const model = await modelLibrary(modelsAt(options.models, () => storeChoice(options), silentLogger)).load(reference)
   const { topology } = options
   const releases: Release[] | null = topology === undefined ? null : []
   for (const view of topology === undefined ? [] : loadTopology(topology).chain) {
@@ -80,17 +77,21 @@ async function writeCard(reference: string, options: Omit<StageOptions, 'topolog
   }
 }
 
-function exportVersion(reference: string, { models, out, key: keyFile, actor, json }: ExportOptions): void {
+async function exportVersion(reference: string, options: ExportOptions): Promise<void> {
+  const { models, out, key: keyFile, actor, json } = options
   const key = readSigningKey(keyFile)
-  const { folder } = new ModelStore(models).load(reference)
+  const { folder } = await modelLibrary(modelsAt(models, () => storeChoice(options), silentLogger)).load(reference)
   const header = exportModel({ folder, out, key, actor, nowMs: systemClock.nowMs(), harrier: harrierVersion })
   const bytes = header.files.reduce((sum, file) => sum + file.bytes, 0)
   if (json) process.stdout.write(`${JSON.stringify({ ...header, file: out, keyId: keyId(key) })}\n`)
   else process.stdout.write(`${reference}: ${header.files.length} files, ${sizeText(bytes)}, written to ${out}\n  signed with key ${keyId(key)}; whoever imports it needs the public key: openssl pkey -in ${keyFile} -pubout\n`)
 }
 
-async function importFile(file: string, { models, trust, actor, device, json }: ImportOptions): Promise<void> {
-  const { model, isNew, registration, signedBy, exportedBy, exportedAt, origin } = await importVersion({ file, root: models, trusted: trust.map(readTrustedKey), names: null, actor, device, harrier: harrierVersion })
+async function importFile(file: string, options: ImportOptions): Promise<void> {
+  const { models, trust, actor, device, json } = options
+  const place = modelsAt(models, () => storeChoice(options), silentLogger)
+  const into = typeof place === 'string' ? { root: place } : { root: place.name, register: place.register.bind(place) }
+  const { model, isNew, registration, signedBy, exportedBy, exportedAt, origin } = await importVersion({ file, ...into, trusted: trust.map(readTrustedKey), names: null, actor, device, harrier: harrierVersion })
   if (json) return void process.stdout.write(`${JSON.stringify({ ...registration, folder: model.folder, isNew, signedBy })}\n`)
   const first = origin ? `, first registered ${origin.registeredAt} by ${origin.actor}` : ''
   process.stdout.write(`${model.reference} ${isNew ? 'registered' : 'was registered already, with the same files,'} in ${model.folder}\n  signed with key ${signedBy}, exported ${exportedAt} by ${exportedBy}${first}\n`)

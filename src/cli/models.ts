@@ -1,50 +1,57 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { Option, type Command } from 'commander'
 import { stringify } from 'yaml'
 import { systemClock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
+import { createLogger } from '../base/logger.js'
 import { sizeText } from '../base/size-text.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { testGolden } from '../inference/golden.js'
 import { inspectModel } from '../inference/inspect-model.js'
-import { modelFileBytes, ModelStore } from '../inference/model-store.js'
-import { registeredBy, versionSummary, type VersionSummary } from '../registry/model-shelf.js'
+import { modelFileBytes, splitReference, type ModelLibrary } from '../inference/model-store.js'
+import { isObjectUrl } from '../object-store/object-url.js'
+import { registeredBy, summaryOf, versionSummary, type VersionSummary } from '../registry/model-shelf.js'
 import { registerModel } from '../registry/register-model.js'
+import { ObjectModels } from '../registry/object-models.js'
+import type { ConnectionOptions } from '../stack/connections.js'
 import { harrierVersion } from '../topology/harrier-version.js'
 import { loadTopology } from '../topology/load-topology.js'
-import { modelsFolder, stageCategories } from '../topology/open-scorer.js'
+import { modelLibrary, modelsFolder, stageCategories } from '../topology/open-scorer.js'
 import { registerCompare } from './compare.js'
 import { registerExchange } from './model-exchange.js'
+import { addStoreOptions, modelsAt, objectModels, storeChoice } from './object-places.js'
 import { defaultActor, registerReleases } from './releases.js'
 import { tableText } from './view/table.js'
 import { factsText, reportText } from './model-text.js'
 
-interface Options {
+interface Options extends ConnectionOptions {
   readonly models: string
   readonly json?: boolean
 }
 
-/** `harrier models list|show|inspect|test|register`, and what releases.ts adds */
+const warnings = createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' })
+
+/** `harrier models list|show|inspect|test|pull|register`, and what releases.ts adds */
 export function register(program: Command): void {
   const models = program.command('models').description('model versions: what is there, and what each reads and gives')
-  models
-    .command('list')
-    .description('every model version of the folder; each file is checked against its sha256')
-    .option('--models <folder>', 'folder of model versions', modelsFolder)
+  addStoreOptions(models.command('list').description('every model version; each file of a folder is checked against its sha256'))
+    .option('--models <folder or s3://…>', 'where versions live', modelsFolder)
     .option('--json', 'for machines')
-    .action((options: Options) => {
-      const store = new ModelStore(options.models)
-      const rows = store.list().map((reference) => versionSummary(store.load(reference)))
+    .action(async (options: Options) => {
+      const library = libraryOf(options)
+      const rows: VersionSummary[] = []
+      for (const reference of await library.list()) rows.push(await summarised(library, reference))
       if (options.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
       else if (rows.length === 0) process.stdout.write(`no models in ${options.models}\n`)
       else process.stdout.write(table(rows))
     })
-  models
-    .command('show')
-    .description('one model version: its manifest, as checked, with all defaults')
+  addStoreOptions(models.command('show').description('one model version: its manifest, as checked, with all defaults'))
     .argument('<model>', '<name>@<version>, for example card-gru@1')
-    .option('--models <folder>', 'folder of model versions', modelsFolder)
+    .option('--models <folder or s3://…>', 'where versions live', modelsFolder)
     .option('--json', 'for machines')
-    .action((reference: string, options: Options) => {
-      const model = new ModelStore(options.models).load(reference)
+    .action(async (reference: string, options: Options) => {
+      const model = await libraryOf(options).load(reference)
       const registered = registeredBy(model)
       if (options.json) process.stdout.write(`${JSON.stringify({ ...model.manifest, folder: model.folder, registered })}\n`)
       else process.stdout.write(`# ${model.folder}: ${sizeText(modelFileBytes(model))}, sha256 of every file checked${registered === null ? '' : `, registered ${registered}`}\n${stringify(model.manifest, { lineWidth: 140 })}`)
@@ -64,11 +71,14 @@ export function register(program: Command): void {
     .addOption(new Option('--device <device>', 'where to run it').choices(['cpu', 'webgpu', 'cuda', 'auto']).default('cpu'))
     .option('--json', 'for machines')
     .action(test)
-  models
-    .command('register')
-    .description('check a model version and put it where versions live; it never changes there')
+  addStoreOptions(models.command('pull').description('copy model versions of an object store into a folder, each file checked against its sha256'))
+    .argument('[models...]', '<name>@<version> (default: all)')
+    .requiredOption('--models <s3://…>', 'the object store where versions live')
+    .requiredOption('--out <folder>', 'the folder; what is there already stays as it is')
+    .action(pullVersions)
+  addStoreOptions(models.command('register').description('check a model version and put it where versions live; it never changes there'))
     .argument('<folder>', 'the folder of model.yaml')
-    .option('--models <folder>', 'where versions live', modelsFolder)
+    .option('--models <folder or s3://…>', 'where versions live', modelsFolder)
     .option('--actor <name>', 'who does it', defaultActor())
     .addOption(new Option('--device <device>', 'where its trial run is').choices(['cpu', 'webgpu', 'cuda', 'auto']).default('cpu'))
     .option('--json', 'for machines')
@@ -78,8 +88,33 @@ export function register(program: Command): void {
   registerExchange(models)
 }
 
-async function registerVersion(folder: string, options: { models: string; actor: string; device: DevicePolicy; json?: boolean }): Promise<void> {
-  const { model, registration, bytes, isNew } = await registerModel({ folder, root: options.models, actor: options.actor, device: options.device, harrier: harrierVersion, clock: systemClock })
+function libraryOf(options: Options): ModelLibrary {
+  return modelLibrary(modelsAt(options.models, () => storeChoice(options), warnings))
+}
+
+/** Of an object store manifests and listings are read, and no files. */
+async function summarised(library: ModelLibrary, reference: string): Promise<VersionSummary> {
+  if (!(library instanceof ObjectModels)) return versionSummary(await library.load(reference))
+  const { model, bytes, registration } = await library.describe(reference)
+  return summaryOf(model, bytes, registration)
+}
+
+async function pullVersions(references: readonly string[], options: Options & { out: string }): Promise<void> {
+  if (!isObjectUrl(options.models)) throw new HarrierError('USAGE', `--models ${options.models} is no object store`, { remedy: 'write s3://<bucket>/<prefix>' })
+  const models = objectModels(options.models, storeChoice(options), warnings, options.out)
+  for (const reference of references.length > 0 ? references : await models.list()) {
+    const { name, version } = splitReference(reference)
+    const wasThere = existsSync(join(options.out, name, version))
+    const { folder } = await models.load(reference)
+    process.stdout.write(`${reference} ${wasThere ? 'is there already' : 'copied'}: ${folder}\n`)
+  }
+}
+
+async function registerVersion(folder: string, options: Options & { actor: string; device: DevicePolicy }): Promise<void> {
+  const { actor: by, device } = options
+  const wanted = { folder, actor: by, device, harrier: harrierVersion, clock: systemClock }
+  const place = modelsAt(options.models, () => storeChoice(options), warnings)
+  const { model, registration, bytes, isNew } = typeof place === 'string' ? await registerModel({ ...wanted, root: place }) : await place.register(wanted)
   if (options.json) return void process.stdout.write(`${JSON.stringify({ ...registration, folder: model.folder, bytes, isNew })}\n`)
   const { trial, sha256, actor, registeredAt } = registration
   const ran = trial.golden ? `golden rows: ${trial.rows} scores, largest difference ${trial.largestDifference!.toExponential(1)}` : `trial run over ${trial.rows} rows of zeros: put golden.json beside the model to check its scores`

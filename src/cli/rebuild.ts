@@ -4,6 +4,7 @@ import { createLogger } from '../base/logger.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { loadTopology, stageOf } from '../topology/load-topology.js'
 import { rebuildState } from '../topology/open-rebuild.js'
+import { modelsAt } from './object-places.js'
 import { parseCount } from './parse-options.js'
 import { terminalProgress } from './terminal-progress.js'
 
@@ -25,7 +26,7 @@ export function register(program: Command): void {
     .option('--topology <name>', 'the changed topology, with its generation raised', 'card-fraud')
     .option('--stage <name>', 'whose state it is (default: the first stage)')
     .option('--namespace <name>', 'prefix of topics, group, transactional ids and subjects')
-    .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
+    .option('--models <folder or s3://…>', 'where model versions live (default: models/ of Harrier)')
     .option('--workers <n>', 'threads that run models', parseCount)
     .option('--create-topics', 'create the changelog of the new generation if it is missing')
     .option('--json', 'the result as one line of JSON at the end')
@@ -57,7 +58,7 @@ async function rebuild(options: RebuildOptions): Promise<void> {
     ...connections,
     topology,
     namespace: options.namespace,
-    models: options.models,
+    models: modelsAt(options.models, () => connections, logger),
     workers: options.workers,
     createTopics: options.createTopics ? {} : undefined,
     clock: systemClock,

@@ -12,6 +12,7 @@ import { addConnectionOptions, resolveConnections, type ConnectionOptions } from
 import { loadTopology, type Topology } from '../topology/load-topology.js'
 import { modelsFolder } from '../topology/open-scorer.js'
 import { ReleaseDesk, type InForce, type Signature } from '../topology/release-desk.js'
+import { modelsAt } from './object-places.js'
 import { parseCount } from './parse-options.js'
 import { tableText } from './view/table.js'
 
@@ -40,16 +41,16 @@ export function registerReleases(models: Command): void {
       .option('--wait <seconds>', 'how long it is waited for that every partition scores by it', seconds, 10)
   writing('release', 'make a model version the champion of a stage: it decides from the next batch on, in every process')
     .argument('<model>', '<name>@<version>')
-    .action((model: string, options: ReleaseOptions) => change(options, (desk, signature) => desk.change({ action: 'release', ...desk.version(model) }, signature)))
+    .action((model: string, options: ReleaseOptions) => change(options, async (desk, signature) => desk.change({ action: 'release', ...(await desk.version(model)) }, signature)))
   writing('rollback', 'one call back: ends a canary, or brings back the last champion')
     .action((options: ReleaseOptions) => change(options, (desk, signature) => desk.change({ action: 'rollback' }, signature)))
   writing('canary', 'let a version decide for a share of the entities, always the same ones')
     .argument('<model>', '<name>@<version>')
     .argument('<share>', '5% or 0.05; another share of the same version takes its place', shareOf)
-    .action((model: string, share: number, options: ReleaseOptions) => change(options, (desk, signature) => desk.change({ action: 'canary', share, ...desk.version(model) }, signature)))
+    .action((model: string, share: number, options: ReleaseOptions) => change(options, async (desk, signature) => desk.change({ action: 'canary', share, ...(await desk.version(model)) }, signature)))
   writing('shadow', 'let a version score every event beside the champion, and decide nothing')
     .argument('<model>', '<name>@<version>')
-    .action((model: string, options: ReleaseOptions) => change(options, (desk, signature) => desk.change({ action: 'shadow', ...desk.version(model) }, signature)))
+    .action((model: string, options: ReleaseOptions) => change(options, async (desk, signature) => desk.change({ action: 'shadow', ...(await desk.version(model)) }, signature)))
   writing('withdraw', 'end a canary or a shadow')
     .argument('<model>', '<name>@<version>')
     .action((model: string, options: ReleaseOptions) => change(options, (desk, signature) => desk.change({ action: 'withdraw', model }, signature)))
@@ -59,7 +60,7 @@ export function registerReleases(models: Command): void {
   writing('validate', 'note in the ledger that a version was validated, and by which report')
     .argument('<model>', '<name>@<version>')
     .requiredOption('--report <file>', 'what was found: its name and its sha256 go into the ledger')
-    .action((model: string, options: ReleaseOptions & { report: string }) => change(options, (desk, signature) => desk.validate(desk.version(model), { ...signature, details: reportDetails(options.report) })))
+    .action((model: string, options: ReleaseOptions & { report: string }) => change(options, async (desk, signature) => desk.validate(await desk.version(model), { ...signature, details: reportDetails(options.report) })))
   stageOptions(models.command('ledger').description('what is in force in a stage, and who put it there, when and why')).action(ledger)
 }
 
@@ -68,7 +69,7 @@ function stageOptions(command: Command): Command {
     .option('--topology <name>', 'a .yaml file, or the name of one in topologies/', 'card-fraud')
     .option('--stage <name>', 'the stage (default: the last one)')
     .option('--namespace <name>', 'prefix of topics and ids')
-    .option('--models <folder>', 'folder of model versions', modelsFolder)
+    .option('--models <folder or s3://…>', 'where versions live', modelsFolder)
     .option('--json', 'for machines')
   return addConnectionOptions(command)
 }
@@ -88,7 +89,9 @@ export function stageView(options: Pick<StageOptions, 'topology' | 'stage'>): To
 
 export async function withDesk<T>(options: StageOptions, work: (desk: ReleaseDesk, topology: Topology) => Promise<T>): Promise<T> {
   const topology = stageView(options)
-  const desk = await ReleaseDesk.open({ topology, ...(await resolveConnections(options)), namespace: options.namespace, models: options.models, clock: systemClock, logger: silentLogger })
+  const connections = await resolveConnections(options)
+  const models = modelsAt(options.models, () => connections, silentLogger)
+  const desk = await ReleaseDesk.open({ topology, ...connections, namespace: options.namespace, models, clock: systemClock, logger: silentLogger })
   try {
     return await work(desk, topology)
   } finally {

@@ -9,6 +9,7 @@ import { loadTopology } from '../topology/load-topology.js'
 import { openEngine } from '../topology/open-engine.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { addLineageOptions, lineageOptions, type LineageOptions } from './openlineage-options.js'
+import { modelsAt } from './object-places.js'
 import { parseCount, parseDevice } from './parse-options.js'
 import { addPrivacyOptions, privacyKeysOf, type PrivacyOptions } from './privacy-options.js'
 import { childArguments, runProcesses } from './run-processes.js'
@@ -45,7 +46,7 @@ export function register(program: Command): void {
     .option('--topology <name>', 'a .yaml file, or the name of one in topologies/', 'card-fraud')
     .option('--instance-id <id>', 'name of this instance; two that run at once must differ', hostname().replace(/[^a-zA-Z0-9_-]/g, '-'))
     .option('--namespace <name>', 'prefix of topics, group, transactional ids and subjects')
-    .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
+    .option('--models <folder or s3://…>', 'where model versions live (default: models/ of Harrier)')
     .option('--device <policy>', 'cpu, webgpu, cuda or auto (default: what the topology says)', parseDevice)
     .option('--workers <n>', 'threads that run models (of each process)', parseCount)
     .option('--processes <n>', 'members of the group, each a process of its own: <instance id>-0, -1, …', parseCount, 1)
@@ -69,13 +70,14 @@ async function run(options: RunOptions): Promise<void> {
     ...(options.json ? { json: true } : {}),
     ...(options.verbose ? { level: 'debug' } : {}),
   })
+  const models = modelsAt(options.models, () => connections, logger)
   const stopping = new AbortController()
   const engine = await openEngine({
     topology,
     ...connections,
     instanceId: options.instanceId,
     namespace: options.namespace,
-    models: options.models,
+    models,
     device: options.device,
     workers: options.workers,
     openLineage,
@@ -97,7 +99,7 @@ async function run(options: RunOptions): Promise<void> {
   const view: EngineView = { topology: topology.name, metrics: () => engine.metrics(), stats: () => newest, get state() { return engine.state } }
   const metrics = options.metricsPort === undefined ? undefined : await openMetrics(view, options.metricsPort, options, { clock: systemClock, logger })
   const serve = async (listen: ListenAddress): Promise<void> => {
-    const { namespace, instanceId, models, device } = options
+    const { namespace, instanceId, device } = options
     const cluster = { connection: connections, namespace, instanceId }
     serving = await openServing({ options, listen, scored: { connection: connections, topology, namespace }, privacyKeys, cluster, models, device, engine: view, connectionFile: connections.file, clock: systemClock, logger })
     if (stopping.signal.aborted) await serving.close()

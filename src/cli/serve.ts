@@ -6,6 +6,7 @@ import type { DevicePolicy } from '../inference/device.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import type { ListenAddress } from '../web/listen.js'
 import { loadTopology } from '../topology/load-topology.js'
+import { modelsAt, storeChoice } from './object-places.js'
 import { parseDevice } from './parse-options.js'
 import { addPrivacyOptions, privacyKeysOf, type PrivacyOptions } from './privacy-options.js'
 import { addServiceOptions, listenDefault, openServing, parseListen, type ServiceOptions } from './service-options.js'
@@ -46,7 +47,7 @@ export function register(program: Command): void {
     .command('serve')
     .description('answer HTTP requests with models: Open Inference Protocol v2 and POST /predict, until Ctrl-C')
     .option('--listen <host:port>', 'where to listen', parseListen, listenDefault)
-    .option('--models <folder>', 'folder of model versions (default: models/ of Harrier)')
+    .option('--models <folder or s3://…>', 'where model versions live (default: models/ of Harrier)')
     .option('--device <policy>', 'cpu, webgpu, cuda or auto (default: cpu)', parseDevice)
     .option('--topology <name>', 'take transactions of this topology, which `harrier run` scores: POST /v1/score/<name>')
     .option('--instance-id <id>', 'name of this instance; two that run at once must differ', hostname().replace(/[^a-zA-Z0-9_-]/g, '-'))
@@ -78,7 +79,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const connection = options.keys || topology ? await resolveConnections(options) : undefined
   const cluster = connection ? { connection, namespace: options.namespace, instanceId: options.instanceId } : undefined
   const scored = topology && { connection: connection!, topology, namespace: options.namespace }
-  const serving = await openServing({ cluster, scored, privacyKeys: privacyKeysOf(options), options, listen: options.listen, models: options.models, device: options.device, connectionFile: connection?.file, clock: systemClock, logger })
+  const serving = await openServing({ cluster, scored, privacyKeys: privacyKeysOf(options), options, listen: options.listen, models: modelsAt(options.models, () => connection ?? storeChoice(options), logger), device: options.device, connectionFile: connection?.file, clock: systemClock, logger })
   process.stdout.write(`listening on ${serving.service.url}\n`)
   await stopped
   await serving.close()

@@ -8,11 +8,13 @@ import { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { ClusterConnection } from '../connection/security.js'
 import type { DevicePolicy } from '../inference/device.js'
+import { modelNameOf } from '../inference/manifest.js'
 import { ModelHost } from '../inference/serving/model-host.js'
 import { queueLimitsDefault } from '../inference/serving/request-queue.js'
 import type { PrivacyKeys } from '../privacy/privacy-keys.js'
 import { readTrustedKey } from '../registry/model-package.js'
 import { ModelShelf } from '../registry/model-shelf.js'
+import { ObjectModels } from '../registry/object-models.js'
 import { ScoreGateway, type ScoreGatewayOptions } from '../topology/score-gateway.js'
 import { modelsFolder } from '../topology/open-scorer.js'
 import { RecordDesk } from '../topology/record-desk.js'
@@ -75,7 +77,7 @@ export function addServiceOptions(command: Command): Command {
 export interface ServingChoice {
   readonly options: ServiceOptions
   readonly listen: ListenAddress
-  readonly models?: string | undefined
+  readonly models?: string | ObjectModels | undefined
   readonly device?: DevicePolicy | undefined
   readonly engine?: EngineView | undefined
   /** Of the topics of keys. */
@@ -103,8 +105,11 @@ export interface Serving {
 export async function openServing({ options, listen, models, device, engine, cluster, scored, privacyKeys, isWatchedOnly, connectionFile, clock, logger }: ServingChoice): Promise<Serving> {
   const oidc = oidcOptions(options)
   const tls = await protectionOf(listen, options, { asksForRights: options.keys === true || oidc !== undefined }, clock)
+  const objects = models instanceof ObjectModels ? models : undefined
+  if (objects && options.trust) throw new HarrierError('USAGE', 'versions that come over HTTP go into a folder, and --models names an object store', { remedy: 'leave --trust out, and put versions there with `harrier models import … --models s3://…`' })
+  const folder = objects?.folder ?? (typeof models === 'string' ? models : modelsFolder)
   const host = new ModelHost({
-    folder: models ?? modelsFolder, models: options.serveModels ?? [], device: device ?? 'cpu', threads: options.servingThreads, clock, logger,
+    folder, models: options.serveModels ?? [], device: device ?? 'cpu', threads: options.servingThreads, clock, logger,
     queue: { delayMs: options.batchDelayMs, requestsMax: options.queueRequests, timeoutMsMax: options.queueTimeoutMs },
   })
   const access = options.keys || oidc ? await AccessControl.open({ keys: options.keys ? cluster : undefined, oidc, clock, logger }) : undefined
@@ -113,7 +118,7 @@ export async function openServing({ options, listen, models, device, engine, clu
   const stats = engine?.stats && (() => engine.stats!())
   const stream = scored && { topology: scored.topology.name, watch: new StreamWatch({ ...scored, stats, clock, logger }), desk: new RecordDesk({ ...scored, privacyKeys, auditTopic: accessTopics(scored.namespace).audit, clock, logger }) }
   const audit = cluster && new AuditTrail({ ...cluster, clock, logger })
-  const versions: VersionParts = { shelf: new ModelShelf(models ?? modelsFolder), desks, trusted: (options.trust ?? []).map(readTrustedKey), device: device ?? 'cpu', audit, connectionFile }
+  const versions: VersionParts = { shelf: new ModelShelf(folder), desks, trusted: (options.trust ?? []).map(readTrustedKey), device: device ?? 'cpu', audit, connectionFile }
   const metrics = new Metrics({ stages: () => engine?.metrics() ?? [], models: () => host.served().filter(({ isOpen }) => isOpen) })
   const service = await openService({ host, engine, gateway, versions, stream, metrics, access, tls, batchDelayMs: options.batchDelayMs, limits: serviceLimits, clock, logger }, listen)
   const close = async (): Promise<void> => {
@@ -121,6 +126,7 @@ export async function openServing({ options, listen, models, device, engine, clu
     await Promise.all([host.close(), access?.close(), gateway?.close(), desks?.close(), audit?.close(), stream?.watch.close(), stream?.desk.close()])
   }
   try {
+    if (objects) await fetchServed(objects, options.serveModels ?? [])
     await host.open()
   } catch (error) {
     await close()
@@ -128,6 +134,12 @@ export async function openServing({ options, listen, models, device, engine, clu
   }
   logger.log('info', 'the service is ready', { url: service.url, models: host.served().length })
   return { service, host, close }
+}
+
+/** What the service is to have of an object store, brought here: versions or names, or all. */
+async function fetchServed(models: ObjectModels, served: readonly string[]): Promise<void> {
+  const isServed = (reference: string): boolean => served.length === 0 || served.includes(reference) || served.includes(modelNameOf(reference))
+  for (const reference of (await models.list()).filter(isServed)) await models.find(reference)
 }
 
 function oidcOptions({ oidcIssuer, oidcAudience, oidcJwks, oidcRoleClaim }: ServiceOptions): OidcOptions | undefined {

@@ -5,9 +5,10 @@ import { parseDocument } from 'yaml'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import { problemText } from '../base/setting-problems.js'
-import { connectionSchema, secretSettings, type ConnectionSpec, type TlsSpec, type TokenSpec } from './connection-schema.js'
+import { connectionSchema, secretSettings, type ConnectionSpec, type ObjectStoreSpec, type TlsSpec, type TokenSpec } from './connection-schema.js'
+import { environmentCredentials, regionDefault } from './object-store.js'
 import { Secret } from './secret.js'
-import type { KafkaLogin, KafkaSecurity, RegistryLogin, RegistrySecurity, TlsSettings } from './security.js'
+import type { KafkaLogin, KafkaSecurity, ObjectStoreAccess, RegistryLogin, RegistrySecurity, TlsSettings } from './security.js'
 import { ClientCredentialsTokens, FixedToken, TokenFile, type TokenSource } from './token-source.js'
 
 /** A connection file with all that it refers to. */
@@ -17,6 +18,7 @@ export interface ConnectionFile {
   readonly connectMsMax: number
   readonly registryUrl: string
   readonly registrySecurity: RegistrySecurity
+  readonly objectStore?: ObjectStoreAccess | undefined
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -29,7 +31,7 @@ export function loadConnectionFile(file: string, options: { clock: Clock; env?: 
   const { clock, env = process.env } = options
   const reader = new Reader(file, env, clock)
   const spec = reader.spec()
-  const { registry, sasl } = spec
+  const { registry, sasl, objectStore } = spec
   const security: KafkaSecurity = { tls: reader.tls('tls', spec.tls), login: sasl && reader.kafkaLogin(sasl) }
   const registrySecurity: RegistrySecurity = { tls: reader.tls('registry.tls', registry.tls), login: reader.registryLogin(registry) }
   return {
@@ -38,6 +40,7 @@ export function loadConnectionFile(file: string, options: { clock: Clock; env?: 
     connectMsMax: spec.connectTimeout,
     registryUrl: registry.url.replace(/\/+$/, ''),
     registrySecurity,
+    objectStore: objectStore && reader.objectStore(objectStore),
   }
 }
 
@@ -95,6 +98,17 @@ class Reader {
     if (registry.auth === 'basic') return { type: 'basic', username: registry.username!, password: this.#secret('registry.password', registry.password!) }
     const { token } = registry
     return { type: 'bearer', tokens: token === undefined ? this.#tokens('registry', registry) : new FixedToken(this.#secret('registry.token', token)) }
+  }
+
+  objectStore({ endpoint, region, accessKeyId, secretAccessKey, sessionToken, pathStyle, tls }: ObjectStoreSpec): ObjectStoreAccess {
+    const credentials = accessKeyId === undefined ? () => environmentCredentials(this.#env) : () => ({
+      accessKeyId,
+      secretAccessKey: this.#secret('objectStore.secretAccessKey', secretAccessKey!),
+      sessionToken: sessionToken === undefined ? undefined : this.#secret('objectStore.sessionToken', sessionToken),
+    })
+    // What is wrong with those of the file is told now, and not when the first version is fetched.
+    if (accessKeyId !== undefined) credentials()
+    return { endpoint: endpoint?.replace(/\/+$/, ''), region: region ?? regionDefault, pathStyle: pathStyle ?? endpoint !== undefined, tls: this.tls('objectStore.tls', tls), credentials }
   }
 
   #tokens(at: string, { tokenFile, tokenEndpoint, clientId, clientSecret, scope, tokenCa }: TokenSpec): TokenSource {

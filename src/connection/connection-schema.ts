@@ -5,7 +5,7 @@ import { durationSchema } from '../base/durations.js'
 export const connectMsMaxDefault = 30_000
 
 /** Settings that hold a secret: a reference to where it is, never the secret itself. */
-export const secretSettings: ReadonlySet<string> = new Set(['password', 'keyPassword', 'clientSecret', 'token'])
+export const secretSettings: ReadonlySet<string> = new Set(['password', 'keyPassword', 'clientSecret', 'token', 'secretAccessKey', 'sessionToken'])
 
 const secret = z.string().regex(/^(\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.+)$/, 'a secret is not written out here: name a variable, ${NAME}, or a file, file:PATH')
 const brokers = z.string().regex(/^\s*(\[[0-9a-fA-F:]+\]|[^\s:/,@]+):\d{1,5}(\s*,\s*(\[[0-9a-fA-F:]+\]|[^\s:/,@]+):\d{1,5})*\s*$/, 'host:port, several separated by commas')
@@ -74,6 +74,23 @@ function tokenProblem({ tokenFile, tokenEndpoint, clientId, clientSecret }: Toke
   return tokenEndpoint !== undefined && (clientId === undefined || clientSecret === undefined) ? 'tokenEndpoint needs clientId and clientSecret' : undefined
 }
 
+const objectStoreSchema = z.strictObject({
+  endpoint: url.optional().describe('Base of the S3 API of a store that is not Amazon\'s. Default: Amazon S3 of the region.'),
+  region: z.string().regex(/^[a-z0-9-]+$/, 'a region such as eu-central-1').optional().describe('What requests are signed for. Default where an endpoint is given: `us-east-1`.'),
+  accessKeyId: z.string().min(1).optional().describe('Whose requests they are. Default: `AWS_ACCESS_KEY_ID` with its `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.'),
+  secretAccessKey: secret.optional().describe('Its secret. A file is read again for each request, so a renewed one needs no restart.'),
+  sessionToken: secret.optional().describe('Of temporary credentials.'),
+  pathStyle: z.boolean().optional().describe('Whether the bucket is in the path of an address, and not in its host name. Default: it is where an endpoint is given.'),
+  tls: tlsSchema.optional().describe('TLS of the store. Default for https: its certificate is checked against the public authorities.'),
+})
+  .check(({ value, issues }) => {
+    const { endpoint, region, accessKeyId, secretAccessKey, sessionToken } = value
+    const problem = (accessKeyId === undefined) !== (secretAccessKey === undefined) ? 'accessKeyId and secretAccessKey go together'
+      : sessionToken !== undefined && accessKeyId === undefined ? 'sessionToken goes with accessKeyId and secretAccessKey'
+        : endpoint === undefined && region === undefined ? 'give region, or endpoint where the store is not Amazon\'s' : undefined
+    if (problem !== undefined) issues.push({ code: 'custom', input: undefined, message: problem })
+  })
+
 /** The connection file. Its descriptions are printed into docs/connections.md. */
 export const connectionSchema = z.strictObject({
   brokers: brokers.describe('Addresses of some brokers; the others are found through them.'),
@@ -81,6 +98,7 @@ export const connectionSchema = z.strictObject({
   sasl: saslSchema.optional().describe('Who we are to the brokers, where they ask for more than a certificate.'),
   connectTimeout: durationSchema.default(connectMsMaxDefault).describe('How long the first answer of a broker is waited for.'),
   registry: registrySchema.describe('The schema registry.'),
+  objectStore: objectStoreSchema.optional().describe('Where `s3://` leads. Default: what the `AWS_` variables say.'),
 })
   .check(({ value: { sasl, tls }, issues }) => {
     if (sasl && !tls && !sasl.withoutTls && (sasl.mechanism === 'PLAIN' || sasl.mechanism === 'OAUTHBEARER')) {
@@ -89,5 +107,6 @@ export const connectionSchema = z.strictObject({
   })
 
 export type ConnectionSpec = z.infer<typeof connectionSchema>
+export type ObjectStoreSpec = z.infer<typeof objectStoreSchema>
 export type TlsSpec = z.infer<typeof tlsSchema>
 export type TokenSpec = TokenSettings

@@ -1,5 +1,6 @@
 import { Agent as PlainAgent, request as plainRequest, type ClientRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https'
+import type { Readable } from 'node:stream'
 import type { TlsSettings } from './security.js'
 
 export interface HttpAnswer {
@@ -7,11 +8,19 @@ export interface HttpAnswer {
   readonly text: string
 }
 
+/** A body that is read while it is sent. */
+export interface HttpStream {
+  readonly bytes: number
+  open(): Readable
+}
+
 export interface HttpRequest {
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: string | undefined
+  readonly body?: string | HttpStream | undefined
   readonly signal?: AbortSignal | undefined
+  /** The longest time in which no byte goes either way, from the first try to connect to the end of the answer; absent: none. */
+  readonly idleMsMax?: number | undefined
 }
 
 /** The longest answer of a registry or a token endpoint; a longer one is cut off with an error. */
@@ -29,20 +38,29 @@ export class HttpClient {
   }
 
   /** Rejects with the error of the connection, whose `code` tells what it was. Redirects are not followed: credentials stay with whom they are meant for. */
-  request(url: string, { method, headers, body, signal }: HttpRequest): Promise<HttpAnswer> {
+  async request(url: string, request: HttpRequest): Promise<HttpAnswer> {
+    const answer = await this.open(url, request)
+    return { status: answer.statusCode ?? 0, text: await readText(answer) }
+  }
+
+  /** As `request`; the body of the answer is the caller's to read, to its end. */
+  open(url: string, { method, headers, body, signal, idleMsMax }: HttpRequest): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(toError(signal.reason))
-      const given: RequestOptions = { method, headers: { ...headers, ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }) } }
-      const onAnswer = (answer: IncomingMessage): void => {
-        readText(answer).then((text) => resolve({ status: answer.statusCode ?? 0, text }), reject)
-      }
+      const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body?.bytes
+      const given: RequestOptions = { method, headers: { ...headers, ...(bytes === undefined ? {} : { 'content-length': String(bytes) }) } }
       const secure = url.startsWith('https:')
-      const sent: ClientRequest = secure ? tlsRequest(url, { ...given, agent: this.#tls }, onAnswer) : plainRequest(url, { ...given, agent: this.#plain }, onAnswer)
+      const sent: ClientRequest = secure ? tlsRequest(url, { ...given, agent: this.#tls }, resolve) : plainRequest(url, { ...given, agent: this.#plain }, resolve)
       const onAbort = (): void => void sent.destroy(toError(signal?.reason))
       signal?.addEventListener('abort', onAbort, { once: true })
       sent.on('close', () => signal?.removeEventListener('abort', onAbort))
       sent.on('error', reject)
-      sent.end(body)
+      if (idleMsMax !== undefined) sent.setTimeout(idleMsMax, () => sent.destroy(new Error(`no byte for ${idleMsMax / 1000} s`)))
+      if (typeof body !== 'object') return void sent.end(body)
+      const source = body.open()
+      source.on('error', (error) => sent.destroy(error))
+      sent.on('close', () => source.destroy())
+      source.pipe(sent)
     })
   }
 }
@@ -58,7 +76,8 @@ export function nodeTls({ ca, certificate, key, keyPassword, verifyHostname }: T
   }
 }
 
-async function readText(answer: IncomingMessage): Promise<string> {
+/** Errors: that of the connection; an answer that is longer than `answerBytesMax`. */
+export async function readText(answer: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of answer as AsyncIterable<Buffer>) {

@@ -33,6 +33,23 @@ export interface RegistrySecurity {
   readonly login?: RegistryLogin | undefined
 }
 
+export interface ObjectStoreCredentials {
+  readonly accessKeyId: string
+  readonly secretAccessKey: Secret
+  readonly sessionToken?: Secret | undefined
+}
+
+/** How an S3-compatible object store is reached. */
+export interface ObjectStoreAccess {
+  /** Base of the API, without a slash at the end; undefined: Amazon S3 of the region. */
+  readonly endpoint?: string | undefined
+  readonly region: string
+  readonly pathStyle: boolean
+  readonly tls?: TlsSettings | undefined
+  /** Asked for each request, so that renewed ones are taken without a restart. Errors: CONFIG_INVALID. */
+  readonly credentials: () => ObjectStoreCredentials
+}
+
 /** A cluster and its schema registry, and how to connect to them. */
 export interface ClusterConnection {
   /** `host:port`, comma-separated. */
@@ -43,6 +60,8 @@ export interface ClusterConnection {
   /** Base of a Confluent-compatible API, without a slash at the end. */
   readonly registryUrl: string
   readonly registrySecurity?: RegistrySecurity | undefined
+  /** Where `s3://` leads; undefined: what the environment says. */
+  readonly objectStore?: ObjectStoreAccess | undefined
 }
 
 /** What a client takes of `connectMsMax`: its own limit where the connection names none. */

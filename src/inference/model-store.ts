@@ -18,12 +18,31 @@ export interface LoadedModel {
 
 export const manifestFile = 'model.yaml'
 
+/** Where model versions come from: a folder, or what brings them into one. What is found lies on this machine. */
+export interface ModelLibrary {
+  /** What a person calls it. */
+  readonly name: string
+  /** References of every version, sorted by name, then version. */
+  list(): string[] | Promise<string[]>
+  /** The manifest; its files need not be here yet. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */
+  look(reference: string): LoadedModel | Promise<LoadedModel>
+  /** With its files; whoever opens the model checks them. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */
+  find(reference: string): LoadedModel | Promise<LoadedModel>
+  /** With its files, checked. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */
+  load(reference: string): LoadedModel | Promise<LoadedModel>
+}
+
 /** Model versions in folders `<root>/<name>/<version>/{model.yaml,model.onnx}`. */
-export class ModelStore {
+export class ModelStore implements ModelLibrary {
   readonly root: string
 
   constructor(root: string) {
+    if (root.startsWith('s3:')) throw new HarrierError('USAGE', `${root} is an object store, and this command takes a folder of model versions`, { remedy: '`harrier models pull --models s3://… --out <folder>` copies versions into one' })
     this.root = root
+  }
+
+  get name(): string {
+    return this.root
   }
 
   /** References of every version that has a manifest, sorted by name, then version. */
@@ -31,8 +50,12 @@ export class ModelStore {
     return folders(this.root)
       .flatMap((name) => folders(join(this.root, name)).map((version) => ({ name, version })))
       .filter(({ name, version }) => existsSync(join(this.root, name, version, manifestFile)))
-      .sort((a, b) => a.name.localeCompare(b.name, 'en') || a.version.localeCompare(b.version, 'en', { numeric: true }))
+      .sort(byNameAndVersion)
       .map(manifestReference)
+  }
+
+  look(reference: string): LoadedModel {
+    return this.find(reference)
   }
 
   /** Loads `name@version`. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */
@@ -44,12 +67,7 @@ export class ModelStore {
 
   /** As `load`, by its manifest alone; whoever opens the model checks its files. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */
   find(reference: string): LoadedModel {
-    const [name, version, ...rest] = reference.split('@')
-    if (!name || !version || rest.length > 0) {
-      throw new HarrierError('MODEL_NOT_FOUND', `"${reference}" is not a model reference`, {
-        remedy: 'write <name>@<version>, for example card-gru@1',
-      })
-    }
+    const { name, version } = splitReference(reference)
     const folder = join(this.root, name, version)
     if (!existsSync(join(folder, manifestFile))) {
       const there = this.list()
@@ -64,6 +82,23 @@ export class ModelStore {
     }
     return model
   }
+}
+
+export interface VersionName {
+  readonly name: string
+  readonly version: string
+}
+
+/** Errors: MODEL_NOT_FOUND. */
+export function splitReference(reference: string): VersionName {
+  const [name, version, ...rest] = reference.split('@')
+  if (name && version && rest.length === 0) return { name, version }
+  throw new HarrierError('MODEL_NOT_FOUND', `"${reference}" is not a model reference`, { remedy: 'write <name>@<version>, for example card-gru@1' })
+}
+
+/** The order in which versions are listed. */
+export function byNameAndVersion(a: VersionName, b: VersionName): number {
+  return a.name.localeCompare(b.name, 'en') || a.version.localeCompare(b.version, 'en', { numeric: true })
 }
 
 /** Loads the model of one folder, wherever it lies. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */

@@ -3,7 +3,7 @@ import { systemClock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { unpackModel } from './model-package.js'
-import { registerModel, type Registered } from './register-model.js'
+import { registerModel, type Registered, type RegisterOptions } from './register-model.js'
 
 export interface ImportOptions {
   /** What `exportModel` has written. */
@@ -16,6 +16,8 @@ export interface ImportOptions {
   readonly actor: string
   readonly device: DevicePolicy
   readonly harrier: string
+  /** Puts it elsewhere than into `root`. */
+  readonly register?: ((options: Omit<RegisterOptions, 'root'>) => Promise<Registered>) | undefined
 }
 
 /** Who signed a version that was imported, and what the exporter's registry said of it, beside what registering it gave. */
@@ -27,14 +29,14 @@ export interface Imported extends Registered {
 }
 
 /** Checks the signature of an exported version and registers it. Errors: PACKAGE_REFUSED, FORBIDDEN, those of `registerModel`. */
-export async function importVersion({ file, root, trusted, names, actor, device, harrier }: ImportOptions): Promise<Imported> {
+export async function importVersion({ file, root, trusted, names, actor, device, harrier, register = (options) => registerModel({ ...options, root }) }: ImportOptions): Promise<Imported> {
   const unpacked = unpackModel(file, trusted)
   try {
     const { header, signedBy, registration: origin } = unpacked
     const { exportedBy, exportedAt } = header
     const { name } = unpacked.model.manifest
     if (names && !names.includes(name)) throw new HarrierError('FORBIDDEN', `the key is not for model ${name}`)
-    const registered = await registerModel({ folder: unpacked.folder, root, actor, device, harrier, clock: systemClock, importedFrom: { signedBy, exportedBy, exportedAt } })
+    const registered = await register({ folder: unpacked.folder, actor, device, harrier, clock: systemClock, importedFrom: { signedBy, exportedBy, exportedAt } })
     return { ...registered, signedBy, exportedBy, exportedAt, origin }
   } finally {
     unpacked.remove()
@@ -42,11 +44,11 @@ export async function importVersion({ file, root, trusted, names, actor, device,
 }
 
 /** `importVersion` as a task for a process of its own: public keys in PEM. */
-export interface ImportTask extends Omit<ImportOptions, 'trusted'> {
+export interface ImportTask extends Omit<ImportOptions, 'trusted' | 'register'> {
   readonly trusted: readonly string[]
 }
 
-export function importTask({ trusted, ...rest }: ImportOptions): ImportTask {
+export function importTask({ trusted, ...rest }: Omit<ImportOptions, 'register'>): ImportTask {
   return { ...rest, trusted: trusted.map((key) => key.export({ type: 'spki', format: 'pem' }) as string) }
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { HarrierError } from '../base/errors.js'
 import { hiddenFloatsOf, modelNameOf } from '../inference/manifest.js'
 import { manifestFile, modelFileBytes, ModelStore, type LoadedModel } from '../inference/model-store.js'
-import { readRegistration } from './register-model.js'
+import { readRegistration, type Registration } from './register-model.js'
 
 export interface VersionSummary {
   /** name@version */
@@ -22,15 +22,22 @@ export interface VersionSummary {
 }
 
 export function versionSummary(model: LoadedModel): VersionSummary {
-  const { reference, manifest } = model
+  return summaryOf(model, modelFileBytes(model), readRegistration(model.folder))
+}
+
+/** `bytes`: of all its files. */
+export function summaryOf({ reference, manifest }: Pick<LoadedModel, 'reference' | 'manifest'>, bytes: number, registration: Registration | undefined): VersionSummary {
   const { kind, features, window, sha256, description } = manifest
   const hidden = kind === 'recurrent' ? hiddenFloatsOf(manifest) : null
   const shape = { features: features.length, window: window ?? null, hidden }
-  return { model: reference, kind, ...shape, bytes: modelFileBytes(model), sha256, registered: registeredBy(model), description: description ?? '' }
+  return { model: reference, kind, ...shape, bytes, sha256, registered: registeredText(registration), description: description ?? '' }
 }
 
 export function registeredBy({ folder }: LoadedModel): string | null {
-  const registration = readRegistration(folder)
+  return registeredText(readRegistration(folder))
+}
+
+function registeredText(registration: Registration | undefined): string | null {
   return registration ? `${registration.registeredAt.slice(0, 10)} ${registration.actor}` : null
 }
 

@@ -33,6 +33,8 @@ export interface RegisterOptions {
   readonly folder: string
   /** Where versions live: <root>/<name>/<version>. */
   readonly root: string
+  /** What a person calls that; default: `root`. */
+  readonly rootName?: string
   readonly actor: string
   readonly device: DevicePolicy
   readonly harrier: string
@@ -53,7 +55,7 @@ export interface Registered {
  * over rows of zeros), and puts it where versions live. What is there is never changed. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID,
  * MODEL_INVALID, DEVICE_UNAVAILABLE; RELEASE_REFUSED where the version is there with other files.
  */
-export async function registerModel({ folder, root, actor, device, harrier, clock, importedFrom }: RegisterOptions): Promise<Registered> {
+export async function registerModel({ folder, root, rootName = root, actor, device, harrier, clock, importedFrom }: RegisterOptions): Promise<Registered> {
   const model = loadModelFolder(folder)
   const { manifest, reference } = model
   const target = join(root, manifest.name, manifest.version)
@@ -62,10 +64,7 @@ export async function registerModel({ folder, root, actor, device, harrier, cloc
   if (existsSync(target)) {
     const known = readRegistration(target)
     const there = known?.files ?? Object.fromEntries(filesOf(loadModelFolder(target)).map((name) => [name, sha256OfFile(join(target, name))]))
-    const differing = [...new Set([...Object.keys(there), ...Object.keys(files)])].filter((name) => there[name] !== files[name])
-    if (differing.length > 0) {
-      throw new HarrierError('RELEASE_REFUSED', `${reference} is in ${root} already, and ${differing.join(', ')} differ${differing.length === 1 ? 's' : ''}: a version never changes`, { remedy: 'give it another version in model.yaml' })
-    }
+    checkSameVersion(reference, rootName, there, files)
     if (known) return { model: loadModelFolder(target), registration: known, bytes: modelFileBytes(model), isNew: false }
   }
   const trial = await tryModel(model, device, clock)
@@ -76,11 +75,28 @@ export async function registerModel({ folder, root, actor, device, harrier, cloc
   return { model: loadModelFolder(target), registration, bytes: modelFileBytes(model), isNew: true }
 }
 
+/** sha256 by name of what is there, and of what is to be registered. Errors: RELEASE_REFUSED. */
+export function checkSameVersion(reference: string, rootName: string, there: Readonly<Record<string, string>>, files: Readonly<Record<string, string>>): void {
+  const differing = [...new Set([...Object.keys(there), ...Object.keys(files)])].filter((name) => there[name] !== files[name])
+  if (differing.length === 0) return
+  throw new HarrierError('RELEASE_REFUSED', `${reference} is in ${rootName} already, and ${differing.join(', ')} differ${differing.length === 1 ? 's' : ''}: a version never changes`, { remedy: 'give it another version in model.yaml' })
+}
+
 /** Undefined where the version was put there by hand. Errors: MODEL_INVALID. */
 export function readRegistration(folder: string): Registration | undefined {
   const path = join(folder, registrationFile)
-  if (!existsSync(path)) return undefined
-  const parsed = registrationSchema.safeParse(JSON.parse(readFileSync(path, 'utf8')))
+  return existsSync(path) ? parseRegistration(readFileSync(path, 'utf8'), path) : undefined
+}
+
+/** Errors: MODEL_INVALID. */
+export function parseRegistration(text: string, path: string): Registration {
+  let document: unknown
+  try {
+    document = JSON.parse(text)
+  } catch {
+    throw new HarrierError('MODEL_INVALID', `${path} is not JSON`, { remedy: 'restore it, or remove it and register the version again' })
+  }
+  const parsed = registrationSchema.safeParse(document)
   if (parsed.success) return parsed.data
   throw new HarrierError('MODEL_INVALID', `${path} is not a registration: ${parsed.error.issues[0]!.path.join('.')}: ${parsed.error.issues[0]!.message}`, { remedy: 'restore it, or remove it and register the version again' })
 }

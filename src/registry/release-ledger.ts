@@ -18,6 +18,11 @@ export interface ReleaseLogOptions {
 export async function readReleases({ reader, topics, registry }: ReleaseLogOptions, key: string, { settled = false } = {}): Promise<Release[]> {
   const values: Uint8Array[] = []
   await reader.readRange({ topic: topics.releases, partition: 0, from: 'earliest', to: settled ? 'settled-end' : 'stable-end' }, (columns) => void values.push(...valuesOf(columns, key)))
+  return await decodedReleases(values, registry)
+}
+
+/** Entries as they stand on the topic. Errors: RECORD_UNDECODABLE, those of the registry. */
+export async function decodedReleases(values: readonly Uint8Array[], registry: Pick<SchemaLookup, 'schemaById'>): Promise<Release[]> {
   const entries: Release[] = []
   for (const value of values) entries.push(releaseCodec.decode(value, await schemaOf(value, registry)))
   return entries
@@ -79,7 +84,8 @@ export async function appendRelease(options: ReleaseWriterOptions, key: string, 
   }
 }
 
-function valuesOf(columns: RecordColumns, key: string): Uint8Array[] {
+/** Copies of the values of a stage. */
+export function valuesOf(columns: RecordColumns, key: string): Uint8Array[] {
   const values: Uint8Array[] = []
   for (let row = 0; row < columns.count; row++) {
     const value = columns.value(row)

@@ -11,7 +11,7 @@ import { requireMaven } from './programs.js'
 import type { OnProgress } from './progress.js'
 
 /** A program that Maven brings: one folder of the library, complete or not there at all. */
-interface Part {
+export interface Part {
   readonly title: string
   readonly folder: string
   readonly pom: string
@@ -55,12 +55,18 @@ export function isFetched(lib: string, name: PartName): boolean {
  * @throws HarrierError PREREQUISITE_MISSING without Maven, STACK_FAILED when Maven fails or stalls.
  */
 export async function fetchLibrary(lib: string, names: readonly PartName[], onProgress: OnProgress, clock: Clock = systemClock): Promise<void> {
-  if (names.every((name) => isFetched(lib, name))) return
+  await fetchParts(lib, names.map((name) => libraryParts[name]), onProgress, clock)
+}
+
+/** The same, for programs of one's own. */
+export async function fetchParts(lib: string, parts: readonly Part[], onProgress: OnProgress, clock: Clock = systemClock): Promise<void> {
+  const isThere = ({ folder }: Part): boolean => existsSync(join(lib, folder))
+  if (parts.every(isThere)) return
   const maven = await requireMaven()
   await withLock(join(lib, 'fetch.lock'), 'fetching the stack', async () => {
     const downloads = join(lib, '.downloads')
-    for (const name of names) {
-      if (!isFetched(lib, name)) await fetchPart(maven.path, lib, downloads, libraryParts[name], onProgress, clock)
+    for (const part of parts) {
+      if (!isThere(part)) await fetchPart(maven.path, lib, downloads, part, onProgress, clock)
     }
     rmSync(downloads, { recursive: true, force: true })
   }, onProgress, clock)

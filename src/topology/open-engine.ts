@@ -9,7 +9,6 @@ import { RangeReader } from '../consumer/range-reader.js'
 import { RdkafkaGroupConsumer } from '../consumer/rdkafka-group-consumer.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { DevicePolicy } from '../inference/device.js'
-import { ModelStore } from '../inference/model-store.js'
 import type { Scorer } from '../inference/scorer.js'
 import type { PrivacyKeys } from '../privacy/privacy-keys.js'
 import { freeTransactionalId, RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
@@ -26,7 +25,7 @@ import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
 import { guardrailsOf } from './guardrail-rollback.js'
 import { ModelTurns } from './model-turns.js'
-import { modelsFolder, openScorer } from './open-scorer.js'
+import { modelLibrary, openScorer, type Models } from './open-scorer.js'
 import { releasedUses } from './released-models.js'
 import { openTracing, type Tracing } from './open-tracing.js'
 import { outputPrivacy, type OutputPrivacy } from './output-privacy.js'
@@ -44,7 +43,7 @@ export interface EngineOptions extends ClusterConnection {
   /** The name of this instance: its static group membership and its transactional id. Two live ones must differ. */
   readonly instanceId: string
   readonly namespace?: string | undefined
-  readonly models?: string | undefined
+  readonly models?: Models
   readonly device?: DevicePolicy | undefined
   readonly workers?: number | undefined
   /** Create missing output topics, and the input with so many partitions where they are given. Otherwise a missing topic is an error. */
@@ -234,9 +233,9 @@ async function openModelTurns({ client, registry, stage, released }: EngineCore,
   const reader = new RangeReader({ ...client, groupId: names.group })
   await reader.start()
   const follower = new ReleaseFollower({ reader, topics: names.releaseTopics, registry }, keyOf(topology))
-  const store = new ModelStore(options.models ?? modelsFolder)
+  const library = modelLibrary(options.models)
   const guardrails = guardrailsOf(options, released)
-  return new ModelTurns({ guardrails, onInForce, scorer: stage.scorer, source: { poll: (signal) => follower.poll(signal), close: () => reader.close() }, usesOf: (released) => releasedUses(topology, released, store), clock, logger })
+  return new ModelTurns({ guardrails, onInForce, scorer: stage.scorer, source: { poll: (signal) => follower.poll(signal), close: () => reader.close() }, usesOf: (released) => releasedUses(topology, released, library), clock, logger })
 }
 
 /** Follows changelogs with a client of its own, beside the restores. */

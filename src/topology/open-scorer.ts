@@ -2,24 +2,31 @@ import { fileURLToPath } from 'node:url'
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import { createScorer } from '../inference/create-scorer.js'
-import { ModelStore } from '../inference/model-store.js'
+import { ModelStore, type LoadedModel, type ModelLibrary } from '../inference/model-store.js'
 import { fellBack, type DevicePolicy } from '../inference/device.js'
 import type { Categories } from '../inference/recodes.js'
 import type { ModelUse, Scorer, ScorerModel } from '../inference/scorer.js'
 import type { StageModels } from '../registry/release.js'
 import { frameRowsMax } from './day-calendar.js'
 import type { Topology } from './load-topology.js'
-import { releasedUses } from './released-models.js'
+import { fallbackModel, releasedUses } from './released-models.js'
 import type { StageSpec } from './topology-schema.js'
 
 export const modelsFolder = fileURLToPath(new URL('../../../models', import.meta.url))
+
+/** A folder of versions, by default that of Harrier, or what brings them into one. */
+export type Models = string | ModelLibrary | undefined
+
+export function modelLibrary(models: Models): ModelLibrary {
+  return typeof models === 'object' ? models : new ModelStore(models ?? modelsFolder)
+}
 
 /** Frames beyond those of the batches ahead: the batch that commits, the batch being folded, two of a restore. */
 const spareFrames = 4
 
 export interface ScorerChoice {
   readonly topology: Topology
-  readonly models?: string | undefined
+  readonly models?: Models
   readonly device?: DevicePolicy | undefined
   /** Threads that run models; 0: the calling thread. */
   readonly workers?: number | undefined
@@ -30,7 +37,7 @@ export interface ScorerChoice {
 }
 
 /** The models of a topology, champion first: their order is the order of scores everywhere. */
-export function modelUses(topology: Topology, store: ModelStore): ModelUse[] {
+export function modelUses(topology: Topology, store: { load(reference: string): LoadedModel }): ModelUse[] {
   const { models, policy } = topology.stage
   const uses: ModelUse[] = [
     ...(models.champion === undefined ? [] : [{ model: store.load(models.champion), role: 'champion' as const }]),
@@ -43,6 +50,15 @@ export function modelUses(topology: Topology, store: ModelStore): ModelUse[] {
   return uses
 }
 
+/** The same, of versions that may have to be brought here first. */
+async function fetchedUses(topology: Topology, library: ModelLibrary): Promise<ModelUse[]> {
+  const { models, policy } = topology.stage
+  const named = [models.champion, ...models.shadows, fallbackModel(policy.fallback)].filter((each) => each !== undefined)
+  const loaded = new Map<string, LoadedModel>()
+  for (const reference of named) loaded.set(reference, await library.load(reference))
+  return modelUses(topology, { load: (reference) => loaded.get(reference)! })
+}
+
 /** The vocabularies of a stage's category features. */
 export function stageCategories(stage: Pick<StageSpec, 'features'>): Categories {
   return new Map(stage.features.flatMap((feature) => (feature.kind === 'category' ? [[feature.name, feature.values] as const] : [])))
@@ -51,12 +67,12 @@ export function stageCategories(stage: Pick<StageSpec, 'features'>): Categories 
 /** Loads and opens the models of a topology. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID, DEVICE_UNAVAILABLE. */
 export async function openScorer({ topology, models, device, workers, released, clock, logger }: ScorerChoice): Promise<Scorer> {
   const { stage, spec } = topology
-  const store = new ModelStore(models ?? modelsFolder)
+  const library = modelLibrary(models)
   const scorer = await createScorer({
     features: stage.features.map((feature) => feature.name),
     categories: stageCategories(stage),
     window: stage.ring,
-    models: released ? await releasedUses(topology, released, store) : modelUses(topology, store),
+    models: released ? await releasedUses(topology, released, library) : await fetchedUses(topology, library),
     release: released?.revision ?? 0,
     device: device ?? stage.models.device,
     workers: workers ?? spec.limits.workers,

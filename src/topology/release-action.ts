@@ -33,10 +33,10 @@ export async function actAtDesk(desk: ReleaseDesk, { action, model, share, revis
     signature.admit?.([modelNameOf(model)])
     return model
   }
-  const version = (): Version => {
+  const version = async (): Promise<Version> => {
     const reference = named()
     try {
-      return desk.version(reference)
+      return await desk.version(reference)
     } catch (error) {
       // What the error of the folder says is for people on this machine.
       if (error instanceof HarrierError && error.code === 'MODEL_NOT_FOUND') throw new HarrierError('MODEL_NOT_FOUND', `there is no version ${reference}`, { remedy: 'GET /v1/models lists those that are there' })
@@ -48,17 +48,17 @@ export async function actAtDesk(desk: ReleaseDesk, { action, model, share, revis
     return revision
   }
   const perform: Record<DeskAction, () => Promise<Release>> = {
-    release: () => desk.change({ action: 'release', ...version() }, signature),
-    shadow: () => desk.change({ action: 'shadow', ...version() }, signature),
-    canary: () => {
-      const candidate = version()
+    release: async () => desk.change({ action: 'release', ...(await version()) }, signature),
+    shadow: async () => desk.change({ action: 'shadow', ...(await version()) }, signature),
+    canary: async () => {
+      const candidate = await version()
       if (share === undefined || !(share > 0 && share < 1)) throw invalid('canary needs "share", above 0 and below 1: 0.05 is 5 % of the entities')
       return desk.change({ action: 'canary', share, ...candidate }, signature)
     },
     withdraw: () => desk.change({ action: 'withdraw', model: named() }, signature),
     rollback: () => desk.change({ action: 'rollback' }, signature),
-    validate: () => {
-      const validated = version()
+    validate: async () => {
+      const validated = await version()
       if (!report || !/^[0-9a-f]{64}$/.test(report.sha256)) throw invalid('validate needs "report": {"name": …, "sha256": <64 hexadecimal digits>}')
       return desk.validate(validated, { ...signature, details: { ...signature.details, report: report.name, reportSha256: report.sha256 } })
     },
@@ -90,7 +90,7 @@ export async function stageState(desk: ReleaseDesk, { name, stageName, spec }: T
   return {
     topology: name, stage: stageName, revision, models: models.filter(({ model }) => sees(modelNameOf(model))),
     rollback: back && sees(modelNameOf(back.model)) ? back.model : null,
-    candidates: desk.candidates().filter((model) => sees(modelNameOf(model))),
+    candidates: (await desk.candidates()).filter((model) => sees(modelNameOf(model))),
     proposals: seenEntries(openProposals(entries), sees),
     rules: { validation: spec.releases?.validation ?? false, approval: spec.releases?.approval ?? false },
   }

@@ -9,7 +9,7 @@ import { withAdmin } from '../consumer/admin.js'
 import { RangeReader } from '../consumer/range-reader.js'
 import { modelDigest } from '../inference/manifest.js'
 import { modelNameOf } from '../inference/manifest.js'
-import { checkModelFiles, ModelStore } from '../inference/model-store.js'
+import { checkModelFiles, type LoadedModel, type ModelLibrary } from '../inference/model-store.js'
 import { checkModels } from '../inference/scorer-base.js'
 import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
 import { appendRelease, readReleases, type ReleaseLogOptions } from '../registry/release-ledger.js'
@@ -20,7 +20,7 @@ import { StageReleases, type ReleaseChange, type Version } from '../registry/sta
 import { harrierVersion } from './harrier-version.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
-import { modelsFolder, stageCategories } from './open-scorer.js'
+import { modelLibrary, stageCategories, type Models } from './open-scorer.js'
 import { namedModels } from './released-models.js'
 import { lineageOf } from './task-lineage.js'
 
@@ -28,8 +28,7 @@ export interface ReleaseDeskOptions extends ClusterConnection {
   /** The view of the stage. */
   readonly topology: Topology
   readonly namespace?: string | undefined
-  /** Folder of model versions. */
-  readonly models?: string | undefined
+  readonly models?: Models
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -60,7 +59,7 @@ export class ReleaseDesk {
   readonly #reader: RangeReader
   readonly #registry: RegistryClient
   readonly #partitions: number
-  readonly #store: ModelStore
+  readonly #library: ModelLibrary
 
   private constructor(options: ReleaseDeskOptions, names: TopologyNames, reader: RangeReader, registry: RegistryClient, partitions: number) {
     this.#options = options
@@ -68,7 +67,7 @@ export class ReleaseDesk {
     this.#reader = reader
     this.#registry = registry
     this.#partitions = partitions
-    this.#store = new ModelStore(options.models ?? modelsFolder)
+    this.#library = modelLibrary(options.models)
   }
 
   /** Connects, and makes the topics of releases where they are missing. Errors: those of the cluster; RELEASE_REFUSED for a stage without models. */
@@ -103,30 +102,35 @@ export class ReleaseDesk {
 
   /** What the ledger of the stage comes to. */
   async releases(): Promise<StageReleases> {
-    return this.#folded(await readReleases(this.#log, stageKey(this.#stage)))
+    const entries = await readReleases(this.#log, stageKey(this.#stage))
+    return new StageReleases(entries, await this.#namedBefore(entries))
   }
 
   /** A version that fits the stage. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */
-  version(reference: string): Version {
-    const { stage } = this.#options.topology
-    const model = this.#store.find(reference)
+  async version(reference: string): Promise<Version> {
+    const model = await this.#library.find(reference)
     checkModelFiles(model)
-    checkModels([{ model }], { features: stage.features.map(({ name }) => name), categories: stageCategories(stage), window: stage.ring })
+    this.#checkFit(model)
     return { model: reference, sha256: modelDigest(model.manifest) }
   }
 
-  /** Versions of the folder that fit the stage, by their manifests. */
-  candidates(): string[] {
-    const { stage } = this.#options.topology
-    const fits = (reference: string): boolean => {
+  /** Versions that fit the stage, by their manifests. */
+  async candidates(): Promise<string[]> {
+    const found: string[] = []
+    for (const reference of await this.#library.list()) {
       try {
-        checkModels([{ model: this.#store.find(reference) }], { features: stage.features.map(({ name }) => name), categories: stageCategories(stage), window: stage.ring })
-        return true
+        this.#checkFit(await this.#library.look(reference))
+        found.push(reference)
       } catch {
-        return false
+        // It does not fit, or cannot be read: no candidate.
       }
     }
-    return this.#store.list().filter(fits)
+    return found
+  }
+
+  #checkFit(model: LoadedModel): void {
+    const { stage } = this.#options.topology
+    checkModels([{ model }], { features: stage.features.map(({ name }) => name), categories: stageCategories(stage), window: stage.ring })
   }
 
   /** Puts a change into the ledger, and in force; or proposes it, where the topology asks for a second person. Errors: RELEASE_REFUSED. */
@@ -168,9 +172,12 @@ export class ReleaseDesk {
 
   /** Approves what somebody else has proposed: it is in force from here on. Errors: RELEASE_REFUSED. */
   async approve(revision: number, signature: Signature): Promise<Release> {
+    // Before it is the turn of this: a version may have to be fetched.
+    const proposed = openProposals((await this.releases()).entries).find((each) => each.revision === revision)
+    const version = proposed && (await this.version(proposed.model))
     return await this.write((releases) => {
       const { change, proposal } = approvedChange(releases, revision, signature.actor)
-      const { model, sha256 } = this.version(proposal.model)
+      const { model, sha256 } = version!
       if (sha256 !== proposal.sha256) throw new HarrierError('RELEASE_REFUSED', `${model} has other files than when it was proposed`, { remedy: 'restore the files that were registered' })
       if (this.#options.topology.spec.releases?.validation) checkValidated(releases, proposal)
       return { action: change.action, model, sha256, to: releases.after(change), details: { ...proposal.details, proposal: String(revision), proposedBy: proposal.actor } }
@@ -198,8 +205,10 @@ export class ReleaseDesk {
     const transactionalId = releaserTransactionalId(this.#names.releaseTopics, stage)
     const producer = new RdkafkaTransactionalProducer({ brokers, security, clock, logger, transactionalId, ...connectLimits(this.#options) })
     const schemaIds = { release: await this.#schemaId('releases', 'release'), stageModels: await this.#schemaId('models', 'stage-models') }
+    // The ledger only grows: what is not empty here is not empty in its turn.
+    const named = await this.#namedBefore(await readReleases(this.#log, stageKey(stage)))
     return await appendRelease({ ...this.#log, producer, schemaIds }, stageKey(stage), (entries) => {
-      const releases = this.#folded(entries)
+      const releases = new StageReleases(entries, named)
       const { details: more = {}, ...entry } = next(releases)
       admit?.(namesAbout(entry.model, releases.models, entry.to))
       return { ...stage, revision: releases.revision + 1, ...entry, from: releases.models, actor, reason, time: clock.nowMs(), details: { ...details, ...more }, harrier: harrierVersion }
@@ -216,8 +225,14 @@ export class ReleaseDesk {
     return found
   }
 
-  #folded(entries: readonly Release[]): StageReleases {
-    return new StageReleases(entries, namedModels(this.#options.topology, (reference) => modelDigest(this.#store.find(reference).manifest)))
+  /** What was in force before the first entry: needed only where there is none, so that a rollback needs no model at hand. Errors: those of the models. */
+  async #namedBefore(entries: readonly Release[]): Promise<ReleasedModel[]> {
+    if (entries.length > 0) return []
+    const { topology } = this.#options
+    const { champion, shadows } = topology.stage.models
+    const digests = new Map<string, string>()
+    for (const reference of [champion, ...shadows].filter((each) => each !== undefined)) digests.set(reference, modelDigest((await this.#library.look(reference)).manifest))
+    return namedModels(topology, (reference) => digests.get(reference)!)
   }
 
   async #schemaId(topic: 'releases' | 'models', name: 'release' | 'stage-models'): Promise<number> {

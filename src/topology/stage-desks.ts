@@ -4,6 +4,7 @@ import type { Logger } from '../base/logger.js'
 import { Turns } from '../base/turns.js'
 import type { ClusterConnection } from '../connection/security.js'
 import type { Topology } from './load-topology.js'
+import type { Models } from './open-scorer.js'
 import { ReleaseDesk } from './release-desk.js'
 
 export const stageDeskLimits = {
@@ -15,8 +16,7 @@ export interface StageDesksOptions {
   readonly connection: ClusterConnection
   readonly topology: Topology
   readonly namespace?: string | undefined
-  /** Folder of model versions. */
-  readonly models?: string | undefined
+  readonly models?: Models
   readonly clock: Clock
   readonly logger: Logger
 }

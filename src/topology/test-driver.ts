@@ -14,12 +14,13 @@ import { hashKey } from '../entity/key-index.js'
 import { exportBytesMax, exportNothing, exportSlot } from '../inference/slot-sections.js'
 import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { PrivacyKeys } from '../privacy/privacy-keys.js'
+import type { StageModels } from '../registry/release.js'
 import type { Batch } from './batch.js'
 import { takeLabels } from './label-reader.js'
 import type { Topology } from './load-topology.js'
 import { Sink, topologyNames, type TopologyNames } from './names.js'
 import { harrierVersion } from './harrier-version.js'
-import { openScorer } from './open-scorer.js'
+import { openScorer, type Models } from './open-scorer.js'
 import type { Tracing } from './open-tracing.js'
 import { outputPrivacy } from './output-privacy.js'
 import { Outputs } from './outputs.js'
@@ -62,8 +63,9 @@ export interface TestOutputs {
 
 export interface TestDriverOptions {
   readonly topology: Topology
-  /** Folder of model versions; default: those of Harrier. */
-  readonly models?: string
+  readonly models?: Models
+  /** What is released for the stage; default: nothing, the models that the topology names score. */
+  readonly released?: StageModels
   readonly partitions?: number
   /** Threads that run models; 0 (default): the calling thread, where a model cannot time out. */
   readonly workers?: number
@@ -203,7 +205,7 @@ export class TopologyTestDriver {
     if (topology.readerSchema) registry.register(topology.readerSchema)
     const workers = options.workers ?? 0
     // Threads are real, so what times them out is real time.
-    const scorer = await openScorer({ topology, models: options.models, workers, clock: workers > 0 ? systemClock : new ManualClock(), logger: silentLogger })
+    const scorer = await openScorer({ topology, models: options.models, released: options.released, workers, clock: workers > 0 ? systemClock : new ManualClock(), logger: silentLogger })
     return new TopologyTestDriver(options, new Stage(topology, scorer, registry, options.partitions ?? 1), registry, next, log)
   }
 

@@ -21,6 +21,7 @@ import { verdictOf } from '../../src/audit/verdict.js'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
+import type { ModelLibrary } from '../../src/inference/model-store.js'
 import { controlHeader, forgetControl } from '../../src/topology/control-record.js'
 import { createKeyFile, type PrivacyKeys } from '../../src/privacy/privacy-keys.js'
 import { isToken } from '../../src/privacy/token-text.js'
@@ -71,7 +72,7 @@ async function run(topology: Topology, records: readonly TestRecord[], { restart
   return { log, topology, scored, scoredTopic: names.scored }
 }
 
-async function audit(log: RecordLog, topology: Topology, ids: readonly string[], models = [store.root], archive?: ArchiveLog, privacyKeys?: PrivacyKeys): Promise<Audited[]> {
+async function audit(log: RecordLog, topology: Topology, ids: readonly string[], models: readonly (string | ModelLibrary)[] = [store.root], archive?: ArchiveLog, privacyKeys?: PrivacyKeys): Promise<Audited[]> {
   const topic = `${topology.name}.scored`
   const search = { topic, scanMax: 1e6, onProgress: () => undefined }
   const events = []
@@ -292,7 +293,7 @@ describe('an archive', () => {
     assert.deepEqual(await archiveInto(log, 'first'), { segments: 0, records: 0 }, 'nothing has come since')
     for (const name of ['transactions', `${topology.name}.lineage`, scoredTopic]) log.truncate(name, (await log.bounds(name, 0))!.to)
     const archive = await ArchiveLog.open(new FolderStore(join(folder, 'first')))
-    const alone = await audit(archive, topology, scored, [archive.modelsFolder])
+    const alone = await audit(archive, topology, scored, [archive.models])
     assert.deepEqual(kindsOf(alone), ['equal'])
     const beside = await audit(new CombinedLog([archive, log]), topology, scored.slice(-5))
     assert.deepEqual(kindsOf(beside), ['equal'])
@@ -334,11 +335,11 @@ describe('an archive', () => {
     const archive = await ArchiveLog.open(new FolderStore(join(folder, 'second')))
     assert.deepEqual(reachOf(archive.index).find(({ topic }) => topic === 'transactions')!.gaps, [{ from: 200, to: 240 }])
     const ids = records.map(({ value }) => String((value as { transaction_id: number }).transaction_id))
-    const known = await audit(archive, topology, ids.slice(100, 190), [archive.modelsFolder])
+    const known = await audit(archive, topology, ids.slice(100, 190), [archive.models])
     assert.deepEqual(kindsOf(known), ['equal'])
-    const [near] = await audit(archive, topology, [ids[190]!], [archive.modelsFolder])
+    const [near] = await audit(archive, topology, [ids[190]!], [archive.models])
     assert.match(near!.basis!, /snapshot/)
-    const [lost] = await audit(archive, topology, [ids[215]!], [archive.modelsFolder])
+    const [lost] = await audit(archive, topology, [ids[215]!], [archive.models])
     assert.equal(lost!.verdict.kind, 'unavailable')
   })
 

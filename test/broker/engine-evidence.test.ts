@@ -7,9 +7,14 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import { Kafka, logLevel } from 'kafkajs'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
+import { environmentObjectStore } from '../../src/connection/object-store.js'
 import { withAdmin } from '../../src/consumer/admin.js'
+import { ObjectStore } from '../../src/object-store/object-store.js'
+import { ObjectModels } from '../../src/registry/object-models.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
+import { modelsFolder } from '../../src/topology/open-scorer.js'
 import { ReleaseDesk } from '../../src/topology/release-desk.js'
+import { s3Credentials, startS3Server, whyNoS3, type S3Server } from '../object-store/s3-server.js'
 import { CardFeeder, EngineProcess, smallBatchTopology } from './engine-fixture.js'
 import { decodeOwn } from './engine-verify.js'
 import { runHarrier, type Ended } from './harrier-process.js'
@@ -34,32 +39,45 @@ describe(`what a run leaves, looked at afterwards (SEED=${seed})`, () => {
   let feeder: CardFeeder
   const topology = smallBatchTopology()
   const folder = mkdtempSync(join(tmpdir(), 'harrier-evidence-'))
-  const archive = join(folder, 'archive')
+  /** Versions and archive are in an object store, where one can be started. */
+  let s3: S3Server | undefined
+  let archive = join(folder, 'archive')
+  let env: Record<string, string> = {}
+  let models: ObjectModels | undefined
 
   before(async () => {
     stack = await startTestStack()
+    if ((await whyNoS3()) === undefined) {
+      s3 = await startS3Server(['bank'])
+      archive = 's3://bank/archive'
+      env = { AWS_ENDPOINT_URL: s3.endpoint, AWS_ACCESS_KEY_ID: s3Credentials.accessKeyId, AWS_SECRET_ACCESS_KEY: s3Credentials.secretAccessKey, HARRIER_MODEL_CACHE: join(folder, 'cache') }
+      const store = new ObjectStore({ access: environmentObjectStore(env), place: { bucket: 'bank', prefix: 'models' }, clock: systemClock, logger: silentLogger })
+      models = new ObjectModels({ store, folder: join(folder, 'desk'), logger: silentLogger })
+      for (const name of ['card-gru', 'card-attention', 'card-cnn', 'card-row']) await models.register({ folder: join(modelsFolder, name, '1'), actor: 'test', device: 'cpu', harrier: '0', clock: systemClock })
+    }
     feeder = new CardFeeder(stack, [namespace], seed)
     await feeder.start()
     await runWithReleasesAndKill()
   })
   after(async () => {
     await stack.stop()
+    await s3?.stop()
     rmSync(folder, { recursive: true, force: true })
   })
 
   /** A release, a rollback and a canary while events come, and a SIGKILL before the last events. */
   async function runWithReleasesAndKill(): Promise<void> {
-    const start = (): EngineProcess => new EngineProcess({ stack, namespace, instanceId: 'a', topology })
+    const start = (): EngineProcess => new EngineProcess({ stack, namespace, instanceId: 'a', topology, env, models: models?.name })
     let engine = start()
     await engine.until('tasks ready', () => engine.ready >= 3, limitMs)
-    const desk = await ReleaseDesk.open({ topology: loadTopology(topology), ...stack, namespace, clock: systemClock, logger: silentLogger })
+    const desk = await ReleaseDesk.open({ topology: loadTopology(topology), ...stack, namespace, models, clock: systemClock, logger: silentLogger })
     const folded = (): Promise<void> => engine.until('all committed', () => engine.position === feeder.total, limitMs)
     await feeder.send(360)
     await folded()
     for (const [index, change] of [
-      { action: 'release' as const, ...desk.version('card-attention@1') },
+      { action: 'release' as const, ...(await desk.version('card-attention@1')) },
       { action: 'rollback' as const },
-      { action: 'canary' as const, share: 0.4, ...desk.version('card-cnn@1') },
+      { action: 'canary' as const, share: 0.4, ...(await desk.version('card-cnn@1')) },
     ].entries()) {
       await desk.change(change, { actor: 'test', reason: 'evidence' })
       await engine.until('the release', () => engine.stats?.release.inForce === index + 1, limitMs)
@@ -76,7 +94,12 @@ describe(`what a run leaves, looked at afterwards (SEED=${seed})`, () => {
   }
 
   function harrier(...args: string[]): Promise<Ended> {
-    return runHarrier([...args, '--topology', topology, '--namespace', namespace, '--brokers', stack.brokers, '--registry', stack.registryUrl], {}, limitMs)
+    return runHarrier([...args, '--topology', topology, '--namespace', namespace, '--brokers', stack.brokers, '--registry', stack.registryUrl], env, limitMs)
+  }
+
+  /** With nothing but the archive. */
+  function offline(...args: string[]): Promise<Ended> {
+    return runHarrier([...args, '--topology', topology, '--namespace', namespace, '--archive', archive, '--offline', '--models', join(folder, 'nothing')], env, limitMs)
   }
 
   /** Ends of all topics of the run, and every group with its offsets in the input: what a look must leave as it was. */
@@ -132,7 +155,7 @@ describe(`what a run leaves, looked at afterwards (SEED=${seed})`, () => {
     const honest = await harrier('audit', event.event_id)
     assert.equal(honest.code, 0, honest.said)
     // The archive holds the honest one alone.
-    const archived = await runHarrier(['archive', archive, '--topology', topology, '--namespace', namespace, '--brokers', stack.brokers, '--registry', stack.registryUrl], {}, limitMs)
+    const archived = await harrier('archive', archive)
     assert.equal(archived.code, 0, archived.said)
     await producer.connect()
     await producer.send({ topic: `${own}.scored`, messages: [{ partition: record.partition, key: record.key, value }] })
@@ -153,17 +176,20 @@ describe(`what a run leaves, looked at afterwards (SEED=${seed})`, () => {
     assert.match(without.stdout, /unavailable/)
     const beside = await harrier('audit', id, '--archive', archive)
     assert.equal(beside.code, 0, beside.said)
-    const alone = await runHarrier(['audit', '--sample', String(sampled), '--json', '--topology', topology, '--namespace', namespace, '--archive', archive, '--offline'], {}, limitMs)
+    const alone = await offline('audit', '--sample', String(sampled), '--json')
     assert.equal(alone.code, 0, alone.said)
     assert.equal((JSON.parse(alone.stdout) as Summary).verdicts.equal, sampled)
     const out = join(folder, 'period.parquet')
-    const exported = await runHarrier(['audit', 'export', '--since', '2023-12-01', '--until', '2026-01-01', '--by', 'event-time', '--out', out, '--topology', topology, '--namespace', namespace, '--archive', archive, '--offline'], {}, limitMs)
+    const exported = await offline('audit', 'export', '--since', '2023-12-01', '--until', '2026-01-01', '--by', 'event-time', '--out', out)
     assert.equal(exported.code, 0, exported.said)
     const [events, distinct, proven, deciders] = await counted(out)
     assert.deepEqual([events, distinct, proven], [feeder.total, feeder.total, feeder.total])
     assert.equal(deciders, 'card-attention@1,card-cnn@1,card-gru@1')
-    const empty = await runHarrier(['audit', 'export', '--since', '1999-01-01', '--until', '1999-02-01', '--out', out, '--topology', topology, '--namespace', namespace, '--archive', archive, '--offline'], {}, limitMs)
+    const empty = await offline('audit', 'export', '--since', '1999-01-01', '--until', '1999-02-01', '--out', out)
     assert.match(empty.stderr, /no event of the period by its record-time.*--by event-time/)
+    const lineage = await offline('lineage', id)
+    assert.match(lineage.stdout, /release +revision 3: canary of card-cnn@1 by test, .*\n +evidence\n/)
+    assert.equal(/in no folder of models/.test(lineage.stdout), false)
   })
 
   async function counted(file: string): Promise<unknown[]> {

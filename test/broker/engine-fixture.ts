@@ -45,7 +45,7 @@ export interface EngineProcessOptions {
   readonly namespace: string
   readonly instanceId: string
   readonly topology: string
-  readonly models?: string
+  readonly models?: string | undefined
   /** Another program than this checkout's: an earlier release. */
   readonly program?: string | undefined
 }

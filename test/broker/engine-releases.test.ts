@@ -57,7 +57,7 @@ describe(`releases and rollbacks under load (SEED=${seed})`, () => {
     const written: Release[] = []
     try {
       while (written.length < releases) {
-        const change = anyChange(prng, desk)
+        const change = await anyChange(prng, desk)
         try {
           written.push(await desk.change(change, { actor: 'test', reason: 'seeded' }))
         } catch (error) {
@@ -125,7 +125,7 @@ describe(`releases and rollbacks under load (SEED=${seed})`, () => {
     let entries: readonly Release[] = []
     try {
       for (const engine of engines) await engine.until('a block of events before the release', () => (engine.stats?.counters.scored ?? 0) > blockEvents, limitMs)
-      await desk.change({ action: 'release', ...desk.version('card-row@2') }, { actor: 'test', reason: 'better, surely' })
+      await desk.change({ action: 'release', ...(await desk.version('card-row@2')) }, { actor: 'test', reason: 'better, surely' })
       for (const engine of engines) await engine.until('the rollback', () => engine.stats?.release.inForce === 2, limitMs)
       const scored = engines[0]!.stats!.counters.scored
       await engines[0]!.until('more blocks by the old champion', () => engines[0]!.stats!.counters.scored > scored + 3 * blockEvents, limitMs)
@@ -206,8 +206,8 @@ function told({ role, model, sha256, share, epoch }: Pick<ReleasedModel, 'model'
   return `${role} ${model} ${sha256} ${share} ${epoch}`
 }
 
-function anyChange(prng: Prng, desk: ReleaseDesk): ReleaseChange {
-  const version = desk.version(candidates[prng.below(candidates.length)]!)
+async function anyChange(prng: Prng, desk: ReleaseDesk): Promise<ReleaseChange> {
+  const version = await desk.version(candidates[prng.below(candidates.length)]!)
   const changes: ReleaseChange[] = [{ action: 'release', ...version }, { action: 'release', ...version }, { action: 'canary', share: 0.3, ...version }, { action: 'rollback' }, { action: 'rollback' }]
   return changes[prng.below(changes.length)]!
 }

@@ -59,6 +59,30 @@ describe('a connection file', () => {
     }
   })
 
+  it('says where an object store is, reads its secrets again each time, and takes the environment where it names none', () => {
+    write('store-secret', 's3cret-old')
+    const store = (settings: string): string => `brokers: b:1\n${registry}\nobjectStore: { ${settings} }`
+    const { objectStore } = load(store('endpoint: "https://store:9000/", accessKeyId: "${WHO}", secretAccessKey: "file:store-secret"'), { WHO: 'harrier' })
+    assert.deepEqual({ ...objectStore, credentials: null }, { endpoint: 'https://store:9000', region: 'us-east-1', pathStyle: true, tls: undefined, credentials: null })
+    assert.deepEqual([objectStore!.credentials().accessKeyId, objectStore!.credentials().secretAccessKey.reveal()], ['harrier', 's3cret-old'])
+    write('store-secret', 's3cret-new\n')
+    assert.equal(objectStore!.credentials().secretAccessKey.reveal(), 's3cret-new')
+    const amazon = load(store('region: eu-central-1'), { AWS_ACCESS_KEY_ID: 'k', AWS_SECRET_ACCESS_KEY: 's', AWS_SESSION_TOKEN: 't', AWS_ENDPOINT_URL: 'https://elsewhere' }).objectStore!
+    assert.deepEqual([amazon.endpoint, amazon.pathStyle, amazon.credentials().sessionToken!.reveal()], [undefined, false, 't'])
+    const cases: [string, RegExp][] = [
+      ['accessKeyId: k, region: r', /objectStore: accessKeyId and secretAccessKey go together/],
+      ['accessKeyId: k', /objectStore: accessKeyId and secretAccessKey go together/],
+      ['pathStyle: true', /objectStore: give region, or endpoint/],
+      ['region: r, accessKeyId: k, secretAccessKey: "${UNSET}"', /objectStore\.secretAccessKey: the variable UNSET is not set/],
+      ['region: r, accessKeyId: k, secretAccessKey: hidden-5f', /objectStore\.secretAccessKey: a secret is not written out here/],
+    ]
+    for (const [settings, message] of cases) {
+      const { message: said } = refusal(store(settings))
+      assert.match(said, message)
+      assert.ok(!said.includes('hidden-5f'))
+    }
+  })
+
   it('refuses a secret that is written out, in any place, without repeating it', () => {
     for (const text of [
       `brokers: b:1\ntls: {}\nsasl: { mechanism: PLAIN, username: u, password: hidden-5f }\n${registry}`,
