@@ -15,7 +15,7 @@ import { coalitionsOf, contributionsOf, eachCoalition, walkOrders } from './shap
 
 /** Which rows of a frame are explained. */
 export interface ExplainOptions {
-  /** Scores of the champion from here on. */
+  /** Scores of the model that decides from here on. */
   readonly from: number
   /** Reasons of each. */
   readonly top: number

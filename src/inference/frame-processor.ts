@@ -13,6 +13,7 @@ import { RecurrentRunner } from './recurrent-runner.js'
 import { featureMap } from './ring.js'
 import type { HiddenLayout, SequenceLayout, SequenceMemory } from './sequence-memory.js'
 import type { RunSession } from './session.js'
+import { deciderOf, type Sharing } from './sharing.js'
 import { markFailed } from './undo.js'
 
 /** What one model did with a worker's rows of a frame. */
@@ -36,21 +37,20 @@ export interface FrameOutcome {
 
 /** Reasons of a worker's rows of a frame. */
 export interface Explained {
-  readonly explanations: readonly Explanation[]
-  /** Extra rows of the champion, and the time that they took. */
+  /** Each with the model that it is about. */
+  readonly explanations: readonly (Explanation & { readonly model: number })[]
+  /** Extra rows of the models, and the time that they took. */
   readonly rows: number
   readonly computeMs: number
 }
 
 const nothingExplained: Explained = { explanations: [], rows: 0, computeMs: 0 }
-/** The model whose scores are explained: it decides. */
-const champion = 0
 
 export interface ProcessOptions {
   readonly stateOnly: boolean
   readonly skip: readonly number[]
-  /** Which of the champion's scores are explained; absent: none. */
-  readonly explain?: ExplainOptions | undefined
+  /** Which of the scores that decide are explained, and who decides; absent: none. */
+  readonly explain?: (ExplainOptions & { readonly sharing: Sharing }) | undefined
 }
 
 /** How a processor runs sessions, and whom it tells before a model's first run of a frame. */
@@ -75,8 +75,9 @@ export function hiddenLayouts(models: readonly { model: LoadedModel; epoch?: num
 export class FrameProcessor {
   readonly #walk: FrameWalk
   readonly #runners: { readonly index: number; readonly hidden: number; readonly runner: DenseRunner | RecurrentRunner }[]
-  /** Null where the stage has no model. */
-  readonly #explainer: Explainer | null
+  /** By model, made when one is first needed. */
+  readonly #explainers = new Map<number, Explainer>()
+  readonly #makeExplainer: (model: number) => Explainer
   readonly #memory: SequenceMemory
   readonly #clock: Clock
 
@@ -109,10 +110,10 @@ export class FrameProcessor {
       hidden.push(gather)
       return { index, hidden: hidden.length - 1, runner: new RecurrentRunner(open, gather, memory, hidden.length - 1) }
     })
-    const first = models[champion]
-    this.#explainer = first
-      ? new Explainer(first.model.manifest, runners[champion]!.runner, memory, featureMap(featureIndexes(first.model, features)), recodesOf(first.model, categories), categories)
-      : null
+    this.#makeExplainer = (index) => {
+      const { model } = models[index]!
+      return new Explainer(model.manifest, runners[index]!.runner, memory, featureMap(featureIndexes(model, features)), recodesOf(model, categories), categories)
+    }
     // what state needs comes first
     this.#runners = [...runners.filter((each) => each.hidden >= 0), ...runners.filter((each) => each.hidden < 0)]
     this.#walk = new FrameWalk(memory, { windows, hidden }, rowsMax)
@@ -144,25 +145,54 @@ export class FrameProcessor {
       }
       outcomes.push({ model: index, ...counts, computeMs: this.#clock.monotonicMs() - modelStartMs, error })
     }
-    const failed = options.skip.includes(champion) || outcomes.some(({ model, error }) => model === champion && error !== null)
-    const explained = options.explain && !options.stateOnly && !failed ? await this.#explain(frame, options.explain, hooks) : nothingExplained
+    const failed = new Set([...options.skip, ...outcomes.filter(({ error }) => error !== null).map(({ model }) => model)])
+    const explained = options.explain && !options.stateOnly ? await this.#explain(frame, options.explain, failed, hooks) : nothingExplained
     return { models: outcomes, rows: walk.count, warmedRows: walk.warmedRows, computeMs: this.#clock.monotonicMs() - startMs, explained }
   }
 
   /** After the scores are known, and only for those that need it. Each run has the model's time for itself. */
-  async #explain(frame: Frame, { from, eventsMax, ...options }: ExplainOptions, hooks: ProcessHooks): Promise<Explained> {
-    const walk = this.#walk
-    const scores = frame.scores[champion]
-    const rows: number[] = []
-    for (let own = 0; own < walk.count && scores && rows.length < eventsMax; own++) if (scores[walk.rows[own]!]! >= from) rows.push(walk.rows[own]!)
-    if (rows.length === 0 || !this.#explainer) return nothingExplained
+  async #explain(frame: Frame, { from, eventsMax, sharing, ...options }: NonNullable<ProcessOptions['explain']>, failed: ReadonlySet<number>, hooks: ProcessHooks): Promise<Explained> {
+    const rowsOf = this.#rowsToExplain(frame, { from, eventsMax, sharing }, failed)
+    if (rowsOf.size === 0) return nothingExplained
     const startMs = this.#clock.monotonicMs()
-    const run: RunSession = (session, feeds, fetches) => {
-      hooks.beginModel(champion)
-      return hooks.run(session, feeds, fetches)
+    const explanations: (Explanation & { readonly model: number })[] = []
+    let extra = 0
+    for (const [model, rows] of rowsOf) {
+      const run: RunSession = (session, feeds, fetches) => {
+        hooks.beginModel(model)
+        return hooks.run(session, feeds, fetches)
+      }
+      const done = await this.#explainerOf(model).explain(frame, rows, frame.scores[model]!, options, run)
+      extra += done.extraRows
+      for (const each of done.explanations) explanations.push({ ...each, model })
     }
-    const { explanations, extraRows } = await this.#explainer.explain(frame, rows, scores!, options, run)
-    return { explanations, rows: extraRows, computeMs: this.#clock.monotonicMs() - startMs }
+    return { explanations, rows: extra, computeMs: this.#clock.monotonicMs() - startMs }
+  }
+
+  /** By the model that decides them: the challenger its share, the champion all else, and what the challenger gave no score. */
+  #rowsToExplain(frame: Frame, { from, eventsMax, sharing }: Pick<NonNullable<ProcessOptions['explain']>, 'from' | 'eventsMax' | 'sharing'>, failed: ReadonlySet<number>): Map<number, number[]> {
+    const walk = this.#walk
+    const rowsOf = new Map<number, number[]>()
+    let count = 0
+    for (let own = 0; own < walk.count && frame.scores.length > 0 && count < eventsMax; own++) {
+      const row = walk.rows[own]!
+      let model = deciderOf(sharing, frame.keyHash[row]!)
+      if (model > 0 && (failed.has(model) || !Number.isFinite(frame.scores[model]![row]!))) model = 0
+      if (failed.has(model) || !(frame.scores[model]![row]! >= from)) continue
+      const rows = rowsOf.get(model)
+      if (rows) rows.push(row)
+      else rowsOf.set(model, [row])
+      count++
+    }
+    return rowsOf
+  }
+
+  #explainerOf(model: number): Explainer {
+    const known = this.#explainers.get(model)
+    if (known) return known
+    const made = this.#makeExplainer(model)
+    this.#explainers.set(model, made)
+    return made
   }
 }
 

@@ -59,7 +59,7 @@ export interface HiddenUndoColumns {
 
 /**
  * The rows of one batch on their way through inference, as columns in shared memory. The main thread fills `count`,
- * `rows`, `slot`, `flags` and `eventTime`, calls `Scorer.score`, and reads `scores` and `status`. Its columns are others after
+ * `rows`, `slot`, `flags`, `keyHash` and `eventTime`, calls `Scorer.score`, and reads `scores` and `status`. Its columns are others after
  * `reshape`, which comes between two batches: nobody keeps them longer.
  */
 export class Frame {
@@ -73,6 +73,8 @@ export class Frame {
   rowsBits!: Int32Array
   slot!: Int32Array
   flags!: Uint8Array
+  /** Hash of the entity's key: who decides goes by it. */
+  keyHash!: Uint32Array
   /** Event times, ms since 1970. */
   eventTime!: Float64Array
   /** Scores by model, [rowsMax] each; NaN where a model gave none. */
@@ -86,7 +88,7 @@ export class Frame {
   slabs: readonly HiddenSlab[] | null = null
   /** Why models failed in this frame. Kept on the main thread only. */
   failures: ModelFailure[] = []
-  /** By row: why the champion gave it its score, where that was asked for. Kept on the main thread only. */
+  /** By row: why the model that decides it gave it its score, where that was asked for. Kept on the main thread only. */
   readonly explanations = new Map<number, Explanation>()
   #count!: Int32Array
 
@@ -95,14 +97,15 @@ export class Frame {
     this.#carve(shape, memory)
   }
 
-  /** For other models: rows, slots, flags and event times stay, what models leave in a frame is empty. */
+  /** For other models: rows, slots, flags, hashes and event times stay, what models leave in a frame is empty. */
   reshape(shape: FrameShape): void {
-    const { count, rows, slot, flags, eventTime } = this
+    const { count, rows, slot, flags, keyHash, eventTime } = this
     this.#carve(shape)
     this.count = count
     this.rows.set(rows.subarray(0, count * shape.features))
     this.slot.set(slot.subarray(0, count))
     this.flags.set(flags.subarray(0, count))
+    this.keyHash.set(keyHash.subarray(0, count))
     this.eventTime.set(eventTime.subarray(0, count))
   }
 
@@ -116,6 +119,7 @@ export class Frame {
     const rowsAt = carve.take(rowsMax * features * 4)
     const slotAt = carve.take(rowsMax * 4)
     const flagsAt = carve.take(rowsMax)
+    const keyHashAt = carve.take(rowsMax * 4)
     const scoresAt = Array.from({ length: models }, () => carve.take(rowsMax * 4))
     const statusAt = carve.take(models)
     const takenAt = carve.take(rowsMax)
@@ -134,6 +138,7 @@ export class Frame {
     this.rowsBits = new Int32Array(buffer, rowsAt, rowsMax * features)
     this.slot = new Int32Array(buffer, slotAt, rowsMax)
     this.flags = new Uint8Array(buffer, flagsAt, rowsMax)
+    this.keyHash = new Uint32Array(buffer, keyHashAt, rowsMax)
     this.eventTime = new Float64Array(buffer, eventTimeAt, rowsMax)
     this.scores = scoresAt.map((at) => new Float32Array(buffer, at, rowsMax))
     this.status = new Uint8Array(buffer, statusAt, models)
@@ -151,6 +156,14 @@ export class Frame {
         bits: new Int32Array(buffer, hiddenAt[model]!.bits, rowsMax * floats),
       })),
     }
+  }
+
+  /** What a row is about, beside its features. `eventTime`: ms since 1970. */
+  put(row: number, slot: number, flags: number, keyHash: number, eventTime: number): void {
+    this.slot[row] = slot
+    this.flags[row] = flags
+    this.keyHash[row] = keyHash
+    this.eventTime[row] = eventTime
   }
 
   /** Rows in use. */

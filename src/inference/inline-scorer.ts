@@ -6,6 +6,7 @@ import { openModel, type OpenModel } from './open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
 import { scorerLimitsDefault, type ModelSwitch, type ModelUse, type ScoreOptions, type ScorerModel, type ScorerOptions } from './scorer.js'
 import { runSession } from './session.js'
+import { sharingOf } from './sharing.js'
 
 /** Scores on the calling thread: tests and the topology driver. A model cannot be timed out here. */
 export class InlineScorer extends ScorerBase {
@@ -77,7 +78,7 @@ export class InlineScorer extends ScorerBase {
       this.counters.queueMs += clock.monotonicMs() - calledMs
       this.begin(frame)
       const skip = skippedModels(options.skip ?? [])
-      const processOptions = { stateOnly: options.stateOnly ?? false, skip: [...skip.keys()], explain: options.explain }
+      const processOptions = { stateOnly: options.stateOnly ?? false, skip: [...skip.keys()], explain: options.explain && { ...options.explain, sharing: sharingOf(frame.models.models) } }
       const outcome = await this.#processor.process(frame, 0, 1, processOptions, { run: runSession, beginModel: () => undefined })
       this.finish(frame, [outcome], processOptions.stateOnly, skip, thrownBy([outcome]))
     })

@@ -9,6 +9,7 @@ import { Control, WorkerState, type FromWorker, type WorkerInit } from './protoc
 import { RestartPolicy } from './restart-policy.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
 import type { ModelSwitch, ModelUse, ScoreOptions, ScorerOptions } from './scorer.js'
+import { sharingOf } from './sharing.js'
 import { undoFrame } from './undo.js'
 import { WorkerThread, type ReadyModels } from './worker-thread.js'
 
@@ -23,7 +24,7 @@ interface Pending {
   readonly frame: Frame
   readonly stateOnly: boolean
   readonly skip: readonly number[]
-  readonly explain: ProcessOptions['explain']
+  readonly explain: ScoreOptions['explain']
   readonly calledMs: number
   readonly resolve: () => void
   readonly reject: (error: Error) => void
@@ -232,7 +233,8 @@ export class PooledScorer extends ScorerBase {
   /** To one worker; to a worker that is being started again it is sent when that is ready. */
   #send(pending: Pending, worker: number): void {
     const skip = [...new Set([...pending.announced.keys(), ...pending.lost.keys()])]
-    const options: ProcessOptions = { stateOnly: pending.stateOnly, skip, explain: pending.explain }
+    const explain = pending.explain && { ...pending.explain, sharing: sharingOf(pending.frame.models.models) }
+    const options: ProcessOptions = { stateOnly: pending.stateOnly, skip, explain }
     const thread = this.#threads[worker]
     if (!thread) return
     const { index, memory } = pending.frame

@@ -162,8 +162,8 @@ export abstract class ScorerBase implements Scorer {
       this.#explained.events += explanations.length
       this.#explained.rows += extraRows
       this.#explained.computeMs += explainMs
-      // a champion that failed in another worker has no scores
-      if (frame.status[0] === ModelStatus.scored) for (const each of explanations) frame.explanations.set(each.row, each)
+      // a model that failed in another worker has no scores
+      for (const each of explanations) if (frame.status[each.model] === ModelStatus.scored) frame.explanations.set(each.row, each)
       for (const { model, rows, runs, computeMs, notFinite } of outcome.models) {
         const counters = this.#models[model]!
         counters.rows += rows

@@ -45,7 +45,7 @@ export interface ScoreOptions {
   readonly stateOnly?: boolean
   /** Models that the lineage record says had failed: left out again, with the same effect on state. */
   readonly skip?: readonly number[]
-  /** Which of the champion's scores are explained, in `frame.explanations`; absent: none. */
+  /** Which of the scores that decide are explained, in `frame.explanations`; absent: none. */
   readonly explain?: ExplainOptions | undefined
 }
 
@@ -71,7 +71,7 @@ export interface ScorerMetrics {
   /** Models that `device: auto` runs on the CPU, since no GPU could run them: see `deviceNote`. */
   readonly deviceFallbacks: number
   readonly models: readonly ModelMetrics[]
-  /** Scores that were explained, the extra rows of the champion, and the time that both took, of all workers together. */
+  /** Scores that were explained, the extra rows of their models, and the time that both took, of all workers together. */
   readonly explained: { readonly events: number; readonly rows: number; readonly computeMs: number }
 }
 

@@ -22,7 +22,7 @@ export const policySchema = z
     decline: threshold.describe('Scores from here on are declined.'),
     review: threshold.describe('Scores from here on, below `decline`, are reviewed. Not above `decline`.'),
     fallback: fallbackSchema.default('review').describe('What decides where the champion gives no score: `review`, `{ model: name@version }` or `{ rule: … }`.'),
-    reasons: z.number().int().min(0).max(reasonLimits.topMax).default(3).describe('How many reasons an alert and its scored event carry at most: what raised the champion\'s score most. 0: none are computed. See models.md, "Reasons".'),
+    reasons: z.number().int().min(0).max(reasonLimits.topMax).default(3).describe('How many reasons an alert and its scored event carry at most: what raised its score most. 0: none are computed. See models.md, "Reasons".'),
     attributes: z.array(z.string()).default([]).describe('Fields of the event that scored events and alerts carry.'),
   })
   .refine((policy) => policy.review <= policy.decline, { message: 'review must not be above decline', path: ['review'] })

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js'
 import type { EventColumns } from '../codec/event-columns.js'
 import type { EntityStore } from '../entity/entity-store.js'
+import { hashKey } from '../entity/key-index.js'
 import type { FeatureProgram } from '../features/feature-program.js'
 import { NO_UPDATE, RESET } from '../inference/frame.js'
 import { Disposition, type Batch } from './batch.js'
@@ -163,10 +164,8 @@ export class DayTurns {
     this.#store.lookAt(slot, timeMs)
     this.#store.log.moment[0] = timeMs
     this.#program.writeRow(frame.rows, at * this.#features)
-    frame.slot[at] = slot
-    frame.flags[at] = anew ? RESET : 0
-    frame.eventTime[at] = timeMs
     const key = this.#store.slots.keyOf(slot)
+    frame.put(at, slot, anew ? RESET : 0, hashKey(key, 0, key.length), timeMs)
     const row = records.begin(0, part.task.partition, -1, timestamp)
     const idAt = records.arena.append(key)
     records.arena.append(separator)

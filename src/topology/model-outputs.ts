@@ -4,6 +4,7 @@ import type { EventColumns } from '../codec/event-columns.js'
 import { ScoredEventEncoder } from '../codec/scored-event-encoder.js'
 import { hashKey } from '../entity/key-index.js'
 import type { ScoringModels } from '../inference/scorer.js'
+import { deciderOf, sharingOf, type Sharing } from '../inference/sharing.js'
 
 export interface ModelOutputsOptions {
   readonly shape: Omit<EventShape, 'schemaId' | 'models' | 'deciders'>
@@ -23,10 +24,7 @@ export class ModelOutputs {
   readonly alerts: AlertEncoder | null
   /** Model that stands in for the champion; -1: none. */
   readonly fallback: number
-  /** Model that decides a share of the entities; -1: none. */
-  readonly challenger: number
-  readonly #threshold: number
-  readonly #salt: number
+  readonly #sharing: Sharing
   readonly #entityColumn: number
 
   constructor(inForce: ScoringModels, { shape, scoredId, alertId, fallback, entityColumn }: ModelOutputsOptions) {
@@ -41,29 +39,13 @@ export class ModelOutputs {
     this.scored = scoredId === undefined ? null : new ScoredEventEncoder({ ...whole, schemaId: scoredId })
     this.alerts = alertId === undefined ? null : new AlertEncoder({ ...whole, schemaId: alertId })
     this.fallback = fallback === undefined ? -1 : models.findIndex(({ reference }) => reference === fallback)
-    this.challenger = models.findIndex(({ role, share }) => role === 'challenger' && share > 0)
-    const challenger = models[this.challenger]
-    this.#threshold = Math.round((challenger?.share ?? 0) * 0x1_0000_0000)
-    this.#salt = challenger?.epoch ?? 0
+    this.#sharing = sharingOf(models)
     this.#entityColumn = entityColumn
   }
 
   /** The model that decides an event: 0, the champion, or the challenger. It is the same for all events of an entity. */
   decider(bytes: Uint8Array, events: EventColumns, row: number): number {
-    if (this.challenger < 0) return 0
-    const hash = hashKey(bytes, events.textAt[this.#entityColumn]![row]!, events.textBytes[this.#entityColumn]![row]!)
-    return shareHash(hash, this.#salt) < this.#threshold ? this.challenger : 0
+    if (this.#sharing.challenger < 0) return 0
+    return deciderOf(this.#sharing, hashKey(bytes, events.textAt[this.#entityColumn]![row]!, events.textBytes[this.#entityColumn]![row]!))
   }
-}
-
-/**
- * A place in [0, 2^32) for an entity, by the hash of its key: entities below share * 2^32 are the challenger's. A larger share of
- * the same challenger keeps those that it has, and another challenger, of another epoch, gets others.
- */
-export function shareHash(keyHash: number, epoch: number): number {
-  let hash = Math.imul(keyHash ^ Math.imul(epoch, 0x9e3779b1), 0xcc9e2d51)
-  hash ^= hash >>> 15
-  hash = Math.imul(hash, 0x1b873593)
-  hash ^= hash >>> 16
-  return hash >>> 0
 }

@@ -145,7 +145,8 @@ export class Outputs {
         (decision === Decision.decline ? Reason.decline : decision === Decision.review ? Reason.review : 0) |
         (decider === chosen ? 0 : decider === 0 ? Reason.noChallenger : Reason.fallback) |
         (batch.late[row] === 1 ? Reason.late : 0)
-      if (decider > 0 || decision === Decision.approve || policy.reasons === 0) continue
+      // A model stands in for the one whose turn it was: its score has no reasons, but for the champion's.
+      if ((decider !== chosen && decider > 0) || decision === Decision.approve || policy.reasons === 0) continue
       // Workers count for themselves: here the limit holds for the batch, whoever scored.
       const explanation = unexplained-- > 0 ? frame!.explanations.get(at) : undefined
       if (explanation) outcome.explanations.set(row, encodeExplanation({ ...explanation, reasons: explanation.top }))

@@ -278,9 +278,7 @@ export class Stage {
     }
     const at = batch.frameRows++
     this.#program.writeRow(frame.rows, at * this.topology.stage.features.length)
-    frame.flags[at] = flags
-    frame.slot[at] = slot
-    frame.eventTime[at] = timeMs
+    frame.put(at, slot, flags, hash, timeMs)
     batch.recordRow[at] = row
     batch.frameRow[row] = at
     batch.disposition[row] = Disposition.scored

@@ -8,6 +8,7 @@ import type { OpenModel } from '../../src/inference/open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from '../../src/inference/scorer-base.js'
 import type { ModelSwitch, ModelUse, ScoreOptions, ScorerModel } from '../../src/inference/scorer.js'
 import type { RunSession } from '../../src/inference/session.js'
+import { sharingOf } from '../../src/inference/sharing.js'
 
 export const simulatedFeatures = ['f0', 'f1', 'f2', 'f3', 'f4']
 const framesMax = 8
@@ -109,7 +110,7 @@ export class SimulatedScorer extends ScorerBase {
   async #run(frame: Frame, options: ScoreOptions): Promise<void> {
     this.begin(frame)
     const skip = skippedModels(options.skip ?? [])
-    const processOptions = { stateOnly: options.stateOnly ?? false, skip: [...skip.keys()], explain: options.explain }
+    const processOptions = { stateOnly: options.stateOnly ?? false, skip: [...skip.keys()], explain: options.explain && { ...options.explain, sharing: sharingOf(frame.models.models) } }
     // Mostly quick, now and then as slow as several polls.
     const pauseMs = this.#prng.below(20) === 0 ? 200 : 3
     const run: RunSession = async (session, feeds, fetches) => {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { logOdds } from '../../src/inference/explainer.js'
+import { modelDigest } from '../../src/inference/manifest.js'
+import { ModelStore } from '../../src/inference/model-store.js'
+import type { StageModels } from '../../src/registry/release.js'
 import { loadTopology, type Topology } from '../../src/topology/load-topology.js'
 import { TopologyTestDriver, type TestOutput, type TestRecord } from '../../src/topology/test-driver.js'
 import { rowModel, gruStep, TestStore } from '../inference/test-models.js'
@@ -115,7 +118,31 @@ describe('reasons of alerts', () => {
     assert.ok(reasons.some(({ name, text, event_time }) => name === 'past-event' && /^the event \d+ (s|min|h|days) before$/.test(text) && event_time !== null))
   })
 
-  it('are none where the fall-back decides: they are the champion\'s', async () => {
+  it('are those of the model that decided: of the challenger for its share, to the bit what it gives as champion', async () => {
+    const cards = randomCards(4, 300, { amountMax: 500, customers: 20 })
+    const released = { topology: 'small', stage: 'customer', revision: 1, actor: 'a', reason: 'r', time: 0 }
+    const version = (model: string): { model: string; sha256: string } => ({ model, sha256: modelDigest(new ModelStore(store.root).find(model).manifest) })
+    const canary = { ...released, models: [{ role: 'champion' as const, ...version('gru@1'), share: 0.5, epoch: 1 }, { role: 'challenger' as const, ...version('row@1'), share: 0.5, epoch: 2 }] }
+    const run = async (options: { released?: StageModels; champion?: string; workers?: number; batch?: number }): Promise<Map<string, Explained>> => {
+      const { champion = 'gru@1', batch = 64, ...rest } = options
+      const driver = await TopologyTestDriver.open({ topology: smallTopology({ champion }), models: store.root, startMs, ...rest })
+      const { alerts } = await driver.pipe(cards, batch)
+      await driver.close()
+      return new Map(alerts.map(valueOf).map((alert) => [alert.event_id, alert]))
+    }
+    const alone = { 'gru@1': await run({}), 'row@1': await run({ champion: 'row@1' }) }
+    const [inline, threads] = [await run({ released: canary }), await run({ released: canary, workers: 3, batch: 17 })]
+    const deciders = new Map<string, number>()
+    for (const [id, { model, explanation }] of inline) {
+      deciders.set(model, (deciders.get(model) ?? 0) + 1)
+      assert.ok(explanation, `${id} by ${model}`)
+      assert.deepEqual(explanation, alone[model as keyof typeof alone].get(id)!.explanation)
+      assert.deepEqual(threads.get(id)!.explanation, explanation)
+    }
+    assert.ok([...deciders.values()].every((count) => count > 5) && deciders.size === 2, JSON.stringify([...deciders]))
+  })
+
+  it('are none where the fall-back decides: it stands in for a model without a score', async () => {
     const driver = await TopologyTestDriver.open({ topology: smallTopology({ champion: 'trapped@1', fallback: '{ model: row@1 }' }), models: store.root, startMs })
     const { alerts } = await driver.pipe(Array.from({ length: 6 }, (_, i) => cardRecord(card(i, 'a', startMs + i, { amount_minor: 100_000 }))), 3)
     await driver.close()
