@@ -1,13 +1,9 @@
-import Kafka from 'node-rdkafka'
 import { systemClock } from '../src/base/clock.js'
 import { silentLogger } from '../src/base/logger.js'
 import { Prng } from '../src/base/prng.js'
-import { connectMsMaxDefault } from '../src/connection/connection-schema.js'
+import { partitionByKey, RecordColumns } from '../src/base/record-columns.js'
 import type { ClusterConnection } from '../src/connection/security.js'
-import { librdkafkaSecurity } from '../src/consumer/kafka-security.js'
-import { producerSettings, toConfiguration } from '../src/consumer/kafka-settings.js'
-import { toKafkaError } from '../src/consumer/kafka-errors.js'
-import { connectClient, disconnectClient } from '../src/consumer/rdkafka-client.js'
+import { RecordProducer } from '../src/producer/record-producer.js'
 import { loadTopology } from '../src/topology/load-topology.js'
 import { TopologyTestDriver, type TestRecord } from '../src/topology/test-driver.js'
 
@@ -19,8 +15,8 @@ const dayMs = 86_400_000
 const stepMs = 2.25 * dayMs
 const flushesMax = 20
 const closeMsMax = 10_000
-const flushMsMax = 120_000
-const pollEvery = 1000
+const deliveredMsMax = 120_000
+const batchRecords = 1000
 
 export interface CardStates {
   /** Changelog records as the engine writes them, one for each history: full rings, windows, hidden state. */
@@ -68,35 +64,33 @@ export function historyOf(card: number, states: CardStates): Uint8Array {
 }
 
 /** Writes the state of cards [0, cards) to a changelog topic, by the partitioner that their payments go by. Returns the bytes of keys and values. */
-export async function writeCardStates({ brokers, security, connectMsMax = connectMsMaxDefault }: ClusterConnection, topic: string, cards: number, states: CardStates, onProgress: (written: number) => void): Promise<number> {
-  // No transaction: these records are committed as they come.
-  const settings = producerSettings.filter(({ name }) => name !== 'transaction.timeout.ms')
-  const configuration = toConfiguration(settings, { 'metadata.broker.list': brokers, ...librdkafkaSecurity(security), 'dr_cb': true })
-  const client = new Kafka.Producer(configuration as Kafka.ProducerGlobalConfig, { partitioner: 'murmur2_random' } as Kafka.ProducerTopicConfig)
-  let failed: unknown
-  client.on('delivery-report', (error) => (failed ??= error ?? undefined))
-  await connectClient(client, { brokers, security, limitMs: connectMsMax, clock: systemClock, logger: silentLogger })
+export async function writeCardStates(connection: ClusterConnection, topic: string, cards: number, states: CardStates, onProgress: (written: number) => void): Promise<number> {
+  const producer = await RecordProducer.open({ ...connection, clock: systemClock, logger: silentLogger, settings: { 'client.id': 'harrier-bench' } })
   let bytes = 0
-  for (let card = 0; card < cards; ) {
-    const key = Buffer.from(String(card))
-    const value = historyOf(card, states)
-    try {
-      client.produce(topic, -1, value as Buffer, key)
-      bytes += key.length + value.length
-      card++
-      if (card % pollEvery === 0) {
-        client.poll()
-        onProgress(card)
-        await systemClock.sleep(0)
+  try {
+    // One batch is made while the one before it is queued; the queue of the producer bounds what waits for the broker.
+    let batch = new RecordColumns(batchRecords)
+    let queued = new RecordColumns(batchRecords)
+    let queueing: Promise<void> = Promise.resolve()
+    for (let card = 0; card < cards; ) {
+      batch.reset()
+      for (; card < cards && batch.count < batchRecords; card++) {
+        const key = Buffer.from(String(card))
+        const value = historyOf(card, states)
+        batch.append(0, partitionByKey, 0, systemClock.nowMs(), key, value)
+        bytes += key.length + value.length
       }
-    } catch (error) {
-      if ((error as { code?: number }).code !== Kafka.CODES.ERRORS.ERR__QUEUE_FULL) throw error
-      client.poll()
-      await systemClock.sleep(5)
+      await queueing
+      queueing = producer.send(batch, [topic])
+      // Whoever awaits it sees the failure; until then it is not unhandled.
+      queueing.catch(() => undefined)
+      ;[batch, queued] = [queued, batch]
+      onProgress(card)
     }
-    if (failed) throw failed instanceof Error ? failed : new Error('a changelog record was not acknowledged')
+    await queueing
+    await producer.delivered(deliveredMsMax)
+  } finally {
+    await producer.close(closeMsMax)
   }
-  await new Promise<void>((resolve, reject) => client.flush(flushMsMax, (error) => (error ? reject(toKafkaError(error)) : resolve())))
-  await disconnectClient(client, closeMsMax, systemClock, silentLogger)
   return bytes
 }

@@ -1,4 +1,5 @@
-import { Agent, request, type OutgoingHttpHeaders } from 'node:http'
+import type { OutgoingHttpHeaders } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { systemClock } from '../src/base/clock.js'
 import { LatencyHistogram } from '../src/base/latency-histogram.js'
 
@@ -23,9 +24,75 @@ export interface LoadResult {
   readonly latency: LatencyHistogram
 }
 
+/** One connection, kept, with one request at a time: the bytes of HTTP/1.1 and nothing else, since a client of more comfort costs more than the service. */
+class Connection {
+  readonly #socket: Socket
+  #settled: ((status: number) => void) | undefined
+  #head: Buffer | undefined
+  #status = 0
+  #bodyLeft = 0
+
+  constructor(port: number) {
+    this.#socket = connect({ host: '127.0.0.1', port, noDelay: true })
+    this.#socket.on('data', (bytes) => this.#take(bytes))
+    this.#socket.on('error', () => undefined)
+    this.#socket.once('close', () => this.#settle(0))
+  }
+
+  get isOpen(): boolean {
+    return !this.#socket.destroyed
+  }
+
+  /** Resolves with the status of the answer, when all of it is here; 0 = none came. */
+  send({ path, headers, body }: Call): Promise<number> {
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}\r\n`).join('')
+    this.#socket.cork()
+    this.#socket.write(`POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n${lines}content-length: ${body.length}\r\n\r\n`, 'latin1')
+    this.#socket.write(body)
+    this.#socket.uncork()
+    return new Promise((resolve) => (this.#settled = resolve))
+  }
+
+  close(): void {
+    this.#socket.destroy()
+  }
+
+  #take(bytes: Buffer): void {
+    if (this.#status !== 0) return this.#takeBody(bytes.length)
+    const head = this.#head ? Buffer.concat([this.#head, bytes]) : bytes
+    const end = head.indexOf('\r\n\r\n')
+    this.#head = end < 0 ? head : undefined
+    if (end < 0) return
+    const text = head.toString('latin1', 0, end)
+    const length = /^content-length: *(\d+)/im.exec(text)?.[1]
+    // Each answer of the service says how long it is.
+    if (length === undefined) return this.close()
+    this.#status = Number(text.slice(9, 12))
+    this.#bodyLeft = Number(length)
+    this.#takeBody(head.length - end - 4)
+  }
+
+  #takeBody(bytes: number): void {
+    this.#bodyLeft -= bytes
+    if (this.#bodyLeft > 0) return
+    const status = this.#status
+    this.#status = 0
+    this.#settle(status)
+  }
+
+  #settle(status: number): void {
+    const settled = this.#settled
+    this.#settled = undefined
+    settled?.(status)
+  }
+}
+
 class Load {
-  readonly #agent: Agent
   readonly #port: number
+  readonly #connectionsMax: number
+  readonly #open = new Set<Connection>()
+  readonly #idle: Connection[] = []
+  readonly #waiting: ((connection: Connection) => void)[] = []
   readonly latency = new LatencyHistogram()
   readonly others: Record<string, number> = {}
   answered = 0
@@ -33,31 +100,48 @@ class Load {
 
   constructor(url: string, connections: number) {
     this.#port = Number(new URL(url).port)
-    this.#agent = new Agent({ keepAlive: true, maxSockets: connections, noDelay: true })
+    this.#connectionsMax = connections
   }
 
-  send({ path, headers, body }: Call, dueMs: number, count: boolean): Promise<void> {
+  async send(call: Call, dueMs: number, count: boolean): Promise<void> {
     this.inFlight++
-    return new Promise((resolve) => {
-      const settled = (status: number): void => {
-        this.inFlight--
-        if (count && status === 200) {
-          this.answered++
-          this.latency.add(systemClock.monotonicMs() - dueMs)
-        } else if (status !== 200) this.others[status] = (this.others[status] ?? 0) + 1
-        resolve()
-      }
-      const sent = request({ host: '127.0.0.1', port: this.#port, method: 'POST', path, agent: this.#agent, headers: { ...headers, 'content-length': body.length } }, (answer) => {
-        answer.resume()
-        answer.once('end', () => settled(answer.statusCode ?? 0))
-      })
-      sent.once('error', () => settled(0))
-      sent.end(body)
-    })
+    const connection = this.#free() ?? (await new Promise<Connection>((resolve) => this.#waiting.push(resolve)))
+    const status = await connection.send(call)
+    this.inFlight--
+    if (count && status === 200) {
+      this.answered++
+      this.latency.add(systemClock.monotonicMs() - dueMs)
+    } else if (status !== 200) this.others[status] = (this.others[status] ?? 0) + 1
+    this.#giveBack(connection)
+  }
+
+  #free(): Connection | undefined {
+    for (let connection = this.#idle.pop(); connection; connection = this.#idle.pop()) {
+      if (connection.isOpen) return connection
+      this.#open.delete(connection)
+    }
+    return this.#open.size < this.#connectionsMax ? this.#connect() : undefined
+  }
+
+  #connect(): Connection {
+    const connection = new Connection(this.#port)
+    this.#open.add(connection)
+    return connection
+  }
+
+  #giveBack(connection: Connection): void {
+    const next = this.#waiting.shift()
+    if (connection.isOpen) {
+      if (next) next(connection)
+      else this.#idle.push(connection)
+      return
+    }
+    this.#open.delete(connection)
+    next?.(this.#connect())
   }
 
   close(): void {
-    this.#agent.destroy()
+    for (const connection of this.#open) connection.close()
   }
 }
 

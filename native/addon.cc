@@ -425,10 +425,30 @@ napi_value partitionCount(Arguments &arguments) {
     rd_kafka_topic_t *handle = topic.empty() ? nullptr : rd_kafka_topic_new(client.rk, topic.c_str(), nullptr);
     const rd_kafka_metadata_t *metadata = nullptr;
     const auto code = rd_kafka_metadata(client.rk, 0, handle, &metadata, timeoutMs);
-    const int count = !code && metadata->topic_cnt > 0 ? metadata->topics[0].partition_cnt : 0;
+    const bool isTold = !code && handle && metadata->topic_cnt > 0;
+    const int count = isTold ? metadata->topics[0].partition_cnt : 0;
+    const auto refused = isTold && count == 0 ? metadata->topics[0].err : code;
     if (metadata) rd_kafka_metadata_destroy(metadata);
     if (handle) rd_kafka_topic_destroy(handle);
     answer = [count](napi_env env) { return number(env, count); };
+    return Failure::of(refused);
+  });
+}
+
+// partitionCounts(timeoutMs) -> [topic, partitions, topic, ...] of all topics that we may see.
+napi_value partitionCounts(Arguments &arguments) {
+  const int timeoutMs = timeoutOf(arguments.env, arguments.at[0]);
+  return promise(arguments, nullptr, [=](Client &client, Answer &answer) {
+    std::vector<std::pair<std::string, int>> counts;
+    const rd_kafka_metadata_t *metadata = nullptr;
+    const auto code = rd_kafka_metadata(client.rk, 1, nullptr, &metadata, timeoutMs);
+    for (int i = 0; !code && i < metadata->topic_cnt; i++) counts.emplace_back(metadata->topics[i].topic, metadata->topics[i].partition_cnt);
+    if (metadata) rd_kafka_metadata_destroy(metadata);
+    answer = [counts = std::move(counts)](napi_env env) {
+      std::vector<napi_value> values;
+      for (const auto &[topic, partitions] : counts) values.insert(values.end(), {text(env, topic), number(env, partitions)});
+      return array(env, values);
+    };
     return Failure::of(code);
   });
 }
@@ -571,13 +591,23 @@ napi_value construct(napi_env env, napi_callback_info info) {
   }
 }
 
+// What this build of librdkafka can do, as names with commas between them.
+std::string builtinFeatures() {
+  char features[1024] = "";
+  size_t bytes = sizeof features;
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  const bool isKnown = rd_kafka_conf_get(conf, "builtin.features", features, &bytes) == RD_KAFKA_CONF_OK;
+  rd_kafka_conf_destroy(conf);
+  return isKnown ? features : "";
+}
+
 napi_value start(napi_env env, napi_value exports) {
 #define METHOD(name, function, count) {name, nullptr, call<function, count>, nullptr, nullptr, nullptr, napi_default_method, nullptr}
   const napi_property_descriptor methods[] = {
     METHOD("subscribe", subscribe, 1), METHOD("setTopics", setTopics, 1), METHOD("assign", assign, 1), METHOD("incrementalAssign", incrementalAssign, 1),
     METHOD("incrementalUnassign", incrementalUnassign, 1), METHOD("pause", pausePartitions, 1), METHOD("resume", resumePartitions, 1), METHOD("seekSoon", seekSoon, 1), METHOD("setToken", setToken, 2),
     METHOD("knownEnd", knownEnd, 2), METHOD("interrupt", interrupt, 0), METHOD("poll", poll, 7), METHOD("seek", seek, 2), METHOD("committed", committed, 2),
-    METHOD("watermarks", watermarks, 3), METHOD("partitionCount", partitionCount, 2), METHOD("initTransactions", transactional<rd_kafka_init_transactions>, 1),
+    METHOD("watermarks", watermarks, 3), METHOD("partitionCount", partitionCount, 2), METHOD("partitionCounts", partitionCounts, 1), METHOD("initTransactions", transactional<rd_kafka_init_transactions>, 1),
     METHOD("begin", begin, 0), METHOD("send", send, 3), METHOD("sendOffsets", sendOffsets, 3), METHOD("flush", flush, 1),
     METHOD("commit", transactional<rd_kafka_commit_transaction>, 1), METHOD("abort", transactional<rd_kafka_abort_transaction>, 1), METHOD("close", close, 0),
   };
@@ -586,6 +616,7 @@ napi_value start(napi_env env, napi_value exports) {
   if (napi_define_class(env, "Client", NAPI_AUTO_LENGTH, construct, nullptr, sizeof methods / sizeof *methods, methods, &constructor) != napi_ok) return nullptr;
   napi_set_named_property(env, exports, "Client", constructor);
   napi_set_named_property(env, exports, "version", text(env, rd_kafka_version_str()));
+  napi_set_named_property(env, exports, "features", text(env, builtinFeatures()));
   return exports;
 }
 

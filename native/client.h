@@ -7,7 +7,8 @@
 // 2. rk is destroyed by `close`, alone, when every other call is back: librdkafka allows no other order.
 // 3. A rebalance is told, and answered by the caller with incrementalAssign or incrementalUnassign; what the caller has not answered when
 //    it closes, and what comes after that, is answered here: librdkafka's close waits for it.
-// 4. Events that only inform (logs, errors) are dropped beyond `eventsMax` undelivered ones. Rebalances and answers never are.
+// 4. Events that only inform are dropped when too many are undelivered: logs beyond `eventsMax` of them, errors beyond twice as many, failed
+//    deliveries beyond thrice: so one that failed is always told, before the flush that waited for it is back. Rebalances and answers never are.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -228,8 +229,8 @@ class Client {
     return handle;
   }
 
-  void inform(Event event) {
-    if (eventsUndelivered >= eventsMax) return;
+  void inform(Event event, size_t undeliveredMax) {
+    if (eventsUndelivered >= undeliveredMax) return;
     post(std::move(event));
   }
 
@@ -238,7 +239,7 @@ class Client {
   static void onLog(const rd_kafka_t *rk, int level, const char *facility, const char *message) {
     Event event;
     event.kind = "log", event.code = level, event.detail = facility, event.text = message;
-    self(rd_kafka_opaque(rk)).inform(std::move(event));
+    self(rd_kafka_opaque(rk)).inform(std::move(event), eventsMax);
   }
 
   static void onError(rd_kafka_t *rk, int code, const char *reason, void *opaque) {
@@ -246,13 +247,13 @@ class Client {
     event.kind = "error", event.code = code, event.text = reason;
     char fatal[512];
     if (code == RD_KAFKA_RESP_ERR__FATAL) event.code = rd_kafka_fatal_error(rk, fatal, sizeof fatal), event.text = fatal, event.flag = true;
-    self(opaque).inform(std::move(event));
+    self(opaque).inform(std::move(event), 2 * eventsMax);
   }
 
   void onError(rd_kafka_event_t *error) {
     Event event;
     event.kind = "error", event.code = rd_kafka_event_error(error), event.text = rd_kafka_event_error_string(error), event.flag = rd_kafka_event_error_is_fatal(error);
-    inform(std::move(event));
+    inform(std::move(event), 2 * eventsMax);
   }
 
   void onDelivery(const rd_kafka_message_t *message) {
@@ -260,7 +261,7 @@ class Client {
     if (!message->err || message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) return;
     Event event;
     event.kind = "delivery", event.code = message->err, event.text = rd_kafka_err2str(message->err), event.detail = rd_kafka_topic_name(message->rkt);
-    inform(std::move(event));
+    inform(std::move(event), 3 * eventsMax);
   }
 
   static void onRebalance(rd_kafka_t *rk, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t *partitions, void *opaque) {

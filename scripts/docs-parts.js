@@ -12,13 +12,16 @@ import { tokenKeeperLimits } from '../dist/src/consumer/oauth-bearer.js'
 import { connectLimits } from '../dist/src/consumer/connect-watch.js'
 import { adminLimits } from '../dist/src/consumer/admin.js'
 import { groupConsumerLimits } from '../dist/src/consumer/group-consumer.js'
-import { groupConsumerSettings, producerSettings, rangeReaderSettings } from '../dist/src/consumer/kafka-settings.js'
+import { groupConsumerSettings, producerSettings, rangeReaderSettings, recordProducerSettings } from '../dist/src/consumer/kafka-settings.js'
 import { rangeReaderLimits } from '../dist/src/consumer/range-reader.js'
+import { followerLimits } from '../dist/src/consumer/topic-follower.js'
 import { manifestSchema } from '../dist/src/inference/manifest.js'
 import { scorerLimitsDefault } from '../dist/src/inference/scorer.js'
 import { queueLimitsDefault } from '../dist/src/inference/serving/request-queue.js'
 import { modelHostLimits } from '../dist/src/inference/serving/model-host.js'
+import { recordProducerLimits } from '../dist/src/producer/record-producer.js'
 import { producerLimits } from '../dist/src/producer/transactional-producer.js'
+import { kafkaSinkLimits } from '../dist/src/simulator/kafka-sink.js'
 import { stackLimits } from '../dist/src/stack/limits.js'
 import { aclCommands } from '../dist/src/topology/acls.js'
 import { describeTopology } from '../dist/src/topology/describe.js'
@@ -28,6 +31,7 @@ import { outputTopics } from '../dist/src/topology/open-engine.js'
 import { recordDeskLimits } from '../dist/src/topology/record-desk.js'
 import { streamWatchLimits } from '../dist/src/topology/stream-watch.js'
 import { restoreLimits } from '../dist/src/topology/restore.js'
+import { scoreGatewayLimits } from '../dist/src/topology/score-gateway.js'
 import { topologySchema } from '../dist/src/topology/topology-schema.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
 import { httpMetrics, serviceMetrics, streamMetrics } from '../dist/src/web/metric-catalogue.js'
@@ -134,7 +138,7 @@ function limitTable(groups) {
   )
 }
 
-const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'producer/transactional-producer.ts': producerLimits, 'consumer/admin.ts': adminLimits, 'consumer/connect-watch.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
+const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'consumer/topic-follower.ts': followerLimits, 'producer/transactional-producer.ts': producerLimits, 'producer/record-producer.ts': recordProducerLimits, 'topology/score-gateway.ts': scoreGatewayLimits, 'simulator/kafka-sink.ts': kafkaSinkLimits, 'consumer/admin.ts': adminLimits, 'consumer/connect-watch.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
 const httpLimits = { 'web/service-limits.ts': serviceLimits, 'web/version-limits.ts': versionLimits, 'inference/serving/request-queue.ts': queueLimitsDefault, 'inference/serving/model-host.ts': modelHostLimits }
 
 function metricTable() {
@@ -191,6 +195,7 @@ export const parts = {
   'consumer-settings': () => kafkaSettings(groupConsumerSettings),
   'reader-settings': () => kafkaSettings(rangeReaderSettings),
   'producer-settings': () => kafkaSettings(producerSettings),
+  'record-producer-settings': () => kafkaSettings(recordProducerSettings.filter((setting) => !producerSettings.includes(setting))),
   limits: () => limitTable(engineLimits),
   'service-limits': () => limitTable(httpLimits),
   'page-limits': () => limitTable({ 'topology/stream-watch.ts': streamWatchLimits, 'topology/record-desk.ts': recordDeskLimits, 'web/live-routes.ts': liveLimits }),

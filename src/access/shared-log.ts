@@ -5,6 +5,7 @@ import { RecordColumns } from '../base/record-columns.js'
 import { Turns } from '../base/turns.js'
 import { connectLimits, type ClusterConnection } from '../connection/security.js'
 import { withAdmin } from '../consumer/admin.js'
+import { readRecord } from '../consumer/read-record.js'
 import { TopicFollower } from '../consumer/topic-follower.js'
 import { RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
 
@@ -74,7 +75,12 @@ export class SharedLog {
     this.#follower = follower
     await follower.connect()
     follower
-      .follow(followed.map((topic) => ({ topic, partition: 0, offset: 'earliest' as const })), ({ topic, key, value }) => onRecord(topic, String(key ?? ''), value as Buffer | null))
+      .follow(followed.map((topic) => ({ topic, partition: 0, offset: 'earliest' as const })), (columns, topics) => {
+        for (let row = 0; row < columns.count; row++) {
+          const { topic, key, value } = readRecord(columns, row, topics)
+          onRecord(topic, String(key ?? ''), value)
+        }
+      })
       .catch(async (error: unknown) => {
         logger.log('error', 'following shared topics failed; it begins anew', { topics: followed, cause: messageOf(error) })
         await follower.close()
@@ -84,6 +90,7 @@ export class SharedLog {
             return void (await this.#follow())
           } catch (again) {
             logger.log('warn', 'shared topics cannot be read', { topics: followed, cause: messageOf(again) })
+            await this.#follower?.close()
           }
         }
       })

@@ -4,6 +4,9 @@ import { assert } from './assert.js'
 /** Timestamp of a record that has none. */
 export const noTimestamp = -1
 
+/** Partition of a record on its way out that goes by its key: `RecordProducer` puts the number in its place. */
+export const partitionByKey = -1
+
 /**
  * Kafka records as columns: the seam between the engine and its consumer and producer (docs/architecture.md,
  * "Columns, not objects"). Between poll and produce no record is an object. The same class carries records in
@@ -164,6 +167,21 @@ export class RecordColumns {
     this.headersBytes[to] = this.headersBytes[row]!
   }
 
+  /** A view of the value of a row's header; null: it has none; undefined: there is no such header. Makes nothing for other headers. */
+  header(row: number, name: Uint8Array): Uint8Array | null | undefined {
+    const { bytes, view } = this.arena
+    let at = this.headersAt[row]!
+    const end = at + this.headersBytes[row]!
+    while (at < end) {
+      const nameBytes = view.getUint16(at)
+      const valueBytes = view.getInt32(at + 2)
+      const valueAt = at + 6 + nameBytes
+      if (nameBytes === name.length && sameBytes(bytes, at + 6, name)) return valueBytes < 0 ? null : bytes.subarray(valueAt, valueAt + valueBytes)
+      at = valueAt + Math.max(0, valueBytes)
+    }
+    return undefined
+  }
+
   /** The headers of a row, as copies. Not for the hot path. */
   headers(row: number): { name: string; value: Buffer | null }[] {
     const headers: { name: string; value: Buffer | null }[] = []
@@ -193,4 +211,9 @@ export class RecordColumns {
     const bytes = this.valueBytes[row]!
     return bytes < 0 ? null : this.arena.bytes.subarray(this.valueAt[row]!, this.valueAt[row]! + bytes)
   }
+}
+
+function sameBytes(bytes: Uint8Array, at: number, wanted: Uint8Array): boolean {
+  for (let i = 0; i < wanted.length; i++) if (bytes[at + i] !== wanted[i]) return false
+  return true
 }

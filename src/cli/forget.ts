@@ -3,17 +3,17 @@ import { systemClock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
 import { isToken } from '../privacy/token-text.js'
-import { connectMsMaxDefault } from '../connection/connection-schema.js'
-import { asHarrierError } from '../consumer/kafka-errors.js'
-import { librdkafkaSecurity } from '../consumer/kafka-security.js'
-import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
+import { partitionByKey, RecordColumns } from '../base/record-columns.js'
+import { RecordProducer } from '../producer/record-producer.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { controlHeader, forgetControl } from '../topology/control-record.js'
 import { loadTopology, stageOf } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
-import { rdkafka } from '../consumer/rdkafka.js'
 
-const flushMsMax = 10_000
+const messageMsMax = 10_000
+/** Longer than librdkafka tries. */
+const deliveredMsMax = 15_000
+const closeMsMax = 10_000
 
 interface ForgetOptions extends ConnectionOptions {
   topology: string
@@ -34,20 +34,18 @@ export function register(program: Command): void {
 }
 
 async function forget(entity: string, options: ForgetOptions): Promise<void> {
-  const { brokers, security, connectMsMax = connectMsMaxDefault } = await resolveConnections(options)
+  const connections = await resolveConnections(options)
   if (isToken(entity)) throw new HarrierError('USAGE', 'the input knows the entity by its value, and not by its token', { remedy: 'give what `harrier privacy find <token>` finds' })
   const topic = topologyNames(stageOf(loadTopology(options.topology), options.stage), options.namespace).input
-  const producer = new (rdkafka().HighLevelProducer)({ 'metadata.broker.list': brokers, ...librdkafkaSecurity(security), 'enable.idempotence': true, 'allow.auto.create.topics': false }, { partitioner: 'murmur2_random' })
-  await connectClient(producer, { brokers, security, limitMs: connectMsMax, clock: systemClock, logger: silentLogger })
+  const producer = await RecordProducer.open({ ...connections, clock: systemClock, logger: silentLogger, settings: { 'client.id': 'harrier-forget', 'message.timeout.ms': messageMsMax } })
   try {
-    const offset = await new Promise<unknown>((resolve, reject) => {
-      const headers = [{ [controlHeader]: forgetControl }]
-      producer.produce(topic, null, null, Buffer.from(entity), null, headers, (error: unknown, at: unknown) =>
-        error ? reject(asHarrierError('TOPIC_MISSING', `${topic} takes no record`, error)) : resolve(at),
-      )
-    })
-    process.stdout.write(`asked for on ${topic}, offset ${String(offset)}: state is cleared when the engine reaches it; records already on the topics stay\n`)
+    const columns = new RecordColumns(1)
+    columns.append(0, partitionByKey, 0, systemClock.nowMs(), Buffer.from(entity), null)
+    columns.appendHeader(controlHeader, forgetControl)
+    await producer.send(columns, [topic])
+    await producer.delivered(deliveredMsMax)
+    process.stdout.write(`asked for on ${topic}, partition ${columns.partition[0]}: state is cleared when the engine reaches it; records already on the topics stay\n`)
   } finally {
-    await disconnectClient(producer, flushMsMax, systemClock, silentLogger)
+    await producer.close(closeMsMax)
   }
 }

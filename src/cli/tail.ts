@@ -2,11 +2,12 @@ import type { Command } from 'commander'
 import { systemClock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import { createLogger } from '../base/logger.js'
+import type { RecordColumns } from '../base/record-columns.js'
 import { GenericDecoder } from '../codec/generic-decoder.js'
 import { RegistryClient } from '../codec/registry-client.js'
 import { connectLimits } from '../connection/security.js'
-import type { RdkafkaMessage } from '../consumer/rdkafka-client.js'
 import { RangeReader } from '../consumer/range-reader.js'
+import { readRecord, type ReadRecord } from '../consumer/read-record.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
@@ -15,7 +16,7 @@ import { parseCount } from './parse-options.js'
 import { addPrivacyOptions, privacyKeysOf, type PrivacyOptions } from './privacy-options.js'
 import { styledLine, span, wantsColours } from './view/styled-line.js'
 import { formatRecord, headings } from './view/tail-format.js'
-import { maskedRecord, openedMessage, recordAsJson, toTailRecord, type RecordKind, type TailRecord } from './view/tail-record.js'
+import { maskedRecord, openedRecord, recordAsJson, toTailRecord, type RecordKind, type TailRecord } from './view/tail-record.js'
 import { newestRecords } from './view/newest-records.js'
 import { partitionsOf, topicAliases, topicNamed } from './view/tail-topic.js'
 import { TopicFollower, type StartingPoint } from '../consumer/topic-follower.js'
@@ -62,12 +63,15 @@ async function tail(name: string, options: TailOptions): Promise<void> {
   const printer = new RecordPrinter(options)
   const follower = new TopicFollower(connections, systemClock)
   const reader = new RangeReader({ brokers, security, clock: systemClock, logger, ...connectLimits(connections) })
-  const show = async (message: RdkafkaMessage): Promise<void> => {
+  const show = async (record: ReadRecord): Promise<void> => {
     if (stop.signal.aborted) return
-    const { opened, problem } = keys === undefined ? { opened: message } : openedMessage(message, keys)
-    const record = toTailRecord(opened, await decoder.decode(opened.value, stop.signal))
-    await printer.print(mask ? maskedRecord(record, mask) : problem === undefined ? record : { ...record, decoded: { encoding: 'binary', value: problem, problem }, isMasked: true })
+    const { opened, problem } = keys === undefined ? { opened: record } : openedRecord(record, keys)
+    const shown = toTailRecord(opened, await decoder.decode(opened.value, stop.signal))
+    await printer.print(mask ? maskedRecord(shown, mask) : problem === undefined ? shown : { ...shown, decoded: { encoding: 'binary', value: problem, problem }, isMasked: true })
     if (printer.isDone) stop.abort()
+  }
+  const showAll = async (columns: RecordColumns, topics: readonly string[]): Promise<void> => {
+    for (let row = 0; row < columns.count; row++) await show(readRecord(columns, row, topics))
   }
   try {
     await follower.connect()
@@ -83,7 +87,7 @@ async function tail(name: string, options: TailOptions): Promise<void> {
       if (stop.signal.aborted) resolve()
       stop.signal.addEventListener('abort', () => resolve(), { once: true })
     })
-    if (!stop.signal.aborted) await Promise.race([follower.follow(from, show), stopped])
+    if (!stop.signal.aborted) await Promise.race([follower.follow(from, showAll), stopped])
   } catch (error) {
     // Leaving while the registry is waited for is no failure.
     if (!stop.signal.aborted) throw error

@@ -4,10 +4,15 @@ import { HarrierError } from '../base/errors.js'
 import type { KafkaLogin, KafkaSecurity } from '../connection/security.js'
 import { nodeTls } from '../connection/http-client.js'
 import { oauthBearer } from './oauth-bearer.js'
-import { rdkafka } from './rdkafka.js'
+import { requireNative } from './native-binding.js'
 
-/** What the build of node-rdkafka on this machine can do; its TLS depends on headers that were there when it was compiled. */
-export function missingFeatures({ tls, login }: KafkaSecurity, features: readonly string[] = rdkafka().features): string[] {
+/** What librdkafka can do here; its TLS depends on headers that were there when `npm ci` compiled it. */
+export function librdkafkaFeatures(): string[] {
+  return requireNative().features.split(',')
+}
+
+/** What a connection needs, and these features lack. */
+function missingFeatures({ tls, login }: KafkaSecurity, features: readonly string[]): string[] {
   const wanted = [...(tls ? ['ssl'] : []), ...(login ? [featureOf[login.mechanism]] : [])]
   return wanted.filter((feature) => !features.includes(feature))
 }
@@ -20,13 +25,14 @@ const featureOf: Record<KafkaLogin['mechanism'], string> = {
 }
 
 /** How a build without TLS gets it. */
-export const rebuildRemedy = 'apt-get install libssl-dev, then npm rebuild node-rdkafka (macOS: brew install openssl)'
+export const rebuildRemedy = 'apt-get install libssl-dev (macOS: brew install openssl), then npm rebuild node-rdkafka, which compiles librdkafka anew'
 
 /** @throws HarrierError PREREQUISITE_MISSING when the build lacks what the connection needs. */
-export function requireFeatures(security: KafkaSecurity, features: readonly string[] = rdkafka().features): void {
-  const missing = missingFeatures(security, features)
+export function requireFeatures(security: KafkaSecurity, features?: readonly string[]): void {
+  if (security.tls === undefined && security.login === undefined) return
+  const missing = missingFeatures(security, features ?? librdkafkaFeatures())
   if (missing.length === 0) return
-  throw new HarrierError('PREREQUISITE_MISSING', `node-rdkafka was compiled without ${missing.join(' and ')}, which this connection needs`, { remedy: rebuildRemedy })
+  throw new HarrierError('PREREQUISITE_MISSING', `librdkafka was compiled without ${missing.join(' and ')}, which this connection needs`, { remedy: rebuildRemedy })
 }
 
 /** The settings of librdkafka for a connection. Tokens are no setting: see `keepToken`. */

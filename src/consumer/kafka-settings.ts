@@ -57,23 +57,38 @@ export const rangeReaderSettings: readonly KafkaSetting[] = [
   { name: 'enable.partition.eof', value: true, why: 'ranges end on the end of the partition, never on a counted offset' },
 ]
 
-export const producerSettings: readonly KafkaSetting[] = [
-  ...connectionSettings,
+/** What both kinds of producers share. */
+const deliverySettings: readonly KafkaSetting[] = [
   { name: 'acks', value: 'all', why: 'a commit must survive the loss of a broker' },
   { name: 'enable.idempotence', value: true, why: 'a retry must not double a record' },
   { name: 'max.in.flight', value: 5, why: 'the most that keeps order with idempotence' },
-  { name: 'transaction.timeout.ms', value: 10_000, why: 'an open transaction of a dead process blocks readers at most this long' },
-  { name: 'connections.max.idle.ms', value: 15_000, why: 'a wait for a coordinator that has moved goes on only when some connection changes; on a quiet producer this one does' },
-  { name: 'retry.backoff.ms', value: 5, why: 'after CONCURRENT_TRANSACTIONS the next try comes in 5 ms: commits of 6-10 ms, not 107' },
   { name: 'retry.backoff.max.ms', value: 20, why: 'tries of a transaction that waits for the markers of the one before stay close; one to a broker that is away waits for its connection anyway' },
-  { name: 'linger.ms', value: 2, why: 'a batch is handed over at once and the commit flushes: waiting longer only delays' },
   { name: 'batch.num.messages', value: 10_000, why: 'a partition\'s share of an engine batch goes in one request' },
   { name: 'batch.size', value: 1 << 20, why: 'the same bound, counted in bytes' },
   { name: 'compression.codec', value: 'lz4', why: 'a third of the bytes at little CPU' },
   { name: 'queue.buffering.max.messages', value: 100_000, why: 'bounds the records waiting for delivery; `send` waits when full' },
   { name: 'queue.buffering.max.kbytes', value: 131_072, why: 'the same bound, counted in bytes' },
   { name: 'message.max.bytes', value: recordBytesMax, why: 'a dead letter carries the original bytes' },
+]
+
+export const producerSettings: readonly KafkaSetting[] = [
+  ...connectionSettings,
+  ...deliverySettings,
+  { name: 'transaction.timeout.ms', value: 10_000, why: 'an open transaction of a dead process blocks readers at most this long' },
+  { name: 'connections.max.idle.ms', value: 15_000, why: 'a wait for a coordinator that has moved goes on only when some connection changes; on a quiet producer this one does' },
+  { name: 'retry.backoff.ms', value: 5, why: 'after CONCURRENT_TRANSACTIONS the next try comes in 5 ms: commits of 6-10 ms, not 107' },
+  { name: 'linger.ms', value: 2, why: 'a batch is handed over at once and the commit flushes: waiting longer only delays' },
   { name: 'delivery.report.only.error', value: true, why: 'the commit acknowledges; a report for each record costs CPU' },
+]
+
+/** Of producers without transactions: the simulator, the score API, `harrier forget`. */
+export const recordProducerSettings: readonly KafkaSetting[] = [
+  ...connectionSettings,
+  ...deliverySettings,
+  { name: 'retry.backoff.ms', value: 50, why: 'a partition that changes its leader is tried again soon' },
+  { name: 'linger.ms', value: 0, why: 'what is sent together goes together, and the flush after it waits for nothing' },
+  { name: 'allow.auto.create.topics', value: false, why: 'a misspelt topic is an error, not a new topic' },
+  { name: 'delivery.report.only.error', value: true, why: 'what failed is told; that nothing is under way any more acknowledges the rest' },
 ]
 
 /** The table as a librdkafka configuration; `extra` wins. */

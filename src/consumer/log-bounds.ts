@@ -3,7 +3,7 @@ import { HarrierError } from '../base/errors.js'
 import type { PartitionState } from './assignment.js'
 import type { GroupConsumerLimits, TopicPartition } from './group-consumer.js'
 import type { NativeConsumerDriver, Watermarks } from './native-consumer-driver.js'
-import { queryWatermarks, withRetries } from './rdkafka-client.js'
+import { queryWatermarks, withRetries } from './kafka-calls.js'
 
 type Limits = Pick<GroupConsumerLimits, 'seekMsMax' | 'callMsMax' | 'retryPauseMs'>
 

@@ -46,8 +46,10 @@ export interface NativeClient {
   /** `[topic, partition, offset, error, ...]`. */
   committed(partitions: FlatPartitions, timeoutMs: number): Promise<(string | number)[]>
   watermarks(topic: string, partition: number, timeoutMs: number): Promise<[number, number]>
-  /** As the brokers say now; with an empty name only an answer is waited for. */
+  /** As the brokers say now; rejected with what they say of a topic that is not there, or not for us. With an empty name only an answer is waited for. */
   partitionCount(topic: string, timeoutMs: number): Promise<number>
+  /** `[topic, partitions, topic, ...]` of all topics that we may see. */
+  partitionCounts(timeoutMs: number): Promise<(string | number)[]>
   initTransactions(timeoutMs: number): Promise<void>
   begin(): Promise<void>
   send(columns: FlatColumns, rows: number, topics: readonly string[]): Promise<void>
@@ -63,6 +65,8 @@ export interface NativeBinding {
   readonly Client: new (isConsumer: boolean, settings: readonly string[], listener: NativeListener) => NativeClient
   /** Of librdkafka. */
   readonly version: string
+  /** What this build of librdkafka can do: names with commas between them. */
+  readonly features: string
 }
 
 export const nativeFile = fileURLToPath(new URL('../../../native/build/Release/harrier-kafka.node', import.meta.url))

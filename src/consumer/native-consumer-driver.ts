@@ -1,6 +1,6 @@
 import type { RecordColumns } from '../base/record-columns.js'
 import type { CommittedOffset, TopicPartition, TopicPartitionOffset } from './group-consumer.js'
-import { kafkaCode, KafkaError } from './kafka-errors.js'
+import { kafkaCode, KafkaError, toKafkaError } from './kafka-errors.js'
 import type { NativeClient } from './native-binding.js'
 import { flatColumns, flatPartitions, NativeConnection, type NativeConnectionOptions, type NativeEvents } from './native-connection.js'
 
@@ -130,7 +130,18 @@ export class NativeConsumerDriver {
 
   /** Whether the brokers know the partition now; librdkafka's cache learns it too. */
   async partitionExists(topic: string, partition: number, timeoutMs: number): Promise<boolean> {
-    return partition < (await this.#connection.client.partitionCount(topic, timeoutMs))
+    try {
+      return partition < (await this.#connection.client.partitionCount(topic, timeoutMs))
+    } catch (error) {
+      if (toKafkaError(error).code === kafkaCode.unknownTopicOrPartition) return false
+      throw error
+    }
+  }
+
+  /** Partitions of every topic that we may see. */
+  async partitionCounts(timeoutMs: number): Promise<Map<string, number>> {
+    const flat = await this.#connection.client.partitionCounts(timeoutMs)
+    return new Map(Array.from({ length: flat.length / 2 }, (_, i) => [flat[i * 2] as string, flat[i * 2 + 1] as number]))
   }
 
   /** The high watermark as the last fetch told it, without asking; null before the first. */

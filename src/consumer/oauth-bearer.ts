@@ -4,7 +4,7 @@ import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { TokenSource } from '../connection/token-source.js'
 
-/** What takes a token; node-rdkafka's clients do, though their types do not say so. */
+/** What takes a token. */
 export interface TokenClient {
   setOauthBearerToken(token: string): void
 }

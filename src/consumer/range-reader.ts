@@ -9,7 +9,7 @@ import { asHarrierError, isPassing, kafkaCode } from './kafka-errors.js'
 import { librdkafkaSecurity } from './kafka-security.js'
 import { rangeReaderSettings, toConfiguration, type ExtraSettings } from './kafka-settings.js'
 import { NativeConsumerDriver, type DriverPoll, type Watermarks } from './native-consumer-driver.js'
-import { queryWatermarks, withRetries } from './rdkafka-client.js'
+import { queryWatermarks, withRetries } from './kafka-calls.js'
 
 export interface RangeReaderLimits {
   readonly connectMsMax: number

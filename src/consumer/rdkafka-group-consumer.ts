@@ -17,7 +17,7 @@ import { librdkafkaSecurity } from './kafka-security.js'
 import { groupConsumerSettings, toConfiguration } from './kafka-settings.js'
 import { LogBounds, partitionName } from './log-bounds.js'
 import { NativeConsumerDriver } from './native-consumer-driver.js'
-import { queryWatermarks, withRetries } from './rdkafka-client.js'
+import { queryWatermarks, withRetries } from './kafka-calls.js'
 
 /**
  * A member of a consumer group over librdkafka.

@@ -4,7 +4,7 @@ import type { NativeClient } from '../consumer/native-binding.js'
 import { flatColumns, flatPartitions, NativeConnection, type NativeConnectionOptions } from '../consumer/native-connection.js'
 
 /**
- * The transactional producer of native/addon.cc, without rules of our own: `RdkafkaTransactionalProducer` is written over it.
+ * The producer of native/addon.cc, without rules of our own: `RdkafkaTransactionalProducer` and `RecordProducer` are written over it.
  * Rejections are KafkaErrors, HarrierErrors only out of `connect`. A call may be back late, or never (see there, invariant 5).
  */
 export class NativeProducerDriver {
@@ -44,9 +44,14 @@ export class NativeProducerDriver {
     return this.#connection.client.abort(timeoutMs)
   }
 
-  /** Waits until what is queued is delivered; ends after the time-out without a word. */
-  async flush(timeoutMs: number): Promise<void> {
-    await this.#connection.client.flush(timeoutMs).catch(() => undefined)
+  /** Waits until all that is queued has been delivered or has failed, which is told before; false: it was not within the time-out. */
+  flush(timeoutMs: number): Promise<boolean> {
+    return this.#connection.client.flush(timeoutMs).then(() => true, () => false)
+  }
+
+  /** As the brokers say now. */
+  partitionCount(topic: string, timeoutMs: number): Promise<number> {
+    return this.#connection.client.partitionCount(topic, timeoutMs)
   }
 
   close(limitMs: number): Promise<void> {

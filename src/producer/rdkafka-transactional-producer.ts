@@ -7,6 +7,7 @@ import { librdkafkaSecurity } from '../consumer/kafka-security.js'
 import { producerSettings, toConfiguration } from '../consumer/kafka-settings.js'
 import type { NativeClient } from '../consumer/native-binding.js'
 import { NativeProducerDriver } from './native-producer-driver.js'
+import { recordTooLarge } from './record-too-large.js'
 import { producerLimits, type ProducerLimits, type ProducerOptions, type TransactionalProducer } from './transactional-producer.js'
 
 type State = 'new' | 'ready' | 'open' | 'broken' | 'dead' | 'closed'
@@ -215,10 +216,7 @@ export class RdkafkaTransactionalProducer implements TransactionalProducer {
   #sendError(error: KafkaError, columns: RecordColumns, topics: readonly string[]): HarrierError {
     if (error.code !== kafkaCode.messageTooLarge) return this.#classify(`producing to ${topics.join(', ')}`, error)
     this.#enter('broken')
-    let largest = 0
-    for (let row = 1; row < columns.count; row++) if (columns.valueBytes[row]! > columns.valueBytes[largest]!) largest = row
-    const bytes = Math.max(0, columns.keyBytes[largest]!) + Math.max(0, columns.valueBytes[largest]!)
-    return asHarrierError('LIMIT_EXCEEDED', `a record of ${bytes} bytes for ${topics[columns.topic[largest]!]!} exceeds message.max.bytes`, error)
+    return recordTooLarge(error, columns, topics)
   }
 
   #enter(next: State): void {

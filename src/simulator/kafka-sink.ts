@@ -1,20 +1,16 @@
-import type Kafka from 'node-rdkafka'
 import { assert } from '../base/assert.js'
 import type { Clock } from '../base/clock.js'
-import type { HarrierError } from '../base/errors.js'
+import { HarrierError } from '../base/errors.js'
 import { silentLogger, type Logger } from '../base/logger.js'
+import { RecordColumns } from '../base/record-columns.js'
 import { loadOwnSchema } from '../codec/schema-files.js'
 import { RegistryClient } from '../codec/registry-client.js'
-import { connectMsMaxDefault } from '../connection/connection-schema.js'
 import type { KafkaSecurity, RegistrySecurity } from '../connection/security.js'
-import { asHarrierError, isPassing, kafkaCode, toKafkaError } from '../consumer/kafka-errors.js'
-import { librdkafkaSecurity } from '../consumer/kafka-security.js'
-import { toConfiguration, type ExtraSettings, type KafkaSetting } from '../consumer/kafka-settings.js'
-import { connectClient, disconnectClient } from '../consumer/rdkafka-client.js'
+import type { ExtraSettings } from '../consumer/kafka-settings.js'
+import { RecordProducer } from '../producer/record-producer.js'
 import type { SimulatorSink } from './live-simulator.js'
-import { AvroRecordEncoder, JsonRecordEncoder, type EncodedRecord, type EventTimes, type RecordEncoder } from './record-encoder.js'
+import { AvroRecordEncoder, JsonRecordEncoder, type EventTimes, type RecordEncoder } from './record-encoder.js'
 import type { TransactionChunk } from './transaction-source.js'
-import { rdkafka } from '../consumer/rdkafka.js'
 
 export interface KafkaSinkOptions extends EventTimes {
   readonly brokers: string
@@ -33,79 +29,46 @@ export interface KafkaSinkOptions extends EventTimes {
 }
 
 export const kafkaSinkLimits = {
-  /** The client flushes before it ends, 5 s by default: after our own flush there is nothing left to wait for. */
-  lastFlushMs: 1,
+  /** Records of one batch; two batches at most are held, of which one is on its way. */
+  batchRecordsMax: 20_000,
+  /** A batch that is not acknowledged by then is an error: longer than librdkafka tries, which gives up after `message.timeout.ms`. */
+  ackMsMax: 320_000,
   closeMsMax: 1500,
-  statisticsMs: 250,
 } as const
 
-export const simulatorProducerSettings: readonly KafkaSetting[] = [
-  { name: 'client.id', value: 'harrier-simulator', why: 'names us in the logs and quotas of the broker' },
-  { name: 'enable.idempotence', value: true, why: 'a retry must not double a transaction, nor change the order of a card' },
-  { name: 'compression.codec', value: 'lz4', why: 'a third of the bytes at little CPU' },
-  { name: 'linger.ms', value: 5, why: 'at full speed batches fill themselves; at a slow rate an event waits no longer than this' },
-  { name: 'batch.num.messages', value: 10_000, why: 'large batches at full speed' },
-  { name: 'batch.size', value: 1 << 19, why: 'the same in bytes' },
-  { name: 'queue.buffering.max.messages', value: 100_000, why: 'bounds the records that wait for the broker; when full the simulator pauses' },
-  { name: 'queue.buffering.max.kbytes', value: 65_536, why: 'the same in bytes' },
-  { name: 'delivery.report.only.error', value: true, why: 'a report for each record would cost as much as sending it' },
-  { name: 'statistics.interval.ms', value: kafkaSinkLimits.statisticsMs, why: 'how many records still wait: what is not waiting is acknowledged' },
-]
-
-/** The native call: no wrapper for each record, and an error code instead of an exception. */
-interface NativeProducer {
-  produce(topic: string, partition: number, value: Uint8Array, key: Uint8Array, timestamp: number): number
-}
-
-/** Lets the partitioner decide, by the hash that Java clients use. */
-const anyPartition = -1
+const [transactions, labels] = [0, 1]
 
 /**
  * Transactions and labels to Kafka. The record's timestamp is the wall-clock time of sending, from which delays are
  * measured; event time is in the value.
+ *
+ * Owns: a producer, and two batches: one takes records while the other is on its way. A batch leaves as soon as the one before it is
+ * acknowledged: at once on a quiet stream, and the larger the busier the broker is.
  */
 export class KafkaSink implements SimulatorSink {
   readonly #options: KafkaSinkOptions
-  readonly #client: Kafka.Producer
-  readonly #native: NativeProducer
+  readonly #producer: RecordProducer
   readonly #encoder: RecordEncoder
-  #produced = 0
-  #producedBefore = 0
+  readonly #topics: readonly string[]
+  #filling = new RecordColumns(kafkaSinkLimits.batchRecordsMax)
+  #empty = new RecordColumns(kafkaSinkLimits.batchRecordsMax)
+  #onItsWay: Promise<void> | undefined
   #acked = 0
-  #failure: HarrierError | undefined
+  #failure: Error | undefined
 
   /** Registers the schemas, connects. Throws BROKER_UNAVAILABLE, REGISTRY_REFUSED; waits for a registry that is down. */
   static async open(options: KafkaSinkOptions, signal?: AbortSignal): Promise<KafkaSink> {
     const isJson = options.format === 'json'
     const encoder = isJson ? new JsonRecordEncoder(options) : new AvroRecordEncoder(options, await registerSchemas(options, signal))
-    const configuration = toConfiguration(simulatorProducerSettings, { 'metadata.broker.list': options.brokers, ...librdkafkaSecurity(options.security), ...options.settings, dr_cb: true })
-    const client = new (rdkafka().Producer)(configuration as Kafka.ProducerGlobalConfig, { partitioner: 'murmur2_random' } as Kafka.ProducerTopicConfig)
-    const { brokers, security, connectMsMax = connectMsMaxDefault, clock, logger = silentLogger } = options
-    await connectClient(client, { brokers, security, limitMs: connectMsMax, clock, logger })
-    return new KafkaSink(options, client, encoder)
+    const { logger = silentLogger, settings } = options
+    return new KafkaSink(options, await RecordProducer.open({ ...options, logger, settings: { 'client.id': 'harrier-simulator', ...settings } }), encoder)
   }
 
-  private constructor(options: KafkaSinkOptions, client: Kafka.Producer, encoder: RecordEncoder) {
+  private constructor(options: KafkaSinkOptions, producer: RecordProducer, encoder: RecordEncoder) {
     this.#options = options
-    this.#client = client
-    this.#native = client.getClient() as NativeProducer
+    this.#producer = producer
     this.#encoder = encoder
-    const logger = options.logger ?? silentLogger
-    client.on('event.error', (error) => {
-      const kafka = toKafkaError(error)
-      if (kafka.isFatal) this.#failure ??= asHarrierError('BROKER_UNAVAILABLE', 'producing transactions', error)
-      else if (!isPassing(kafka)) logger.log('warn', 'Kafka producer error', { cause: kafka.message, code: kafka.code })
-    })
-    client.on('delivery-report', (error) => {
-      if (error) this.#failure ??= asHarrierError('BROKER_UNAVAILABLE', 'a record was not acknowledged', error)
-    })
-    client.on('event.stats', (event: { message?: string }) => {
-      const waiting = event.message === undefined ? undefined : (JSON.parse(event.message) as { msg_cnt?: number }).msg_cnt
-      if (waiting === undefined) return
-      // The numbers were taken before now, but after the statistics before: what was produced by then and waits no more is acknowledged.
-      this.#acked = Math.max(this.#acked, this.#producedBefore - waiting)
-      this.#producedBefore = this.#produced
-    })
+    this.#topics = [options.transactionsTopic, options.labelsTopic]
   }
 
   get acked(): number {
@@ -113,44 +76,66 @@ export class KafkaSink implements SimulatorSink {
   }
 
   sendTransaction(chunk: TransactionChunk, row: number): boolean {
-    return this.#send(this.#options.transactionsTopic, this.#encoder.transaction(chunk, row))
+    if (!this.#hasRoom()) return false
+    this.#encoder.transaction(chunk, row, this.#filling, transactions, this.#options.clock.nowMs())
+    return true
   }
 
   sendLabel(chunk: TransactionChunk, row: number): boolean {
-    return this.#send(this.#options.labelsTopic, this.#encoder.label(chunk, row))
+    if (!this.#hasRoom()) return false
+    this.#encoder.label(chunk, row, this.#filling, labels, this.#options.clock.nowMs())
+    return true
   }
 
   poll(): void {
-    this.#client.poll()
+    this.#leave()
     if (this.#failure) throw this.#failure
   }
 
   async flush(limitMs: number): Promise<void> {
     const { brokers, clock } = this.#options
-    const endMs = clock.monotonicMs() + limitMs
-    for (;;) {
-      const leftMs = Math.ceil(endMs - clock.monotonicMs())
-      const error = await new Promise<unknown>((resolve) => this.#client.flush(Math.max(1, leftMs), resolve))
-      this.poll()
-      if (!error) break
-      const late = `${brokers} did not acknowledge the last records within ${limitMs} ms`
-      if (leftMs <= 0) throw asHarrierError('BROKER_UNAVAILABLE', late, error)
+    const waiting = new AbortController()
+    const late = clock.sleep(limitMs, waiting.signal).then(() => true)
+    try {
+      for (this.poll(); this.#onItsWay; this.poll()) {
+        if (await Promise.race([late, this.#onItsWay.then(() => false)])) throw new HarrierError('BROKER_UNAVAILABLE', `${brokers} did not acknowledge the last records within ${limitMs} ms`)
+      }
+    } finally {
+      waiting.abort()
     }
-    this.#acked = this.#produced
   }
 
   async close(): Promise<void> {
-    if (!this.#client.isConnected()) return
-    const { clock, logger = silentLogger } = this.#options
-    await disconnectClient(this.#client, kafkaSinkLimits.closeMsMax, clock, logger, (done) => this.#client.disconnect(kafkaSinkLimits.lastFlushMs, done))
+    this.#failure ??= new HarrierError('BROKER_UNAVAILABLE', 'the sink is closed')
+    await this.#producer.close(kafkaSinkLimits.closeMsMax)
   }
 
-  #send(topic: string, record: EncodedRecord): boolean {
-    const code = this.#native.produce(topic, anyPartition, record.value, record.key, this.#options.clock.nowMs())
-    if (code === kafkaCode.queueFull) return false
-    if (code !== 0) throw asHarrierError('BROKER_UNAVAILABLE', `producing to ${topic}`, code)
-    this.#produced++
-    return true
+  #hasRoom(): boolean {
+    if (this.#filling.count < kafkaSinkLimits.batchRecordsMax) return true
+    this.#leave()
+    return this.#filling.count === 0
+  }
+
+  /** Sends what there is, unless a batch is on its way. */
+  #leave(): void {
+    if (this.#onItsWay || this.#filling.count === 0 || this.#failure) return
+    const batch = this.#filling
+    this.#filling = this.#empty
+    this.#onItsWay = this.#deliver(batch)
+  }
+
+  async #deliver(batch: RecordColumns): Promise<void> {
+    try {
+      await this.#producer.send(batch, this.#topics)
+      await this.#producer.delivered(kafkaSinkLimits.ackMsMax)
+      this.#acked += batch.count
+    } catch (error) {
+      this.#failure ??= error as Error
+    }
+    batch.reset()
+    this.#empty = batch
+    this.#onItsWay = undefined
+    this.#leave()
   }
 }
 

@@ -1,4 +1,5 @@
 import { Prng } from '../base/prng.js'
+import { RecordColumns } from '../base/record-columns.js'
 import { prefixBytes, schemaPrefix } from '../codec/registry-prefix.js'
 import { CounterSource } from '../simulator/counter-source.js'
 import { AvroRecordEncoder } from '../simulator/record-encoder.js'
@@ -42,14 +43,16 @@ export function soakRecords(options: SoakInputOptions): SoakRecord[] {
   const random = new Prng(seed)
   const source = new CounterSource({ customers: cards, terminals: 200, radius: 30, days: simulatedDaysMax, seed })
   const encoder = new AvroRecordEncoder({ epochMs, labelDelayMs: 0 }, { transaction: schemaId, label: schemaId })
+  const encoded = new RecordColumns(1)
   const placed: { place: number; record: SoakRecord }[] = []
   for (const chunk of source.chunks({ fromDay: 0, toDay: simulatedDaysMax })) {
     for (let row = 0; row < chunk.count && placed.length < events; row++) {
       if (random.uniform() < hotShare) chunk.customer[row] = random.below(Math.min(hotCards, cards))
       const customer = chunk.customer[row]!
       const malformed = random.uniform() < malformedShare ? random.below(malformations.length) : -1
-      const { key, value } = encoder.transaction(chunk, row)
-      const good: SoakRecord = { partition: customer % partitions, key: Buffer.from(key), value: Buffer.from(value), id: String(chunk.firstId + row) }
+      encoded.reset()
+      encoder.transaction(chunk, row, encoded, 0, 0)
+      const good: SoakRecord = { partition: customer % partitions, key: Buffer.from(encoded.key(0)!), value: Buffer.from(encoded.value(0)!), id: String(chunk.firstId + row) }
       const index = placed.length
       const luck = random.uniform()
       const delay = luck < lateShare ? latePlaces : luck < lateShare + displacedShare ? 1 + random.below(displacedPlacesMax) : 0

@@ -63,9 +63,9 @@ export async function examine(options: ConnectionOptions = {}): Promise<Finding[
       ...(maven ? {} : { remedy: 'apt-get install maven' }),
     },
   ]
-  const { features, ...rdkafka } = await examineRdkafka()
+  const { features, ...kafkaClient } = await examineKafkaClient()
   const secured = features === undefined ? [] : [examineSecurity(features, kafka.some(({ name, found }) => name === 'configured brokers' && /TLS|PLAIN|SCRAM|OAUTH/.test(found)))]
-  return [...examineMachine(), ...programs, await examineToolchain(rdkafka.state === 'ok'), rdkafka, await examineKafkaClient(), ...secured, ...(await examineOnnxruntime()), ...kafka]
+  return [...examineMachine(), ...programs, await examineToolchain(kafkaClient.state === 'ok'), kafkaClient, ...secured, ...(await examineOnnxruntime()), ...kafka]
 }
 
 function examineMachine(): Finding[] {
@@ -108,7 +108,7 @@ function describeDocker(docker: Awaited<ReturnType<typeof findDocker>>): string 
   return docker.compose ? docker.version : `${docker.version}, without the compose plugin`
 }
 
-/** Needed only to compile node-rdkafka and the native client, at `npm ci`. */
+/** Needed only to compile librdkafka and the native client, at `npm ci`. */
 async function examineToolchain(compiledAlready: boolean): Promise<Finding> {
   const tools = ['g++', 'make', 'python3']
   const absent = tools.filter((tool) => findProgram(tool) === undefined)
@@ -152,18 +152,11 @@ function examineSecurity(features: readonly string[], wanted: boolean): Finding 
   }
 }
 
-async function examineRdkafka(): Promise<Finding & { features?: string[] }> {
-  const loaded = await load('node-rdkafka', '{ version: it.librdkafkaVersion, features: it.features }')
-  const base = { group: 'libraries', name: 'node-rdkafka' } as const
-  if (loaded.ok) return { ...base, state: 'ok', found: `loads, librdkafka ${String(loaded.value.version)}`, features: loaded.value.features as string[] }
-  return { ...base, state: 'missing', found: `does not load: ${loaded.why}`, remedy: 'apt-get install g++ make python3, then npm rebuild node-rdkafka' }
-}
-
-/** Harrier's own addon over librdkafka, by which the engine reads and writes. */
-async function examineKafkaClient(): Promise<Finding> {
+/** Harrier's own addon over librdkafka, by which all that is a record is read and written. */
+async function examineKafkaClient(): Promise<Finding & { features?: string[] }> {
   const base = { group: 'libraries', name: 'native Kafka client' } as const
-  const loaded = existsSync(nativeFile) ? await load(nativeFile, '{ version: it.version }') : ({ ok: false, why: 'it was not compiled' } as const)
-  if (loaded.ok) return { ...base, state: 'ok', found: `loads, librdkafka ${String(loaded.value.version)}` }
+  const loaded = existsSync(nativeFile) ? await load(nativeFile, '{ version: it.version, features: it.features }') : ({ ok: false, why: 'it was not compiled' } as const)
+  if (loaded.ok) return { ...base, state: 'ok', found: `loads, librdkafka ${String(loaded.value.version)}`, features: String(loaded.value.features).split(',') }
   return { ...base, state: 'missing', found: `does not load: ${loaded.why}`, remedy: nativeRemedy }
 }
 

@@ -1,4 +1,5 @@
 import avsc from 'avsc'
+import { Arena } from '../base/arena.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { RecordColumns } from '../base/record-columns.js'
 import { EventColumns } from '../codec/event-columns.js'
@@ -11,6 +12,8 @@ import { inputSubject } from './subjects.js'
 
 /** Fields that one error names. */
 const problemsMax = 5
+/** At first; it grows for larger transactions. */
+const arenaBytes = 1 << 12
 
 export interface EncodedTransaction {
   readonly key: Uint8Array
@@ -25,10 +28,14 @@ export class TransactionEncoder {
   readonly #prefix: Uint8Array | null
   /** Null: the bytes go as they came. */
   readonly #type: avsc.Type | null
+  /** Of one transaction, from one await to the next. */
+  readonly #records = new RecordColumns(1, new Arena(arenaBytes))
+  readonly #events: EventColumns
 
   private constructor(topology: Topology, decoder: SourceDecoder, prefix: Uint8Array | null, type: avsc.Type | null) {
     this.#topology = topology
     this.#decoder = decoder
+    this.#events = new EventColumns(topology.fields, 1)
     this.#prefix = prefix
     this.#type = type
   }
@@ -55,15 +62,25 @@ export class TransactionEncoder {
   async encode(body: Uint8Array, json: unknown): Promise<EncodedTransaction> {
     const content = this.#type === null ? body : this.#toAvro(this.#type, json)
     const value = this.#prefix === null ? content : Buffer.concat([this.#prefix, content])
-    const records = new RecordColumns(1)
-    records.append(0, 0, 0, 0, null, value)
-    const events = new EventColumns(this.#topology.fields, 1)
-    await this.#decoder.prepare(records)
+    const records = this.#records
+    const events = this.#events
+    this.#take(value)
+    const loading = this.#decoder.prepare(records)
+    if (loading) {
+      await loading
+      // Another transaction may have been here meanwhile.
+      this.#take(value)
+    }
     this.#decoder.decode(records, events)
     const fault = events.faultMessage(0)
     if (fault !== '') throw new HarrierError('RECORD_INVALID', fault)
     // a key is a text field: topology-schema.ts
     return { key: Buffer.from(events.text(events.index(this.#topology.stage.key), 0, records.arena)!), value }
+  }
+
+  #take(value: Uint8Array): void {
+    this.#records.reset()
+    this.#records.append(0, 0, 0, 0, null, value)
   }
 
   #toAvro(type: avsc.Type, json: unknown): Buffer {

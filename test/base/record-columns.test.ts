@@ -29,6 +29,12 @@ describe('record columns', () => {
             assert.deepEqual(each.key(row) && [...each.key(row)!], key && [...key])
             assert.deepEqual(each.value(row) && [...each.value(row)!], value && [...value])
             assert.deepEqual(each.headers(row), headers.map(([name, header]) => ({ name: Buffer.from(name).toString(), value: header && Buffer.from(header) })))
+            for (const [name] of headers) {
+              const [, first] = headers.find(([other]) => other === name)!
+              const found = each.header(row, Buffer.from(name))
+              assert.deepEqual(found && [...found], first && [...first], 'the first header of a name')
+            }
+            assert.equal(each.header(row, Buffer.from('a name that no header has')), undefined)
             assert.deepEqual([each.topic[row], each.partition[row], each.offset[row], each.timestamp[row]], [3, partition, offset, 17])
           })
         }

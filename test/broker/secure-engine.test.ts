@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import Kafka from 'node-rdkafka'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
 import { loadConnectionFile } from '../../src/connection/connection-file.js'
 import { KafkaAdmin } from '../../src/consumer/admin.js'
-import { rebuildRemedy } from '../../src/consumer/kafka-security.js'
+import { librdkafkaFeatures, rebuildRemedy } from '../../src/consumer/kafka-security.js'
 import { RangeReader } from '../../src/consumer/range-reader.js'
 import { RegistryClient } from '../../src/codec/registry-client.js'
 import { freeTransactionalId } from '../../src/producer/rdkafka-transactional-producer.js'
@@ -19,7 +18,7 @@ const namespace = 'bank'
 const clock = systemClock
 /** From the start of an engine to its end for a right that is missing, with a first transaction between. */
 const deniedMsMax = 20_000
-const skip = Kafka.features.includes('ssl') ? false : `node-rdkafka was compiled without TLS: ${rebuildRemedy}`
+const skip = librdkafkaFeatures().includes('ssl') ? false : `librdkafka was compiled without TLS: ${rebuildRemedy}`
 
 /**
  * A SASL_SSL broker with StandardAuthorizer and a registry that wants credentials, as a platform team runs them. The user

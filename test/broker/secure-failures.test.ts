@@ -2,14 +2,13 @@ import assert from 'node:assert/strict'
 import type { AddressInfo } from 'node:net'
 import { createServer, type Server } from 'node:tls'
 import { after, before, describe, it } from 'node:test'
-import Kafka from 'node-rdkafka'
 import { systemClock } from '../../src/base/clock.js'
 import { HarrierError, type ErrorCode } from '../../src/base/errors.js'
 import { silentLogger } from '../../src/base/logger.js'
 import { RegistryClient } from '../../src/codec/registry-client.js'
 import { loadConnectionFile, type ConnectionFile } from '../../src/connection/connection-file.js'
 import { adminLimits, KafkaAdmin } from '../../src/consumer/admin.js'
-import { rebuildRemedy } from '../../src/consumer/kafka-security.js'
+import { librdkafkaFeatures, rebuildRemedy } from '../../src/consumer/kafka-security.js'
 import { RangeReader } from '../../src/consumer/range-reader.js'
 import { connectLimits } from '../../src/consumer/connect-watch.js'
 import { askRegistry } from '../../src/stack/health.js'
@@ -19,7 +18,7 @@ import { secretEnv, secretsOf, SecureFixture } from './secure-fixture.js'
 
 const clock = systemClock
 const dayMs = 86_400_000
-const skip = Kafka.features.includes('ssl') ? false : `node-rdkafka was compiled without TLS: ${rebuildRemedy}`
+const skip = librdkafkaFeatures().includes('ssl') ? false : `librdkafka was compiled without TLS: ${rebuildRemedy}`
 /** What a refusal takes at most, with room for a slow machine. */
 const refusalMsMax = Math.max(adminLimits.refusedMsMax, connectLimits.refusedMsMax) + 8000
 const good = 'username: harrier, password: "${KAFKA_PASSWORD}"'

@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { groupConsumerSettings, producerSettings, rangeReaderSettings, recordBytesMax, toConfiguration } from '../../src/consumer/kafka-settings.js'
+import { groupConsumerSettings, producerSettings, rangeReaderSettings, recordBytesMax, recordProducerSettings, toConfiguration } from '../../src/consumer/kafka-settings.js'
 import { producerLimits } from '../../src/producer/transactional-producer.js'
 import { groupConsumerLimits } from '../../src/consumer/group-consumer.js'
 import { rangeReaderLimits } from '../../src/consumer/range-reader.js'
+import { kafkaSinkLimits } from '../../src/simulator/kafka-sink.js'
+import { scoreGatewayLimits } from '../../src/topology/score-gateway.js'
 
-const tables = { groupConsumerSettings, rangeReaderSettings, producerSettings }
+/** message.timeout.ms of librdkafka. */
+const messageTimeoutMsDefault = 300_000
+
+const tables = { groupConsumerSettings, rangeReaderSettings, producerSettings, recordProducerSettings }
 
 describe('Kafka settings', () => {
   it('each has a reason', () => {
@@ -20,8 +25,10 @@ describe('Kafka settings', () => {
       assert.equal(settings['auto.offset.reset'], 'error')
     }
     assert.equal(toConfiguration(groupConsumerSettings)['partition.assignment.strategy'], 'cooperative-sticky')
-    assert.equal(toConfiguration(producerSettings).acks, 'all')
-    assert.equal(toConfiguration(producerSettings)['enable.idempotence'], true)
+    for (const table of [producerSettings, recordProducerSettings]) {
+      assert.equal(toConfiguration(table).acks, 'all')
+      assert.equal(toConfiguration(table)['enable.idempotence'], true)
+    }
   })
 
   it('limits stand in the right relation to each other', () => {
@@ -39,6 +46,9 @@ describe('Kafka settings', () => {
     assert.ok(groupConsumerLimits.committedMsMax > transactionMs)
     assert.ok(rangeReaderLimits.progressMsMax > transactionMs)
     assert.ok(producerLimits.retryMsMax > transactionMs)
+    // What librdkafka still tries must not be told as given up.
+    assert.ok(scoreGatewayLimits.deliveredMsMax > scoreGatewayLimits.messageMsMax)
+    assert.ok(kafkaSinkLimits.ackMsMax > messageTimeoutMsDefault)
     assert.ok(producerLimits.callMsMax + producerLimits.overdueMsMax <= producerLimits.retryMsMax)
   })
 

@@ -10,11 +10,11 @@ export interface FuzzCounts {
   rejected: number
 }
 
-const asyncMethods = ['poll', 'seek', 'committed', 'watermarks', 'partitionCount', 'initTransactions', 'begin', 'send', 'sendOffsets', 'flush', 'commit', 'abort'] as const
+const asyncMethods = ['poll', 'seek', 'committed', 'watermarks', 'partitionCount', 'partitionCounts', 'initTransactions', 'begin', 'send', 'sendOffsets', 'flush', 'commit', 'abort'] as const
 const methods = [...asyncMethods, 'subscribe', 'setTopics', 'assign', 'incrementalAssign', 'incrementalUnassign', 'pause', 'resume', 'seekSoon', 'setToken', 'knownEnd', 'interrupt'] as const
 /** In front of the arguments that make sense stands whether a call of this method is worth making at all without a broker. */
 const arity: Record<(typeof methods)[number], number> = {
-  poll: 7, seek: 2, committed: 2, watermarks: 3, partitionCount: 2, initTransactions: 1, begin: 0, send: 3, sendOffsets: 3, flush: 1, commit: 1, abort: 1,
+  poll: 7, seek: 2, committed: 2, watermarks: 3, partitionCount: 2, partitionCounts: 1, initTransactions: 1, begin: 0, send: 3, sendOffsets: 3, flush: 1, commit: 1, abort: 1,
   subscribe: 1, setTopics: 1, assign: 1, incrementalAssign: 1, incrementalUnassign: 1, pause: 1, resume: 1, seekSoon: 1, setToken: 2, knownEnd: 2, interrupt: 0,
 }
 
@@ -56,7 +56,7 @@ function argument(random: Prng, method: string, index: number, client: NativeCli
   if (method === 'sendOffsets' && index === 1) return client
   if (['subscribe', 'setTopics'].includes(method)) return ['t0', 't1']
   if (['watermarks', 'partitionCount', 'knownEnd', 'setToken'].includes(method) && index === 0) return 'topic'
-  if (index === 0 && !['flush', 'commit', 'abort', 'initTransactions'].includes(method)) return somePartitions(random)
+  if (index === 0 && !['partitionCounts', 'flush', 'commit', 'abort', 'initTransactions'].includes(method)) return somePartitions(random)
   return random.below(3)
 }
 

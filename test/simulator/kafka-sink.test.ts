@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import avsc from 'avsc'
 import { Kafka, logLevel, Partitioners, type KafkaMessage } from 'kafkajs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { systemClock } from '../../src/base/clock.js'
+import { silentLogger } from '../../src/base/logger.js'
+import { partitionByKey, RecordColumns } from '../../src/base/record-columns.js'
+import { withAdmin } from '../../src/consumer/admin.js'
+import { RecordOutbox } from '../../src/producer/record-outbox.js'
+import { RecordProducer } from '../../src/producer/record-producer.js'
 import { createMissingTopics } from '../../src/simulator/create-topics.js'
 import { KafkaSink, type KafkaSinkOptions } from '../../src/simulator/kafka-sink.js'
 import { LiveSimulator } from '../../src/simulator/live-simulator.js'
@@ -115,6 +121,60 @@ test('JSON needs no registry; stop keeps what was sent', async () => {
   const values = read.map(({ message }) => JSON.parse(message.value!.toString()) as Record<string, unknown>)
   const first = values.find((value) => value['transaction_id'] === 0)!
   assert.equal(first['event_time'], epochMs + table.seconds[0]! * 1000)
+})
+
+/** A topic of three partitions whose broker takes no record of more than 2,000 bytes. */
+async function topicOfSmallRecords(name: string): Promise<string> {
+  await withAdmin({ brokers: stack.brokers, clock }, (admin) => admin.ensureTopics([{ topic: name, partitions, config: { 'max.message.bytes': '2000' } }], { create: true }))
+  return name
+}
+
+const large = Buffer.from(Array.from({ length: 3000 }, (_, i) => (i * 7919) % 251))
+const openProducer = (): Promise<RecordProducer> => RecordProducer.open({ brokers: stack.brokers, clock, logger: silentLogger, settings })
+
+test('a producer of records says what was not acknowledged, once, and goes on', async (context) => {
+  const topic = await topicOfSmallRecords('small')
+  const producer = await openProducer()
+  context.after(() => producer.close(5000))
+  const columns = new RecordColumns(3)
+  columns.append(0, partitionByKey, 0, clock.nowMs(), Buffer.from('4961'), Buffer.from('good'))
+  columns.append(0, 2, 0, clock.nowMs(), null, large)
+  await producer.send(columns, [topic])
+  await assert.rejects(producer.delivered(10_000), { code: 'BROKER_UNAVAILABLE', message: /a record was not acknowledged: .*too large/ })
+  columns.reset()
+  columns.append(0, 2, 0, clock.nowMs(), null, Buffer.from('after'))
+  columns.appendHeader('h', 'v')
+  await producer.send(columns, [topic])
+  await producer.delivered(10_000)
+  assert.deepEqual((await readAll(topic)).map(({ message }) => [message.key?.toString(), message.value?.toString(), message.headers?.['h']?.toString()]).sort(), [[undefined, 'after', 'v'], ['4961', 'good', undefined]])
+  columns.reset()
+  columns.append(0, partitionByKey, 0, clock.nowMs(), Buffer.from('k'), null)
+  await assert.rejects(producer.send(columns, ['nowhere']), { code: 'TOPIC_MISSING' })
+  columns.partition[0] = partitions
+  await assert.rejects(producer.send(columns, [topic]).then(() => producer.delivered(10_000)), { code: 'TOPIC_MISSING' })
+})
+
+test('an outbox tells the end of a send to those whose records were in it, and to no others', async (context) => {
+  const topic = await topicOfSmallRecords('outbox')
+  const outbox = new RecordOutbox(await openProducer(), topic, { recordsMax: 3, bytesMax: 10_000, deliveredMsMax: 10_000, closeMsMax: 5000 }, clock)
+  context.after(() => outbox.close())
+  const put = (key: string, value: Uint8Array): Promise<void> => outbox.put({ key: Buffer.from(key), value, headers: [['key', key]] })
+  const small = Buffer.from('small')
+  // In one turn: one send, of which the last finds no room.
+  const first = await Promise.allSettled([put('a', small), put('b', small), put('c', small), put('d', small)])
+  assert.deepEqual(first.map(({ status }) => status), ['fulfilled', 'fulfilled', 'fulfilled', 'rejected'])
+  await assert.rejects(Promise.reject((first[3] as PromiseRejectedResult).reason as Error), { code: 'OVERLOADED' })
+  const failing = put('e', large)
+  await nextTurn()
+  // The large one is on its way by now: what comes next is not in its send.
+  const next = put('f', small)
+  await assert.rejects(failing, { code: 'BROKER_UNAVAILABLE' })
+  await next
+  const last = put('g', small)
+  await outbox.close()
+  await last
+  assert.deepEqual((await readAll(topic)).map(({ message }) => message.headers?.['key']?.toString()).sort(), ['a', 'b', 'c', 'f', 'g'])
+  await assert.rejects(put('h', small), { code: 'BROKER_UNAVAILABLE' })
 })
 
 /** Reads by the schema that the registry has under the id of the value. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import avsc from 'avsc'
+import { Arena } from '../../src/base/arena.js'
+import { partitionByKey, RecordColumns } from '../../src/base/record-columns.js'
 import { loadOwnSchema } from '../../src/codec/schema-files.js'
 import { AvroRecordEncoder, JsonRecordEncoder } from '../../src/simulator/record-encoder.js'
 import type { TransactionChunk } from '../../src/simulator/transaction-source.js'
@@ -40,11 +42,15 @@ const expectedLabel = (row: number): object => ({
 test('avsc reads back what is encoded by hand, behind the prefix of its schema', () => {
   const encoder = new AvroRecordEncoder({ epochMs, labelDelayMs }, { transaction: 7, label: 70_000 })
   const types = (['transaction', 'label'] as const).map((name) => avsc.Type.forSchema(loadOwnSchema(name) as avsc.Schema))
+  // An arena that must grow on the way.
+  const columns = new RecordColumns(2 * chunk.count, new Arena(16))
   for (let row = 0; row < chunk.count; row++) {
     for (const [i, encode] of [encoder.transaction.bind(encoder), encoder.label.bind(encoder)].entries()) {
-      const { key, value } = encode(chunk, row)
-      const bytes = Buffer.from(value)
-      assert.equal(Buffer.from(key).toString(), String(chunk.customer[row]))
+      const at = columns.count
+      encode(chunk, row, columns, i, 1000 + row)
+      const bytes = Buffer.from(columns.value(at)!)
+      assert.deepEqual([columns.topic[at], columns.partition[at], columns.timestamp[at]], [i, partitionByKey, 1000 + row])
+      assert.equal(Buffer.from(columns.key(at)!).toString(), String(chunk.customer[row]))
       assert.equal(bytes[0], 0)
       assert.equal(bytes.readInt32BE(1), i === 0 ? 7 : 70_000)
       assert.deepEqual({ ...(types[i]!.fromBuffer(bytes.subarray(5)) as object) }, i === 0 ? expectedTransaction(row) : expectedLabel(row))
@@ -54,9 +60,13 @@ test('avsc reads back what is encoded by hand, behind the prefix of its schema',
 
 test('JSON holds the same fields', () => {
   const encoder = new JsonRecordEncoder({ epochMs, labelDelayMs })
+  const columns = new RecordColumns(2 * chunk.count)
   for (let row = 0; row < chunk.count; row++) {
-    assert.deepEqual(JSON.parse(Buffer.from(encoder.transaction(chunk, row).value).toString()), expectedTransaction(row))
-    assert.deepEqual(JSON.parse(Buffer.from(encoder.label(chunk, row).value).toString()), expectedLabel(row))
-    assert.equal(Buffer.from(encoder.label(chunk, row).key).toString(), String(chunk.customer[row]))
+    encoder.transaction(chunk, row, columns, 0, 1000)
+    encoder.label(chunk, row, columns, 1, 1000)
+    for (const [at, expected] of [[2 * row, expectedTransaction(row)], [2 * row + 1, expectedLabel(row)]] as const) {
+      assert.deepEqual(JSON.parse(Buffer.from(columns.value(at)!).toString()), expected)
+      assert.equal(Buffer.from(columns.key(at)!).toString(), String(chunk.customer[row]))
+    }
   }
 })

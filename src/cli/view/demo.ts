@@ -1,10 +1,10 @@
 import type { Clock } from '../../base/clock.js'
 import { HarrierError } from '../../base/errors.js'
+import type { RecordColumns } from '../../base/record-columns.js'
 import { GenericDecoder } from '../../codec/generic-decoder.js'
 import { RegistryClient } from '../../codec/registry-client.js'
 import { connectLimits } from '../../connection/security.js'
 import { withAdmin } from '../../consumer/admin.js'
-import type { RdkafkaMessage } from '../../consumer/rdkafka-client.js'
 import { KafkaSink } from '../../simulator/kafka-sink.js'
 import { LiveSimulator } from '../../simulator/live-simulator.js'
 import { secondsPerDay } from '../../simulator/parameters.js'
@@ -130,7 +130,7 @@ export class Demo {
     const { scored, deadLetters, alerts } = this.names
     const topics = [scored, deadLetters, alerts]
     const from = topics.flatMap((topic) => Array.from({ length: demoLimits.partitions }, (_, partition) => ({ topic, partition, offset: 'earliest' as const })))
-    this.#follower.follow(from, (message) => this.#read(message)).catch((error: unknown) => this.#fail(error))
+    this.#follower.follow(from, (columns, topics) => this.#read(columns, topics)).catch((error: unknown) => this.#fail(error))
     const { labelDelayMs } = demoLimits
     const epochMs = demoEpochMs
     const sink = await KafkaSink.open(
@@ -278,14 +278,18 @@ export class Demo {
     this.leave()
   }
 
-  #read(message: RdkafkaMessage): void | Promise<void> {
-    const { topic, partition, value, timestamp } = message
-    if (topic === this.names.scored) return this.#counts.scored(partition, idOfOutput(value), timestamp)
-    if (topic === this.names.deadLetters) return this.#counts.deadLetter(partition, idOfTransaction(value))
-    return this.#readAlert(value)
+  async #read(columns: RecordColumns, topics: readonly string[]): Promise<void> {
+    for (let row = 0; row < columns.count; row++) {
+      const topic = topics[columns.topic[row]!]
+      const partition = columns.partition[row]!
+      const value = columns.value(row)
+      if (topic === this.names.scored) this.#counts.scored(partition, idOfOutput(value), columns.timestamp[row]!)
+      else if (topic === this.names.deadLetters) this.#counts.deadLetter(partition, idOfTransaction(value))
+      else await this.#readAlert(value)
+    }
   }
 
-  async #readAlert(value: Buffer | null): Promise<void> {
+  async #readAlert(value: Uint8Array | null): Promise<void> {
     const decoded = (await this.#decoder.decode(value, this.#leaving.signal)).value as AlertValue
     this.#counts.alert(idOfOutput(value), {
       eventTimeMs: Date.parse(decoded.event_time),

@@ -1,7 +1,7 @@
 import { messageOf } from '../../base/errors.js'
 import { RecordColumns } from '../../base/record-columns.js'
 import { deadLetterHeaders, openedLetter, sealOf } from '../../consumer/dead-letter.js'
-import type { RdkafkaMessage } from '../../consumer/rdkafka-client.js'
+import type { ReadRecord } from '../../consumer/read-record.js'
 import type { DecodedValue } from '../../codec/generic-decoder.js'
 import type { SealKey } from '../../privacy/sealed-letter.js'
 import type { RecordMask } from '../../topology/record-mask.js'
@@ -29,17 +29,17 @@ export interface TailRecord {
 
 export type RecordKind = 'dead letter' | 'scored event' | 'alert' | 'lineage' | 'other'
 
-export function toTailRecord(message: RdkafkaMessage, decoded: DecodedValue): TailRecord {
-  const headers = (message.headers ?? []).flatMap((header) => Object.entries(header).map(([name, value]) => ({ name, value: textOrHex(value) })))
+export function toTailRecord(record: ReadRecord, decoded: DecodedValue): TailRecord {
+  const headers = record.headers.map(({ name, value }) => ({ name, value: value === null ? '' : textOrHex(value) }))
   return {
-    topic: message.topic,
-    partition: message.partition,
-    offset: message.offset,
-    timestampMs: message.timestamp,
-    key: message.key === null ? null : textOrHex(message.key),
+    topic: record.topic,
+    partition: record.partition,
+    offset: record.offset,
+    timestampMs: record.timestamp,
+    key: record.key === null ? null : textOrHex(record.key),
     headers,
     decoded,
-    value: message.value,
+    value: record.value,
   }
 }
 
@@ -50,21 +50,21 @@ export function maskedRecord(record: TailRecord, mask: RecordMask): TailRecord {
 }
 
 /** A dead letter that is encrypted as the record that was refused, with the cause behind its headers; `problem`: why it cannot be opened. */
-export function openedMessage(message: RdkafkaMessage, keys: readonly SealKey[]): { readonly opened: RdkafkaMessage; readonly problem?: string } {
+export function openedRecord(record: ReadRecord, keys: readonly SealKey[]): { readonly opened: ReadRecord; readonly problem?: string } {
   const columns = new RecordColumns(1)
-  columns.append(0, message.partition, message.offset, message.timestamp, message.key, message.value)
-  for (const header of message.headers ?? []) for (const [name, value] of Object.entries(header)) columns.appendHeader(name, value)
-  if (sealOf(columns, 0) === undefined) return { opened: message }
+  columns.append(0, record.partition, record.offset, record.timestamp, record.key, record.value)
+  for (const { name, value } of record.headers) columns.appendHeader(name, value)
+  if (sealOf(columns, 0) === undefined) return { opened: record }
   let opened: RecordColumns
   try {
     opened = openedLetter(columns, 0, keys)
   } catch (error) {
-    return { opened: message, problem: messageOf(error) }
+    return { opened: record, problem: messageOf(error) }
   }
   const key = opened.key(0)
   const causes = columns.headers(0).filter(({ name }) => (Object.values(deadLetterHeaders) as string[]).includes(name))
-  const headers = [...opened.headers(0), ...causes].map(({ name, value }) => ({ [name]: value ?? Buffer.alloc(0) }))
-  return { opened: { ...message, key: key && Buffer.from(key), value: opened.value(0) && Buffer.from(opened.value(0)!), headers } }
+  const headers = [...opened.headers(0), ...causes]
+  return { opened: { ...record, key: key && Buffer.from(key), value: opened.value(0) && Buffer.from(opened.value(0)!), headers } }
 }
 
 /** By what the record is made of, not by the name of its topic: that may be anything. */

@@ -134,8 +134,8 @@ describe('harrier tail', () => {
   })
 
   it('gives keys and headers that are not text in hex', () => {
-    const message = { topic: 't', partition: 0, offset: 0, timestamp: 0, key: Buffer.from([0xff, 0x01]), value: null, headers: [{ h: Buffer.from([0xfe]) }] }
+    const message = { topic: 't', partition: 0, offset: 0, timestamp: 0, key: Buffer.from([0xff, 0x01]), value: null, headers: [{ name: 'h', value: Buffer.from([0xfe]) }, { name: 'n', value: null }] }
     const { key, headers, value } = toTailRecord(message, { encoding: 'null', value: null })
-    assert.deepEqual([key, headers, value], ['0xff01', [{ name: 'h', value: '0xfe' }], null])
+    assert.deepEqual([key, headers, value], ['0xff01', [{ name: 'h', value: '0xfe' }, { name: 'n', value: '' }], null])
   })
 })
