@@ -3,12 +3,9 @@ import { systemClock } from '../src/base/clock.js'
 import { silentLogger } from '../src/base/logger.js'
 import { Prng } from '../src/base/prng.js'
 import { RecordColumns } from '../src/base/record-columns.js'
-import { connectMsMaxDefault } from '../src/connection/connection-schema.js'
 import type { ClusterConnection } from '../src/connection/security.js'
-import { librdkafkaSecurity } from '../src/consumer/kafka-security.js'
-import { producerSettings, toConfiguration } from '../src/consumer/kafka-settings.js'
 import { partitionOf } from '../src/producer/murmur2.js'
-import { NativeProducerDriver } from '../src/producer/native-producer-driver.js'
+import { RecordProducer } from '../src/producer/record-producer.js'
 
 const chunkRows = 10_000
 const flushMsMax = 120_000
@@ -47,29 +44,20 @@ export async function fillTopic({ connection, topic, partitions, cards, hotShare
 
 /** JSON payments of cards, sent in chunks. */
 export class PaymentWriter {
-  readonly #driver: NativeProducerDriver
+  readonly #producer: RecordProducer
   readonly #topic: { readonly topic: string; readonly partitions: number; readonly payloadBytes: number }
   readonly #prng = new Prng(2)
   readonly #columns: RecordColumns
   #written = 0
-  #failed: Error | undefined
 
-  private constructor({ brokers, security }: ClusterConnection, topic: { topic: string; partitions: number; payloadBytes: number }) {
+  private constructor(producer: RecordProducer, topic: { topic: string; partitions: number; payloadBytes: number }) {
+    this.#producer = producer
     this.#topic = topic
     this.#columns = new RecordColumns(chunkRows, new Arena(chunkRows * (topic.payloadBytes + 64)))
-    // No transaction: these records are committed as they come.
-    const settings = producerSettings.filter(({ name }) => name !== 'transaction.timeout.ms')
-    this.#driver = new NativeProducerDriver({
-      brokers, security, clock: systemClock, logger: silentLogger,
-      configuration: toConfiguration(settings, { 'metadata.broker.list': brokers, ...librdkafkaSecurity(security) }),
-      events: { onError: () => undefined, onLog: () => undefined, onDeliveryError: (error) => (this.#failed ??= error) },
-    })
   }
 
   static async open(connection: ClusterConnection, topic: { topic: string; partitions: number; payloadBytes: number }): Promise<PaymentWriter> {
-    const writer = new PaymentWriter(connection, topic)
-    await writer.#driver.connect(connection.connectMsMax ?? connectMsMaxDefault)
-    return writer
+    return new PaymentWriter(await RecordProducer.open({ ...connection, clock: systemClock, logger: silentLogger, settings: { 'client.id': 'harrier-bench' } }), topic)
   }
 
   get isFull(): boolean {
@@ -88,15 +76,13 @@ export class PaymentWriter {
 
   /** Queues what was added. */
   async send(): Promise<void> {
-    await this.#driver.send(this.#columns, [this.#topic.topic])
+    await this.#producer.send(this.#columns, [this.#topic.topic])
     this.#columns.reset()
-    if (this.#failed) throw this.#failed
   }
 
   async close(): Promise<void> {
-    await this.#driver.flush(flushMsMax)
-    await this.#driver.close(closeMsMax)
-    if (this.#failed) throw this.#failed
+    await this.#producer.delivered(flushMsMax)
+    await this.#producer.close(closeMsMax)
   }
 }
 
