@@ -372,10 +372,14 @@ export class PooledScorer extends ScorerBase {
     worker: number, uses: readonly ModelUse[], decided: readonly (ReadyModels[number] | null)[] | null,
   ): Promise<{ thread: WorkerThread; models: ReadyModels }> {
     const { limits } = this
+    const ready: { thread?: WorkerThread } = {}
     const started = await WorkerThread.start(this.#initOf(worker, uses, decided), limits.workerStartMsMax, {
       scored: (message) => this.#scored(worker, message),
-      ended: (cause) => this.#ended(worker, started.thread, cause),
+      // It may end when it is ready and this has not been told yet.
+      ended: (cause) => ready.thread && this.#ended(worker, ready.thread, cause),
     })
+    ready.thread = started.thread
+    if (started.thread.hasEnded) throw new HarrierError('MODEL_FAILED', 'a scoring worker ended as soon as it was ready')
     return started
   }
 
