@@ -79,7 +79,9 @@ async function serve(options: ServeOptions): Promise<void> {
   const connection = options.keys || topology ? await resolveConnections(options) : undefined
   const cluster = connection ? { connection, namespace: options.namespace, instanceId: options.instanceId } : undefined
   const scored = topology && { connection: connection!, topology, namespace: options.namespace }
-  const serving = await openServing({ cluster, scored, privacyKeys: privacyKeysOf(options), options, listen: options.listen, models: modelsAt(options.models, () => connection ?? storeChoice(options), logger), device: options.device, connectionFile: connection?.file, clock: systemClock, logger })
+  const models = modelsAt(options.models, () => connection ?? storeChoice(options), logger)
+  const { listen, device } = options
+  const serving = await openServing({ cluster, scored, privacyKeys: privacyKeysOf(options), options, listen, models, device, connectionFile: connection?.file, clock: systemClock, logger })
   process.stdout.write(`listening on ${serving.service.url}\n`)
   await stopped
   await serving.close()
