@@ -22,6 +22,8 @@ const readyMsMax = 120_000
 const drainMsMax = 120_000
 /** The first seconds at a rate warm up and are not counted. */
 const warmUpMs = 4000
+/** Of the load, before and after what is measured. */
+const unmeasuredSeconds = 6
 const shares = [0.1, 0.5, 0.9] as const
 
 export interface DelayBenchOptions {
@@ -71,7 +73,7 @@ export async function benchDelay({ connections, events, seconds, perSecond, onSt
   const args = ['--topology', file, '--models', peerModels, '--namespace', namespace, '--create-topics', '--partitions', String(partitions), '--instance-id', 'bench', ...connectionArguments(connections)]
   try {
     await admin.ensureTopics([{ topic: names.input, partitions }], { create: true })
-    const total = await fillTopic({ connection: connections, topic: names.input, partitions, cards, hotShare: 0, payloadBytes, events })
+    const total = await fillTopic({ connection: connections, topic: names.input, cards, hotShare: 0, payloadBytes, events })
     const start = () => {
       const child = startHarrier(['run', '--json', ...args])
       child.stdout!.resume()
@@ -86,8 +88,10 @@ export async function benchDelay({ connections, events, seconds, perSecond, onSt
       const idleCores = await coresOver(engine, () => systemClock.sleep(warmUpMs))
       onStep(`idle: ${(idleCores * 100).toFixed(1)} % of a core`)
       const rates: DelayAtRate[] = []
+      let written = total
       for (const rate of [{ share: null, perSecond }, ...shares.map((share) => ({ share, perSecond: Math.round(highest.perSecond * share) }))]) {
-        const measured = await delayAt(engine, { connections, topic: names.input, seconds, ...rate })
+        const measured = await delayAt(engine, { connections, topic: names.input, written, seconds, ...rate })
+        written += Math.round(rate.perSecond * (seconds + unmeasuredSeconds))
         rates.push(measured)
         onStep(`${measured.perSecond.toLocaleString('en')} events/s: p50 ${measured.msP50} ms, p99 ${measured.msP99} ms, p99.9 ${measured.msP999} ms`)
       }
@@ -102,10 +106,20 @@ export async function benchDelay({ connections, events, seconds, perSecond, onSt
   }
 }
 
-async function delayAt(engine: BenchEngine, { connections, topic, seconds, share, perSecond }: { connections: Connections; topic: string; seconds: number; share: number | null; perSecond: number }): Promise<DelayAtRate> {
+interface DelayRun {
+  readonly connections: Connections
+  readonly topic: string
+  /** Payments that the topic has already. */
+  readonly written: number
+  readonly seconds: number
+  readonly share: number | null
+  readonly perSecond: number
+}
+
+async function delayAt(engine: BenchEngine, { connections, topic, written, seconds, share, perSecond }: DelayRun): Promise<DelayAtRate> {
   const delay = new LatencyHistogram()
   const commits: number[] = []
-  const load = startScript(new URL('./paced-load-process.js', import.meta.url), [topic, String(partitions), String(cards), String(payloadBytes), String(perSecond), String(seconds + (warmUpMs * 3) / 2000), ...connectionArguments(connections)])
+  const load = startScript(new URL('./paced-load-process.js', import.meta.url), [topic, ...[written, cards, payloadBytes, perSecond, seconds + unmeasuredSeconds].map(String), ...connectionArguments(connections)])
   const ended = once(load, 'exit')
   await systemClock.sleep(warmUpMs)
   const before = engine.stats!.counters
@@ -116,6 +130,7 @@ async function delayAt(engine: BenchEngine, { connections, topic, seconds, share
   const cores = await coresOver(engine, () => systemClock.sleep(seconds * 1000))
   engine.onStats = () => undefined
   const after = engine.stats!.counters
+  if (after.late > before.late) throw new Error(`${after.late - before.late} payments were late, and changed no state`)
   await ended
   await engine.until('idle', (stats) => stats?.lag === 0, drainMsMax)
   commits.sort((a, b) => a - b)

@@ -2,9 +2,8 @@ import { Arena } from '../src/base/arena.js'
 import { systemClock } from '../src/base/clock.js'
 import { silentLogger } from '../src/base/logger.js'
 import { Prng } from '../src/base/prng.js'
-import { RecordColumns } from '../src/base/record-columns.js'
+import { partitionByKey, RecordColumns } from '../src/base/record-columns.js'
 import type { ClusterConnection } from '../src/connection/security.js'
-import { partitionOf } from '../src/producer/murmur2.js'
 import { RecordProducer } from '../src/producer/record-producer.js'
 
 const chunkRows = 10_000
@@ -17,7 +16,6 @@ const amountCentsMax = 20_000
 export interface FillOptions {
   readonly connection: ClusterConnection
   readonly topic: string
-  readonly partitions: number
   readonly cards: number
   /** Share of the payments that one card makes; the others are alike. */
   readonly hotShare: number
@@ -28,8 +26,8 @@ export interface FillOptions {
 }
 
 /** JSON payments as bench/peers reads them: first one of each card, then `events` of cards by chance. Returns how many there are. */
-export async function fillTopic({ connection, topic, partitions, cards, hotShare, payloadBytes, events }: FillOptions): Promise<number> {
-  const writer = await PaymentWriter.open(connection, { topic, partitions, payloadBytes })
+export async function fillTopic({ connection, topic, cards, hotShare, payloadBytes, events }: FillOptions): Promise<number> {
+  const writer = await PaymentWriter.open(connection, { topic, payloadBytes })
   const prng = new Prng(1)
   const total = cards + events
   for (let id = 0; id < total; id++) {
@@ -42,22 +40,30 @@ export async function fillTopic({ connection, topic, partitions, cards, hotShare
   return total
 }
 
+interface PaymentOptions {
+  readonly topic: string
+  readonly payloadBytes: number
+  /** Payments that the topic has already: ids and event times go on behind them, or all that follows would be late. */
+  readonly written?: number
+}
+
 /** JSON payments of cards, sent in chunks. */
 export class PaymentWriter {
   readonly #producer: RecordProducer
-  readonly #topic: { readonly topic: string; readonly partitions: number; readonly payloadBytes: number }
+  readonly #options: PaymentOptions
   readonly #prng = new Prng(2)
   readonly #columns: RecordColumns
-  #written = 0
+  #written: number
 
-  private constructor(producer: RecordProducer, topic: { topic: string; partitions: number; payloadBytes: number }) {
+  private constructor(producer: RecordProducer, options: PaymentOptions) {
     this.#producer = producer
-    this.#topic = topic
-    this.#columns = new RecordColumns(chunkRows, new Arena(chunkRows * (topic.payloadBytes + 64)))
+    this.#options = options
+    this.#written = options.written ?? 0
+    this.#columns = new RecordColumns(chunkRows, new Arena(chunkRows * (options.payloadBytes + 64)))
   }
 
-  static async open(connection: ClusterConnection, topic: { topic: string; partitions: number; payloadBytes: number }): Promise<PaymentWriter> {
-    return new PaymentWriter(await RecordProducer.open({ ...connection, clock: systemClock, logger: silentLogger, settings: { 'client.id': 'harrier-bench' } }), topic)
+  static async open(connection: ClusterConnection, options: PaymentOptions): Promise<PaymentWriter> {
+    return new PaymentWriter(await RecordProducer.open({ ...connection, clock: systemClock, logger: silentLogger, settings: { 'client.id': 'harrier-bench' } }), options)
   }
 
   get isFull(): boolean {
@@ -66,17 +72,17 @@ export class PaymentWriter {
 
   /** A payment of a card; its record has the time of now. */
   add(card: number): void {
-    const { partitions, payloadBytes } = this.#topic
+    const { payloadBytes } = this.#options
     const id = this.#written++
     const key = Buffer.from(`c${card}`)
     const fields = `{"id":"e${id}","card_id":"c${card}","amount":${(1 + this.#prng.below(amountCentsMax)) / 100},"ts":${firstEventMs + id * eventStepMs}`
     const note = payloadBytes - fields.length - 11
-    this.#columns.append(0, partitionOf(key, 0, key.length, partitions), 0, systemClock.nowMs(), key, Buffer.from(note > 0 ? `${fields},"note":"${noise(this.#prng, note)}"}` : `${fields}}`))
+    this.#columns.append(0, partitionByKey, 0, systemClock.nowMs(), key, Buffer.from(note > 0 ? `${fields},"note":"${noise(this.#prng, note)}"}` : `${fields}}`))
   }
 
   /** Queues what was added. */
   async send(): Promise<void> {
-    await this.#producer.send(this.#columns, [this.#topic.topic])
+    await this.#producer.send(this.#columns, [this.#options.topic])
     this.#columns.reset()
   }
 
