@@ -25,10 +25,6 @@ export class BatchPace {
     return this.#isBehind ? this.#limits.batchesAheadMax + 1 : 0
   }
 
-  get isBehind(): boolean {
-    return this.#isBehind
-  }
-
   /** How long a batch that has a record waits for more, ms: so that a batch begins `batchDelayMsMax` after the one before. */
   fillMs(nowMs: number): number {
     return Math.max(0, Math.ceil(this.#limits.batchDelayMsMax - (nowMs - this.#polledAtMs)))
