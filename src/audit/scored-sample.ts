@@ -10,49 +10,81 @@ export interface SampleOptions {
   readonly signal: AbortSignal
 }
 
-/** Records that are read around a drawn offset. */
-const drawnRecords = 32
+/** Drawn offsets that are closer than this are read together. */
+const neighboursMax = 32
+/** Offsets that are drawn for an event of the sample at most: some are no events, but markers of transactions and records of aborted ones. */
+const drawsPerEventMax = 20
 
-/** Scored events of a topic, drawn by seed: every offset is as likely as any other. Fewer where there are no more. */
+interface Place {
+  readonly partition: number
+  readonly from: number
+  readonly to: number
+}
+
+/** Scored events of a topic, drawn by seed: each is as likely as any other. Fewer where there are no more. */
 export async function sampleScored(log: RecordLog, { topic, partition, count, seed, signal }: SampleOptions): Promise<ScoredEvent[]> {
   const partitions = (await log.partitions(topic)) ?? 0
-  const places: { partition: number; from: number; to: number }[] = []
+  const places: Place[] = []
   for (const each of partition === undefined ? Array.from({ length: partitions }, (_, i) => i) : [partition]) {
     const bounds = await log.bounds(topic, each)
     if (bounds && bounds.to > bounds.from) places.push({ partition: each, ...bounds })
   }
-  const total = places.reduce((sum, { from, to }) => sum + to - from, 0)
-  const prng = new Prng(seed)
-  const drawn = new Map<number, Set<number>>(places.map((place) => [place.partition, new Set<number>()]))
-  for (let drawnCount = 0, tries = 0; drawnCount < Math.min(count, total) && tries < count * 20; tries++) {
-    let at = prng.below(total)
-    const place = places.find(({ from, to }) => (at < to - from ? true : ((at -= to - from), false)))!
-    const offsets = drawn.get(place.partition)!
-    if (offsets.has(place.from + at)) continue
-    offsets.add(place.from + at)
-    drawnCount++
-  }
+  const draws = new Draws(places.reduce((sum, { from, to }) => sum + to - from, 0), new Prng(seed))
   const decoder = new ScoredDecoder(log)
-  const found = new Map<string, ScoredEvent>()
-  for (const { partition: own, to: end } of places) {
-    const offsets = [...drawn.get(own)!].sort((a, b) => a - b)
-    while (offsets.length > 0) {
-      // Neighbours are read together.
-      const from = offsets[0]!
-      let to = from + drawnRecords
-      while (offsets.some((offset) => offset >= to && offset < to + drawnRecords)) to += drawnRecords
-      const wanted = offsets.filter((offset) => offset < to)
-      offsets.splice(0, wanted.length)
-      await log.read({ topic, partition: own, from, to: Math.min(end, to) }, async (columns) => {
-        for (let row = 0; row < columns.count && wanted.length > 0; row++) {
-          // An offset may be a transaction's marker: the record after it stands in.
-          if (columns.offset[row]! < wanted[0]!) continue
-          wanted.shift()
-          const event = await decoder.decode(columns.value(row), { partition: own, offset: columns.offset[row]!, timestampMs: columns.timestamp[row]! }, signal)
-          if (event) found.set(`${own}/${event.offset}`, event)
-        }
-      }, signal)
+  const found: ScoredEvent[] = []
+  while (found.length < count && draws.left > 0 && draws.drawn < count * drawsPerEventMax) {
+    const drawn = new Map<Place, number[]>(places.map((place) => [place, []]))
+    for (let wanted = Math.min(count - found.length, draws.left); wanted > 0; wanted--) {
+      let at = draws.next()
+      const place = places.find(({ from, to }) => (at < to - from ? true : ((at -= to - from), false)))!
+      drawn.get(place)!.push(place.from + at)
     }
+    for (const [place, offsets] of drawn) found.push(...(await readOffsets(log, { topic, partition: place.partition, offsets, decoder, signal })))
   }
-  return [...found.values()]
+  return found
+}
+
+/** The scored events at some offsets of a partition; an offset may hold none. */
+async function readOffsets(log: RecordLog, { topic, partition, offsets, decoder, signal }: { topic: string; partition: number; offsets: number[]; decoder: ScoredDecoder; signal: AbortSignal }): Promise<ScoredEvent[]> {
+  const found: ScoredEvent[] = []
+  offsets.sort((a, b) => a - b)
+  for (let first = 0, after = 0; first < offsets.length; first = after) {
+    after = first + 1
+    while (after < offsets.length && offsets[after]! - offsets[after - 1]! < neighboursMax) after++
+    const wanted = new Set(offsets.slice(first, after))
+    await log.read({ topic, partition, from: offsets[first]!, to: offsets[after - 1]! + 1 }, async (columns) => {
+      for (let row = 0; row < columns.count; row++) {
+        const offset = columns.offset[row]!
+        if (!wanted.has(offset)) continue
+        const event = await decoder.decode(columns.value(row), { partition, offset, timestampMs: columns.timestamp[row]! }, signal)
+        if (event) found.push(event)
+      }
+    }, signal)
+  }
+  return found
+}
+
+/** Numbers below a total, each once. Source: the shuffle of Fisher and Yates, of which only what has moved is kept. */
+class Draws {
+  readonly #total: number
+  readonly #prng: Prng
+  readonly #moved = new Map<number, number>()
+  drawn = 0
+
+  constructor(total: number, prng: Prng) {
+    this.#total = total
+    this.#prng = prng
+  }
+
+  get left(): number {
+    return this.#total - this.drawn
+  }
+
+  next(): number {
+    const at = this.drawn + this.#prng.below(this.left)
+    const number = this.#moved.get(at) ?? at
+    this.#moved.set(at, this.#moved.get(this.drawn) ?? this.drawn)
+    this.drawn++
+    return number
+  }
 }

@@ -45,6 +45,8 @@ export class MemoryLog implements RecordLog {
   outputs({ scored, lineage, state, forwarded }: TestOutputs): void {
     const all: readonly TestOutput[] = [...scored, ...forwarded, ...lineage, ...state]
     for (const { topic, timestampMs, key, bytes, headers } of all) this.append(topic, { timestampMs, key, value: bytes, headers: Object.entries(headers) })
+    // The marker of the transaction has an offset too; topics between stages have the driver's offsets.
+    for (const topic of new Set(scored.map((output) => output.topic))) this.#topic(topic).next++
   }
 
   /** Retention takes what is before an offset. */
@@ -76,9 +78,7 @@ export class MemoryLog implements RecordLog {
 
   async read({ topic, from, to }: LogRange, onBatch: (columns: RecordColumns) => void | Promise<void>): Promise<void> {
     const { records: all } = this.#topic(topic)
-    const first = all[0]?.offset ?? 0
-    // Offsets have no gaps here.
-    const records = all.slice(Math.max(0, from - first), Math.max(0, to - first))
+    const records = all.filter(({ offset }) => offset >= from && offset < to)
     for (let at = 0; at < records.length; at += 97) {
       const columns = new RecordColumns(97, new Arena(1 << 14, 1 << 24))
       for (const { offset, timestampMs, key, value, headers } of records.slice(at, at + 97)) {

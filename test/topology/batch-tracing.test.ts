@@ -87,7 +87,7 @@ describe('traces of a stage', () => {
   it('have a span of the batch with a link to each sampled event, a span of each such event in its own trace, and outputs that carry on from it', async () => {
     const driver = await open(tracing)
     const other = 'a'.repeat(32)
-    const sent = [record(1, { x: '1', traceparent: traceparent('01'), y: '2' }, 900_000), record(2, { traceparent: traceparent('00') }), record(3, {}), record(4, { traceparent: traceparent('03', other) }), record(5, { traceparent: 'nonsense' })]
+    const sent = [record(1, { x: '1', traceparent: traceparent('01'), y: '2' }, 912_345), record(2, { traceparent: traceparent('00') }), record(3, {}), record(4, { traceparent: traceparent('03', other) }), record(5, { traceparent: 'nonsense' })]
     const { scored, alerts } = await driver.pipe(sent)
     const all = await spans()
     const batch = all.find(({ name }) => name === 'process transactions')!
@@ -102,7 +102,7 @@ describe('traces of a stage', () => {
     assert.deepEqual(alerts.map(parentOf), scored.slice(0, alerts.length).map(parentOf), 'an alert has the parent of its scored event')
     assert.deepEqual(Object.entries(scored[0]!.headers).map(([name]) => name), ['x', 'traceparent', 'y'])
     assert.match(resource, /"service.name","value":\{"stringValue":"harrier"/)
-    assert.doesNotMatch(JSON.stringify(all), /"c1"|900000/, 'no key and no amount')
+    assert.doesNotMatch(JSON.stringify(all.map(({ name, attributes, status }) => [name, attributes, status])), /"c1"|912345/, 'no key and no amount')
     assert.ok(batch.attributes.some(({ key, value }) => key === 'messaging.batch.message_count' && Number(value.intValue) === 5))
   })
 
