@@ -90,6 +90,6 @@ export async function brokerCommand(java: string, folder: StateFolder, ports: Br
     if (ran.code !== 0) throw new HarrierError('STACK_FAILED', `the broker's log folder cannot be formatted:\n${ran.stdout}${ran.stderr}`)
   }
   await fenceKilledBroker(java, { dataFolder: join(folder.kafkaData, 'data'), folder: folder.kafkaData, controllerPort: ports.controller, classPath, clock })
-  const memory = ['-Xms256m', '-Xmx512m', '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=20', '-XX:+ExitOnOutOfMemoryError']
+  const memory = ['-Xms512m', '-Xmx512m', '-XX:+UseG1GC', '-XX:MaxGCPauseMillis=100', '-XX:MaxTenuringThreshold=1', '-XX:+ExitOnOutOfMemoryError']
   return [java, ...memory, ...(extras.jvmOptions ?? []), '-Djava.awt.headless=true', ...loggingOptions, '-cp', classPath, 'kafka.Kafka', config]
 }

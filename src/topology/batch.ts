@@ -67,7 +67,7 @@ export class Batch {
   readonly checkpointed = new IntStack()
   readonly checkpointedSince: number[] = []
   /** What the batch's turn of the checkpoint changed of its tasks. */
-  readonly turns: { readonly task: Task; readonly lastTurnMs: number; readonly hurried: boolean; passed: number }[] = []
+  readonly turns: { readonly task: Task; readonly lastTurnMs: number; readonly hurried: boolean; readonly passedBefore: number; passed: number }[] = []
   /** Expired entities that the batch deletes from the changelog. */
   readonly swept = new IntStack()
   /** Partition of each. */

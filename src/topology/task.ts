@@ -23,6 +23,8 @@ export class Task {
   isReady = false
   /** Monotonic ms of its last turn of the checkpoint. */
   lastTurnMs = -Infinity
+  /** Entities at the head of `dirty` that its last turn could not write: a frame in flight might have changed them. */
+  passedOver = 0
   /** The log behind it is about to be deleted: all that is dirty goes on the changelog at its next turn. */
   hurries = false
   /** How far its changelog has been read into it: next offset (-1: not at all), newest batch that a record reflects, monotonic ms. */

@@ -148,7 +148,7 @@ export const limitsSchema = z.strictObject({
   checkpointIntervalMs: durationSchema
     .refine((ms) => ms >= 100, 'at least 100ms')
     .default(10_000)
-    .describe('No change of an entity stays off the changelog longer than this, unless `checkpointBytesMax` forbids it. At least 100ms.'),
+    .describe('No change of an entity stays off the changelog longer than this (half as long again where the entity is in every batch), unless `checkpointBytesMax` forbids it. At least 100ms.'),
   checkpointBytesMax: z.number().int().min(1024).default(1 << 20).describe('Changelog bytes of one transaction.'),
   turnedPerBatchMax: z.number().int().min(16).max(8192).default(2048).describe('Entities whose turned day the sweep of a batch looks at, in stages with `score: { when: dayTurn }`; at least one segment of 4096.'),
   standby: z.number().int().min(0).max(1).default(0).describe('Warm copies of the state of each partition in other processes of the group, for a quick take-over. Costs as much memory again.'),

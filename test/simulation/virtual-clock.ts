@@ -18,8 +18,12 @@ export class VirtualClock implements Clock {
   sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve()
-      this.#add(durationMs, resolve)
-      signal?.addEventListener('abort', () => resolve(), { once: true })
+      const done = (): void => {
+        signal?.removeEventListener('abort', done)
+        resolve()
+      }
+      this.#add(durationMs, done)
+      signal?.addEventListener('abort', done, { once: true })
     })
   }
 
