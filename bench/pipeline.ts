@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { EnergyMeter, type EnergyFigure } from '../src/base/energy-meter.js'
 import { systemClock } from '../src/base/clock.js'
 import { uniqueSuffix } from '../src/base/prng.js'
 import { connectLimits } from '../src/connection/security.js'
@@ -46,6 +47,8 @@ export interface PipelineBenchResult {
   readonly attentionPerSecond: number
   readonly attentionCpuMicrosPerEvent: number
   readonly ratioToRawOnnx: number
+  /** Over the whole bench. */
+  readonly energy: EnergyFigure
   readonly delayAtPerSecond: number
   readonly delayMsP50: number
   readonly delayMsP99: number
@@ -67,6 +70,7 @@ export async function benchPipeline(options: PipelineBenchOptions): Promise<Pipe
   const input = `${namespace}.transactions`
   const made = new Set([input])
   try {
+    const meter = new EnergyMeter()
     onStep(`filling ${input} with ${events.toLocaleString('en')} transactions`)
     await finished(['simulate', '--namespace', namespace, '--events', String(events), '--labels', 'none', '--partitions', String(partitions), ...connection])
     const runs = { copy: [] as Measured[], gru: [] as Measured[], attention: [] as Measured[], onnxGru: [] as number[], onnxAttention: [] as number[] }
@@ -126,6 +130,7 @@ export async function benchPipeline(options: PipelineBenchOptions): Promise<Pipe
       attentionPerSecond: Math.round(attention.perSecond),
       attentionCpuMicrosPerEvent: round(attention.cpu, 2),
       ratioToRawOnnx: round(attention.perSecond / median(runs.onnxAttention), 3),
+      energy: meter.figure(),
       delayAtPerSecond: rate,
       delayMsP50: round(delay.quantile(0.5), 2),
       delayMsP99: round(delay.quantile(0.99), 2),

@@ -31,7 +31,7 @@ export function scaleSvg({ points, repeats }: ScaleBenchResult): string {
   })
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" fill="#24292f">`, `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
-    `<text x="${panel.left}" y="18" font-size="13">events/s, medians of ${repeats} runs in turns</text>`, ...panels, '</svg>', '',
+    `<text x="${panel.left}" y="18" font-size="13">events/s, ${repeats === 1 ? 'one run of each' : `medians of ${repeats} runs in turns`}</text>`, ...panels, '</svg>', '',
   ].join('\n')
 }
 

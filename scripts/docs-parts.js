@@ -34,7 +34,7 @@ import { restoreLimits } from '../dist/src/topology/restore.js'
 import { scoreGatewayLimits } from '../dist/src/topology/score-gateway.js'
 import { topologySchema } from '../dist/src/topology/topology-schema.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
-import { httpMetrics, serviceMetrics, streamMetrics } from '../dist/src/web/metric-catalogue.js'
+import { energyMetric, httpMetrics, serviceMetrics, streamMetrics } from '../dist/src/web/metric-catalogue.js'
 import { serviceLimits } from '../dist/src/web/service-limits.js'
 import { liveLimits } from '../dist/src/web/live-routes.js'
 import { versionLimits } from '../dist/src/web/version-limits.js'
@@ -142,7 +142,7 @@ const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consu
 const httpLimits = { 'web/service-limits.ts': serviceLimits, 'web/version-limits.ts': versionLimits, 'inference/serving/request-queue.ts': queueLimitsDefault, 'inference/serving/model-host.ts': modelHostLimits }
 
 function metricTable() {
-  const entries = [...streamMetrics, ...serviceMetrics, ...Object.values(httpMetrics)]
+  const entries = [...streamMetrics, energyMetric, ...serviceMetrics, ...Object.values(httpMetrics)]
   return table(['metric', 'type', 'labels', 'what'], entries.map(({ name, type, labels, help }) => [code(name), type, labels.map(code).join(', '), help]))
 }
 

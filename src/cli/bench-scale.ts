@@ -70,7 +70,7 @@ function scaleTable({ points, repeats }: ScaleBenchResult): string {
     ({ axis, value, perSecond, ofUsual, cpuMicrosPerEvent, residentBytes }) =>
       `${axis.padEnd(14)}${value.toLocaleString('en').padStart(12)}${whole(perSecond).padStart(12)}${ofUsual.toFixed(2).padStart(10)}${cpuMicrosPerEvent.toFixed(1).padStart(14)}${whole(residentBytes / 1e6).padStart(13)}\n`,
   )
-  return `${head}${rows.join('')}usual: 100,000 entities, 4 partitions, 1 process, 1 model thread, no hot card, 100 bytes; medians of ${repeats} runs in turns\n`
+  return `${head}${rows.join('')}usual: 100,000 entities, 4 partitions, 1 process, 1 model thread, no hot card, 100 bytes; ${repeats === 1 ? 'one run of each' : `medians of ${repeats} runs in turns`}\n`
 }
 
 async function runDelay({ json, rate, ...options }: DelayCommandOptions): Promise<void> {

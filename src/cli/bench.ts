@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Option, type Command } from 'commander'
+import type { EnergyFigure } from '../base/energy-meter.js'
 import type { Device } from '../inference/device.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { loadTopology } from '../topology/load-topology.js'
@@ -259,8 +260,15 @@ function table(result: PipelineBenchResult): string {
     row('pipeline, card-gru', result.pipelinePerSecond, result.pipelineCpuMicrosPerEvent, `${result.ratioToRawCopy} of the raw copy`),
     row('raw onnxruntime, card-attention', result.rawOnnxAttentionPerSecond, undefined, ''),
     row('pipeline, card-attention', result.attentionPerSecond, result.attentionCpuMicrosPerEvent, `${result.ratioToRawOnnx} of raw onnxruntime`),
-    `\ndelay at ${result.delayAtPerSecond.toLocaleString('en')} events/s, record to commit of its score: `,
+    `\na million scores: ${energyText('card-gru', result.pipelineCpuMicrosPerEvent, result.energy)}; ${energyText('card-attention', result.attentionCpuMicrosPerEvent, result.energy)}\n`,
+    `delay at ${result.delayAtPerSecond.toLocaleString('en')} events/s, record to commit of its score: `,
     `p50 ${result.delayMsP50} ms, p99 ${result.delayMsP99} ms, p99.9 ${result.delayMsP999} ms\n`,
     `medians of ${result.repeats} interleaved runs over ${result.events.toLocaleString('en')} events\n`,
   ].join('')
+}
+
+/** A microsecond of CPU for a score is a second for a million. */
+function energyText(model: string, cpuSeconds: number, { joulesPerCoreSecond, source }: EnergyFigure): string {
+  const how = source === 'rapl' ? 'measured by RAPL' : `by the model of ${joulesPerCoreSecond} W a core`
+  return `${model} ${cpuSeconds.toFixed(1)} CPU seconds, ${(cpuSeconds * joulesPerCoreSecond).toFixed(0)} J ${how}`
 }

@@ -480,7 +480,7 @@ export class Engine {
 
   /** All since the start; takes nothing from `stats`. */
   metrics(): StageMetrics {
-    return stageMetrics({ state: this.state, progress: this.#consumer.progress(), counters: this.counters, ...this.#parts })
+    return stageMetrics({ state: this.state, progress: this.#consumer.progress(), batchesAheadAllowed: this.#pace.foldedMax, counters: this.counters, ...this.#parts })
   }
 }
 

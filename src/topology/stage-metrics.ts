@@ -18,6 +18,8 @@ export interface StageMetrics {
   /** ms; records of a batch. */
   readonly histograms: { readonly delay: LatencyHistogram; readonly commit: LatencyHistogram; readonly batchRecords: LatencyHistogram }
   readonly input: string
+  /** Batches that may be folded before the one that commits has ended. */
+  readonly batchesAheadAllowed: number
   readonly partitions: readonly {
     readonly partition: number
     readonly lag: number
@@ -41,6 +43,7 @@ export interface StageMetrics {
 interface StageView {
   readonly state: EngineState
   readonly progress: readonly PartitionProgress[]
+  readonly batchesAheadAllowed: number
   readonly counters: EngineCounters
   readonly stage: Stage
   readonly standby?: Pick<Standby, 'partitions' | 'entities'> | undefined
@@ -49,7 +52,7 @@ interface StageView {
   readonly clock: Clock
 }
 
-export function stageMetrics({ state, progress, counters: all, stage, standby, modelTurns, names, clock }: StageView): StageMetrics {
+export function stageMetrics({ state, progress, batchesAheadAllowed, counters: all, stage, standby, modelTurns, names, clock }: StageView): StageMetrics {
   const { delay: _delay, commit: _commit, ...counters } = all
   const { models, ...scorer } = stage.scorer.metrics()
   const nowMs = clock.monotonicMs()
@@ -60,6 +63,7 @@ export function stageMetrics({ state, progress, counters: all, stage, standby, m
     counters,
     histograms: all.histograms(),
     input: names.input,
+    batchesAheadAllowed,
     partitions: progress.map(({ partition, lag }) => {
       const task = stage.tasks[partition]
       return {

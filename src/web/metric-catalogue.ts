@@ -1,3 +1,4 @@
+import { modelWattsPerCore, type EnergyFigure } from '../base/energy-meter.js'
 import type { LatencyHistogram } from '../base/latency-histogram.js'
 import type { ServedModel } from '../inference/serving/served-model.js'
 import type { StageMetrics } from '../topology/stage-metrics.js'
@@ -74,6 +75,7 @@ export const streamMetrics: readonly MetricEntry<StageMetrics>[] = [
   ofStage('histogram', 'harrier_delay_seconds', 'From the timestamp of a record to the commit of its score', ({ histograms }) => histograms.delay),
   ofStage('histogram', 'harrier_commit_seconds', 'Duration of a transaction, begin to commit', ({ histograms }) => histograms.commit),
   ofStage('histogram', 'harrier_batch_records', 'Records of a batch', ({ histograms }) => histograms.batchRecords),
+  ofStage('gauge', 'harrier_batches_ahead_allowed', 'Batches that may be folded before the one that commits has ended: 0 unless polls come back full', ({ batchesAheadAllowed }) => batchesAheadAllowed),
   ofPartition('gauge', 'harrier_consumer_lag_records', 'Records between position and end of a partition', ({ lag }) => lag),
   ofPartition('gauge', 'harrier_state_entities', 'Entities that a task knows', ({ entities }) => entities),
   ofPartition('gauge', 'harrier_checkpoint_dirty_entities', 'Entities whose last change is not on the changelog', ({ dirty }) => dirty),
@@ -103,6 +105,13 @@ export const streamMetrics: readonly MetricEntry<StageMetrics>[] = [
     ({ models }) => models.flatMap((model) => Object.entries(model.failures).map(([reason, count]) => ({ model, reason, count }))), ({ model, reason }) => ({ ...modelLabels(model), reason }), ({ count }) => count, [...modelLabelNames, 'reason'],
   ),
 ]
+
+/** What turns CPU time into energy: joules = harrier_model_compute_seconds_total * this. */
+export const energyMetric: MetricEntry<EnergyFigure> = {
+  name: 'harrier_energy_joules_per_core_second', type: 'gauge', labels: ['source'],
+  help: `Energy of a second of a busy core: rapl = as the processor counts it for the whole machine, model = ${modelWattsPerCore} J, where it cannot be read`,
+  samples: ({ joulesPerCoreSecond, source }) => [{ labels: { source }, value: joulesPerCoreSecond }],
+}
 
 const servedLabels = ({ model, opened }: ServedModel): Labels => ({ model: model.manifest.name, version: model.manifest.version, device: opened.device })
 const servedLabelNames = ['model', 'version', 'device'] as const

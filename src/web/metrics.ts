@@ -1,9 +1,10 @@
 import { collectDefaultMetrics, Counter, Histogram, Registry, type Metric } from 'prom-client'
+import { EnergyMeter } from '../base/energy-meter.js'
 import { LatencyHistogram } from '../base/latency-histogram.js'
 import { harrierVersion } from '../topology/harrier-version.js'
 import type { ServedModel } from '../inference/serving/served-model.js'
 import type { StageMetrics } from '../topology/stage-metrics.js'
-import { httpMetrics, serviceMetrics, streamMetrics, type Labels, type MetricEntry } from './metric-catalogue.js'
+import { energyMetric, httpMetrics, serviceMetrics, streamMetrics, type Labels, type MetricEntry } from './metric-catalogue.js'
 
 export interface MetricSources {
   /** Stages of the engine in this process. */
@@ -25,6 +26,8 @@ export class Metrics {
     collectDefaultMetrics({ register: registry })
     const info: Labels = { version: harrierVersion, node: process.versions.node }
     register(registry, { name: 'harrier_info', type: 'gauge', help: 'Always 1; the labels say what runs', labels: Object.keys(info), samples: () => [{ labels: info, value: 1 }] }, () => [null])
+    const energy = new EnergyMeter()
+    register(registry, energyMetric, () => [energy.figure()])
     for (const entry of streamMetrics) register(registry, entry, sources.stages)
     for (const entry of serviceMetrics) register(registry, entry, sources.models)
     const { requests, duration } = httpMetrics

@@ -20,7 +20,7 @@ function stage(): StageMetrics {
   for (const ms of [0.5, 3, 30, 30, 700_000]) counters.delay.add(ms)
   const { delay: _d, commit: _c, ...counts } = counters
   return {
-    topology: 'card-fraud', stage: 'customer', state: 'running', input: 'transactions', deviceClass: 'a', stateBytes: 4096,
+    topology: 'card-fraud', stage: 'customer', state: 'running', input: 'transactions', batchesAheadAllowed: 0, deviceClass: 'a', stateBytes: 4096,
     counters: { ...counts, scored: 41, deadLetters: 2 }, histograms: counters.histograms(),
     partitions: [{ partition: 0, lag: 3, entities: 9, dirty: 1, checkpointAgeMs: 1500, tailRecords: 8 }, { partition: 1, lag: 0, entities: 0, dirty: 0, checkpointAgeMs: 0, tailRecords: 0 }],
     standby: { partitions: 0, entities: 0 }, checkpoint: { records: 5, bytes: 500 },
