@@ -9,6 +9,8 @@ import { startTestStack, type TestStack } from './test-stack.js'
 
 /** What `harrier run` promises: Ctrl-C ends it within this time. */
 const stopMsMax = 5000
+/** A partition that is silent has written its state after an interval of the checkpoint, 2 s here. */
+const silentMsMax = 30_000
 
 describe('the engine on a real broker, when the world fails', () => {
   let stack: TestStack
@@ -53,6 +55,35 @@ describe('the engine on a real broker, when the world fails', () => {
       assert.deepEqual(letter.value, value === null ? null : Buffer.from(value), what)
       assert.deepEqual(letter.key, key === null ? null : Buffer.from(key), what)
     }
+  })
+
+  it('writes what a partition changed before it fell silent, while others go on: a restore folds none of it again', async () => {
+    const feeder = new CardFeeder(stack, ['silent'], 9)
+    await feeder.start()
+    await feeder.send(120)
+    const start = (): EngineProcess => new EngineProcess({ stack, namespace: 'silent', instanceId: 'a', topology })
+    let engine = start()
+    await drained(engine, feeder)
+    const silent = () => engine.stats?.tasks.find(({ task }) => task.endsWith('/2'))
+    const { position } = silent()!
+    assert.ok(position > 0)
+    const endMs = systemClock.monotonicMs() + silentMsMax
+    while (silent()!.tailRecords > 0) {
+      assert.ok(systemClock.monotonicMs() < endMs, JSON.stringify(engine.stats?.tasks))
+      await feeder.sendRaw(Array.from({ length: 30 }, () => feeder.nextCard()).filter(({ partition }) => partition !== 2))
+      await systemClock.sleep(200)
+    }
+    await drained(engine, feeder)
+    await engine.kill()
+    engine = start()
+    await drained(engine, feeder)
+    assert.deepEqual([silent()!.position, silent()!.tailRecords], [position, 0])
+    const ready = engine.log.filter((line) => line.includes('"task ready"')).map((line) => JSON.parse(line) as { task: string; restored: number }).find(({ task }) => task.endsWith('/2'))
+    assert.equal(ready?.restored, 0, 'input records folded again')
+    await feeder.send(60)
+    await drained(engine, feeder)
+    assert.equal(await engine.interrupt(), 0)
+    await verifyEngineRun(stack.brokers, 'silent', feeder.sent)
   })
 
   it('waits for a registry that is down, before the start and in the stream: nothing lost, nothing dead-lettered', async (t) => {

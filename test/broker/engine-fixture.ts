@@ -33,7 +33,7 @@ interface Stats {
   readonly state: string
   readonly lag: number
   readonly counters: Readonly<Record<'records' | 'scored' | 'deadLetters' | 'aborts' | 'restoredRecords', number>>
-  readonly tasks: readonly { readonly position: number }[]
+  readonly tasks: readonly { readonly task: string; readonly sequence: number; readonly position: number; readonly tailRecords: number }[]
   readonly standby: { readonly partitions: number; readonly entities: number }
   readonly release: { readonly inForce: number }
 }
