@@ -25,8 +25,16 @@ Broker and registry come from --brokers and --registry, from HARRIER_BROKERS
 and HARRIER_REGISTRY, or from the local stack.
 `
 
-/** Runs one command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. */
+/** As a program says that ended by SIGPIPE, which Node ignores. */
+const brokenPipeCode = 128 + 13
+
+/** Runs one command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 141 nobody reads the output any more. */
 export async function main(argv: string[]): Promise<void> {
+  // Whoever read it has seen enough: `harrier tail scored | head`.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    process.exit(brokenPipeCode)
+  })
   const program = new Command('harrier')
     .description('Streaming scoring for finance: sequence models over Kafka, exactly once, with lineage for every score.')
     .version(packageJson.version)

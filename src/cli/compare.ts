@@ -64,14 +64,14 @@ function comparisonText({ models, read, both, labelled, frauds, days, figures, c
   const [a, b] = models
   const count = (value: number): string => value.toLocaleString('en')
   const row = (name: string, of: { a: Interval; b: Interval; difference: Interval }): string[] => [name, interval(of.a), interval(of.b), interval(of.difference, true)]
-  const precision = (value: number): string => (Number.isNaN(value) ? '-' : value.toFixed(4))
+  const precision = (value: number, signed = false): string => (Number.isNaN(value) ? '-' : `${signed && value >= 0 ? '+' : ''}${value.toFixed(4)}`)
   return [
     `${count(read)} scored events read, ${count(both)} scored by both, ${count(labelled)} of them with a label: ${count(frauds)} frauds, over ${days.toFixed(1)} days\n`,
     tableText(['', a, b, 'difference'], [
       row('AUC ROC', figures.aucRoc),
       row('average precision', figures.averagePrecision),
       row(`recall at ${alertsADay} alerts a day`, figures.recallAtBudget),
-      [`card precision@${top}`, ...cardPrecision.map(precision), precision(cardPrecision[1] - cardPrecision[0])],
+      [`card precision@${top}`, ...cardPrecision.map((value) => precision(value)), precision(cardPrecision[1] - cardPrecision[0], true)],
     ]),
     'in brackets: 95 % of a bootstrap over entities, the same draws for both\n',
     tableText(['AVERAGE PRECISION BY LABEL DELAY', 'FRAUDS', a, b, 'difference'], byDelay.map(({ withinDays, frauds: known, averagePrecision: of }) => [
@@ -84,5 +84,5 @@ function comparisonText({ models, read, both, labelled, frauds, days, figures, c
 
 function interval({ value, low, high }: Interval, signed = false): string {
   const text = (number: number): string => (Number.isFinite(number) ? `${signed && number >= 0 ? '+' : ''}${number.toFixed(4)}` : '-')
-  return `${text(value)} [${text(low)}, ${text(high)}]`
+  return Number.isNaN(value) ? '-' : `${text(value)} [${text(low)}, ${text(high)}]`
 }

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { harrier } from '../stack/stack-fixture.js'
 
 /** Nothing listens there. */
@@ -34,6 +38,13 @@ describe('the command line', () => {
       assert.deepEqual([code, stdout], [2, ''])
     })
   }
+
+  it('ends without a word when nobody reads its output any more', async () => {
+    const child = spawn(process.execPath, [fileURLToPath(new URL('../../../bin/harrier.js', import.meta.url)), 'run', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.destroy()
+    const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+    assert.deepEqual([said, code], ['', 141])
+  })
 
   it('ends with code 1 when the configured broker is not there, with nothing on standard output', async () => {
     const { code, stderr, stdout } = await harrier(['tail', 'scored'], nowhere)
