@@ -17,13 +17,15 @@ export interface PlotOptions {
   readonly height?: number
 }
 
-const margin = { left: 62, right: 16, top: 12, bottom: 46 }
+const margin = { left: 62, right: 24, top: 12, bottom: 46 }
 
 /** Drawing inside the axes of one plot; everything is clipped to it. */
 export class Plot {
   readonly #options: PlotOptions
   readonly #width: number
   readonly #height: number
+  /** Each has its text on a line of its own: two may stand close. */
+  #verticals = 0
   readonly #marks: string[] = []
 
   constructor(options: PlotOptions) {
@@ -71,7 +73,7 @@ export class Plot {
   vertical(x: number, text: string): void {
     const at = this.#x(x)
     const isRight = at > this.#width * 0.72
-    this.#marks.push(`<path class="mark" d="M${round(at)} ${margin.top}V${round(this.#y(NaN))}"/><text class="note" x="${round(at + (isRight ? -4 : 4))}" y="${margin.top + 10}"${isRight ? ' text-anchor="end"' : ''}>${escapeHtml(text)}</text>`)
+    this.#marks.push(`<path class="mark" d="M${round(at)} ${margin.top}V${round(this.#y(NaN))}"/><text class="note" x="${round(at + (isRight ? -4 : 4))}" y="${margin.top + 10 + 14 * this.#verticals++}"${isRight ? ' text-anchor="end"' : ''}>${escapeHtml(text)}</text>`)
   }
 
   svg(): string {

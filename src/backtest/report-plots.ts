@@ -53,7 +53,7 @@ export function histogramPlot({ name, className, ranking, figures }: Series): st
   plot.steps(bins(genuine), 'genuine', 0.1)
   plot.steps(bins(fraud), `fraud ${className}`, 0.1)
   plot.vertical(figures.review, `review ${figures.review}`)
-  if (figures.decline - figures.review > 0.2) plot.vertical(figures.decline, `decline ${figures.decline}`)
+  plot.vertical(figures.decline, `decline ${figures.decline}`)
   return plot.svg()
 }
 

@@ -33,7 +33,7 @@ td.best{font-weight:700}
 .changes td{width:25%}.changes td.same{color:var(--soft)}.changes small{display:block;color:var(--soft);font-size:12px}
 .about th{color:var(--soft);font-weight:500;width:110px}
 .about ul{padding-left:20px;max-width:85ch}.about li{margin:4px 0}.about h3{margin-top:20px}
-.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:16px}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:16px}
 .pairs{display:grid;gap:24px}.pairs p{margin:0 0 8px;color:var(--soft)}
 .pairs tbody th,.pairs td{padding:4px 12px}
 .is-fraud{color:var(--c1)}
