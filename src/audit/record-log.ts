@@ -32,6 +32,9 @@ export interface RecordLog extends SchemaLookup {
   read(range: LogRange, onBatch: (columns: RecordColumns) => void | Promise<void>, signal?: AbortSignal): Promise<void>
 }
 
+/** Answers of brokers that are kept: places of a time in a topic. */
+const timesKeptMax = 1000
+
 /** The topics of a cluster, by a reader that joins no group and commits nothing. */
 export class KafkaLog implements RecordLog {
   readonly #connections: ClusterConnection
@@ -73,6 +76,7 @@ export class KafkaLog implements RecordLog {
     const key = `${topic} ${timeMs}`
     const asked = this.#times.get(key) ?? this.#asked((admin) => admin.offsetsAtTime(topic, timeMs))
     this.#times.set(key, asked)
+    if (this.#times.size > timesKeptMax) this.#times.delete(this.#times.keys().next().value!)
     return (await asked).get(partition) ?? 0
   }
 
