@@ -63,12 +63,13 @@ describe('keys of the service on a broker', { timeout: 300_000 }, () => {
   })
 
   it('have a quota of scores a day that all instances count together, and that a restart does not forget', async () => {
-    const { key } = await admin.create({ name: 'batch', role: 'scorer', models: null, topologies: null, quota: { scoresPerDay: 100, requestsPerSecond: 1000 }, expiresMs: null })
+    const { key } = await admin.create({ name: 'batch', role: 'scorer', models: null, topologies: null, quota: { scoresPerDay: 1000, requestsPerSecond: 1000 }, expiresMs: null })
     const [one, two] = [await instance('three'), await instance('four')]
-    const answer = await predict(one, key, 60)
-    assert.deepEqual([answer.statusCode, answer.headers['ratelimit-limit'], answer.headers['ratelimit-remaining'], answer.headers['ratelimit-policy']], [200, '100', '40', '1000;w=1, 100;w=86400'])
-    let left = 100
-    await until('the other instance knows', async () => (left = Number((await predict(two, key)).headers['ratelimit-remaining'])) < 40)
+    const answer = await predict(one, key, 600)
+    assert.deepEqual([answer.statusCode, answer.headers['ratelimit-limit'], answer.headers['ratelimit-remaining'], answer.headers['ratelimit-policy']], [200, '1000', '400', '1000;w=1, 1000;w=86400'])
+    // Each look takes a score of the 400 that are left.
+    let left = 1000
+    await until('the other instance knows', async () => (left = Number((await predict(two, key)).headers['ratelimit-remaining'])) < 400)
     const refused = await predict(two, key, left + 1)
     assert.deepEqual([refused.statusCode, refused.json<{ code: string }>().code, refused.headers['ratelimit-remaining']], [429, 'QUOTA_EXCEEDED', '0'])
     assert.ok(Number(refused.headers['retry-after']) > 0)
