@@ -73,7 +73,8 @@ export class Plot {
   vertical(x: number, text: string): void {
     const at = this.#x(x)
     const isRight = at > this.#width * 0.72
-    this.#marks.push(`<path class="mark" d="M${round(at)} ${margin.top}V${round(this.#y(NaN))}"/><text class="note" x="${round(at + (isRight ? -4 : 4))}" y="${margin.top + 10 + 14 * this.#verticals++}"${isRight ? ' text-anchor="end"' : ''}>${escapeHtml(text)}</text>`)
+    const textY = margin.top + 10 + 14 * this.#verticals++
+    this.#marks.push(`<path class="mark" d="M${round(at)} ${margin.top}V${round(this.#y(NaN))}"/><text class="note" x="${round(at + (isRight ? -4 : 4))}" y="${textY}"${isRight ? ' text-anchor="end"' : ''}>${escapeHtml(text)}</text>`)
   }
 
   svg(): string {
