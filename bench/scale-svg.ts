@@ -31,7 +31,7 @@ export function scaleSvg({ points, repeats }: ScaleBenchResult): string {
   })
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" fill="#24292f">`, `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
-    `<text x="${panel.left}" y="18" font-size="13">events/s, ${repeats === 1 ? 'one run of each' : `medians of ${repeats} runs in turns`}</text>`, ...panels, '</svg>', '',
+    `<text x="${panel.left}" y="18" font-size="13">events/s, ${runsText(repeats)}</text>`, ...panels, '</svg>', '',
   ].join('\n')
 }
 
@@ -39,4 +39,8 @@ function valueText(axis: ScaleAxis, value: number): string {
   if (axis === 'hot-key') return `${value * 100} %`
   if (value >= 1e6) return `${value / 1e6}M`
   return value >= 1e3 ? `${value / 1e3}k` : String(value)
+}
+
+export function runsText(repeats: number): string {
+  return repeats === 1 ? 'one run of each' : `medians of ${repeats} runs in turns`
 }

@@ -57,20 +57,20 @@ const whole = (value: number): string => Math.round(value).toLocaleString('en')
 
 async function runScale({ svg, json, ...options }: ScaleCommandOptions): Promise<void> {
   const connections = await resolveConnections(options)
-  const [{ benchScale }, { scaleSvg }] = await Promise.all([import('../../bench/scale.js'), import('../../bench/scale-svg.js')])
+  const [{ benchScale }, { runsText, scaleSvg }] = await Promise.all([import('../../bench/scale.js'), import('../../bench/scale-svg.js')])
   const result = await benchScale({ ...options, connections, onStep: tell })
   if (svg !== undefined) writeFileSync(svg, scaleSvg(result))
-  process.stdout.write(json ? `${JSON.stringify(result)}\n` : scaleTable(result))
+  process.stdout.write(json ? `${JSON.stringify(result)}\n` : scaleTable(result, runsText(result.repeats)))
   process.exit(0)
 }
 
-function scaleTable({ points, repeats }: ScaleBenchResult): string {
+function scaleTable({ points }: ScaleBenchResult, runs: string): string {
   const head = `\n${'axis'.padEnd(14)}${'value'.padStart(12)}${'events/s'.padStart(12)}${'of usual'.padStart(10)}${'CPU us/event'.padStart(14)}${'MB resident'.padStart(13)}\n`
   const rows = points.map(
     ({ axis, value, perSecond, ofUsual, cpuMicrosPerEvent, residentBytes }) =>
       `${axis.padEnd(14)}${value.toLocaleString('en').padStart(12)}${whole(perSecond).padStart(12)}${ofUsual.toFixed(2).padStart(10)}${cpuMicrosPerEvent.toFixed(1).padStart(14)}${whole(residentBytes / 1e6).padStart(13)}\n`,
   )
-  return `${head}${rows.join('')}usual: 100,000 entities, 4 partitions, 1 process, 1 model thread, no hot card, 100 bytes; ${repeats === 1 ? 'one run of each' : `medians of ${repeats} runs in turns`}\n`
+  return `${head}${rows.join('')}usual: 100,000 entities, 4 partitions, 1 process, 1 model thread, no hot card, 100 bytes; ${runs}\n`
 }
 
 async function runDelay({ json, rate, ...options }: DelayCommandOptions): Promise<void> {

@@ -96,15 +96,15 @@ export class Checkpointer {
     const roundMs = this.#intervalMs / turnsPerInterval
     const bytesOfSlot = this.records === 0 ? 0 : this.bytes / this.records
     const { isAtRest } = this.#stage
+    const isMet = ({ passedOver }: Task): boolean => isAtRest && passedOver > 0
     const owned = [...partitions].flatMap((partition) => this.#stage.tasks[partition] ?? [])
     const due = owned.filter((task) => {
       const elapsedMs = this.#elapsedMs(task, nowMs)
-      return (isAtRest && task.passedOver > 0) || elapsedMs >= roundMs || elapsedMs * this.#pace(task) * bytesOfSlot >= this.#bytesMax * turnBytesShare
+      return isMet(task) || elapsedMs >= roundMs || elapsedMs * this.#pace(task) * bytesOfSlot >= this.#bytesMax * turnBytesShare
     })
-    const metAtRest = isAtRest ? owned.filter((task) => task.passedOver > 0).length : 0
-    const count = Math.max(1, waiting, metAtRest, Math.ceil((owned.length * (nowMs - this.#lastTurnMs)) / roundMs))
+    const count = Math.max(1, waiting, owned.filter(isMet).length, Math.ceil((owned.length * (nowMs - this.#lastTurnMs)) / roundMs))
     this.#lastTurnMs = nowMs
-    return due.sort((a, b) => (isAtRest ? Number(b.passedOver > 0) - Number(a.passedOver > 0) : 0) || Number(b.hurries) - Number(a.hurries) || a.lastTurnMs - b.lastTurnMs).slice(0, count)
+    return due.sort((a, b) => Number(isMet(b)) - Number(isMet(a)) || Number(b.hurries) - Number(a.hurries) || a.lastTurnMs - b.lastTurnMs).slice(0, count)
   }
 
   #elapsedMs({ hurries, lastTurnMs }: Task, nowMs: number): number {

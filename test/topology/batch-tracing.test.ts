@@ -102,7 +102,7 @@ describe('traces of a stage', () => {
     assert.deepEqual(alerts.map(parentOf), scored.slice(0, alerts.length).map(parentOf), 'an alert has the parent of its scored event')
     assert.deepEqual(Object.entries(scored[0]!.headers).map(([name]) => name), ['x', 'traceparent', 'y'])
     assert.match(resource, /"service.name","value":\{"stringValue":"harrier"/)
-    assert.doesNotMatch(JSON.stringify(all.map(({ name, attributes, status }) => [name, attributes, status])), /"c1"|912345/, 'no key and no amount')
+    assert.doesNotMatch(JSON.stringify(all, (key, value: unknown) => (key.endsWith('UnixNano') ? undefined : value)), /"c1"|912345/, 'no key and no amount')
     assert.ok(batch.attributes.some(({ key, value }) => key === 'messaging.batch.message_count' && Number(value.intValue) === 5))
   })
 
