@@ -1,5 +1,5 @@
 // Runs the compiled tests with node:test and ends with `N passed, N failed`. Arguments: parts of test paths to select.
-// Two files run at once, of those with a broker or a stack one.
+// Two files run at once; of those with a broker or a stack one, until there is nothing else to run beside it.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { run } from 'node:test'
@@ -75,15 +75,18 @@ function runFile(file) {
   })
 }
 
-async function runAll(...queues) {
+/** Runs what `next` gives, until it gives none. */
+async function runAll(next) {
   const results = []
-  for (const queue of queues) for (let file = queue.shift(); file !== undefined; file = queue.shift()) results.push(await runFile(file))
+  for (let file = next(); file !== undefined; file = next()) results.push(await runFile(file))
   return results
 }
 
 const isHeavy = (file) => heavy.test(readFileSync(file, 'utf8'))
+const heavies = files.filter(isHeavy)
 const others = files.filter((file) => !isHeavy(file))
-const results = (await Promise.all([runAll(files.filter(isHeavy), others), runAll(others)])).flat()
+// From both ends: those at the end of the alphabet (soak, stack) have less of a broker than those of its beginning.
+const results = (await Promise.all([runAll(() => heavies.shift() ?? others.shift()), runAll(() => others.shift() ?? heavies.pop())])).flat()
 for (const line of skipped) console.log(`skipped ${line}`)
 for (const { file, failures } of results) for (const failure of failures) console.log(`FAILED  ${file}: ${failure}`)
 console.log(`${files.length} files in ${seconds(started)} s${skipped.length > 0 ? `, ${skipped.length} tests skipped` : ''}`)
