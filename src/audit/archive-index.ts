@@ -25,8 +25,8 @@ const indexSchema = z.strictObject({
   segments: z.array(segmentSchema),
   /** sha256 of a topology -> the object of its file. */
   topologies: z.record(z.string(), z.string()),
-  /** name@version with sha256, of which the files are here. */
-  models: z.array(z.strictObject({ model: z.string(), sha256: z.string() })),
+  /** As lineage names them: those of which the files are here. */
+  models: z.array(z.strictObject({ model: z.string(), sha256: z.string(), manifest: z.string().default('') })),
 })
 
 export type ArchiveIndex = z.infer<typeof indexSchema>

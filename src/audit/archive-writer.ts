@@ -14,7 +14,7 @@ import { topologyNames } from '../topology/names.js'
 import { emptyIndex, readIndex, segmentsOf, writeIndex, type ArchiveIndex } from './archive-index.js'
 import { schemaObject, segmentColumns } from './archive-log.js'
 import { sha256OfStream, type ArchiveStore } from './archive-store.js'
-import type { ModelFiles } from './model-files.js'
+import { versionKey, type ModelFiles } from './model-files.js'
 import type { RecordLog } from './record-log.js'
 
 export interface ArchiveOptions {
@@ -179,21 +179,23 @@ async function keepSchema(store: ArchiveStore, log: RecordLog, id: number): Prom
 
 /** The files of every model that has scored. */
 async function keepModels(rows: readonly Row[], index: ArchiveIndex, { log, store, models, onWarning }: ArchiveOptions): Promise<void> {
-  const seen = new Set<string>()
+  const seen = new Set(index.models.map(versionKey))
   for (const { value } of rows) {
     if (!value) continue
     const id = schemaIdOf(value)
-    for (const { model, sha256 } of decodeLineage(value, id === undefined ? undefined : await log.schemaById(id)).models) {
-      if (seen.has(sha256) || index.models.some((each) => each.sha256 === sha256)) continue
-      seen.add(sha256)
-      const found = await models.find(model, sha256)
+    for (const resolved of decodeLineage(value, id === undefined ? undefined : await log.schemaById(id)).models) {
+      const key = versionKey(resolved)
+      if (seen.has(key)) continue
+      seen.add(key)
+      const { model, sha256, manifest } = resolved
+      const found = await models.find(resolved)
       if (!found) {
         onWarning(`the files of ${model} (sha256 ${sha256.slice(0, 12)}…) are not in ${models.names.join(', ')}: put them into ${store.name}/models`)
         continue
       }
       const [name, version] = found.reference.split('@') as [string, string]
       for (const file of await readdir(found.folder, { withFileTypes: true })) if (file.isFile()) await store.putFile(`models/${name}/${version}/${file.name}`, join(found.folder, file.name))
-      index.models.push({ model, sha256 })
+      index.models.push({ model, sha256, manifest })
     }
   }
 }

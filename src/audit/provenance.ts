@@ -62,7 +62,7 @@ export async function provenanceOf(log: RecordLog, event: ScoredEvent, topology:
     lineage,
     lineageOffset,
     input: isDay(event, view) ? 'day' : await inputOf(log, event, lineage, view, names),
-    models: await Promise.all(lineage.models.map(async (model) => ({ ...model, file: (await models.find(model.model, model.sha256))?.file }))),
+    models: await Promise.all(lineage.models.map(async (model) => ({ ...model, file: (await models.find(model))?.file }))),
     release: lineage.release === 0 ? null : await releaseIn(log, names.releaseTopics.releases, { topology: view.name, stage: view.stageName }, lineage.release),
     topology: {
       file: view.file,

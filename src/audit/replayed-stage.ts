@@ -13,7 +13,7 @@ import { stageCategories } from '../topology/open-scorer.js'
 import { appendSlotRecord, readSlotRecord } from '../topology/slot-record.js'
 import { Stage } from '../topology/stage.js'
 import { Task } from '../topology/task.js'
-import type { ModelFiles } from './model-files.js'
+import { versionKey, type ModelFiles } from './model-files.js'
 import type { Snapshot } from './state-snapshots.js'
 
 export interface ReplayedStageOptions {
@@ -38,7 +38,7 @@ export interface ReplayedStage {
 
 /** Which models scored a batch, in words. */
 export function modelsOf({ models }: Pick<LineageRecord, 'models'>): string {
-  return models.map(({ role, share, model, sha256, epoch }) => `${role} ${share} ${model} ${sha256} ${epoch}`).join(', ')
+  return models.map((model) => `${model.role} ${model.share} ${versionKey(model)} ${model.epoch}`).join(', ')
 }
 
 /** Opens the models that the lineage names, whatever the topology's file says now. */
@@ -46,8 +46,9 @@ export async function openReplayedStage(lineage: LineageRecord, partition: numbe
   const { view, partitions, schemas, models, device, clock, logger } = options
   const missing: string[] = []
   const uses: ModelUse[] = []
-  for (const { role, share, model, sha256, epoch } of lineage.models) {
-    const found = await models.find(model, sha256)
+  for (const version of lineage.models) {
+    const { role, share, model, sha256, epoch } = version
+    const found = await models.find(version)
     if (found) uses.push({ model: found, role: role as ModelRole, epoch, ...(role === 'champion' || role === 'challenger' ? { share } : {}) })
     else missing.push(`${model} (sha256 ${sha256.slice(0, 12)}…)`)
   }

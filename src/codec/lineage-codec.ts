@@ -19,6 +19,8 @@ export interface ResolvedModel {
   /** name@version */
   model: string
   sha256: string
+  /** Digest of what its manifest says of inputs, outputs and score; '' in records of before it was written. */
+  manifest: string
   /** Release epoch of its hidden states: a state of another one was warmed from the ring. 1: as the topology names it. */
   epoch: number
   /** The device that really ran it. */

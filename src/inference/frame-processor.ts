@@ -1,3 +1,4 @@
+import { HarrierError } from '../base/errors.js'
 import type { Clock } from '../base/clock.js'
 import { assert } from '../base/assert.js'
 import { messageOf } from '../base/errors.js'
@@ -5,7 +6,7 @@ import { DenseRunner } from './dense-runner.js'
 import { Explainer, type ExplainOptions, type Explanation } from './explainer.js'
 import type { Frame } from './frame.js'
 import { FrameWalk, type HiddenGather, type WindowGather } from './frame-walk.js'
-import { hiddenFloatsOf, modelDigest } from './manifest.js'
+import { hiddenFloatsOf, manifestDigest, modelDigest } from './manifest.js'
 import { featureIndexes, type LoadedModel } from './model-store.js'
 import type { OpenModel } from './open-model.js'
 import { recodesOf, sameRecodes, type Categories } from './recodes.js'
@@ -64,11 +65,21 @@ export function sequenceLayout(models: readonly { model: LoadedModel; epoch?: nu
   return { features, window, hidden: hiddenLayouts(models), chunkSlots }
 }
 
-/** The places of the recurrent models among a stage's models, in their order. */
+/**
+ * The places of the recurrent models among a stage's models, in their order. A stored state is known by the model's files and its
+ * epoch. Errors: MODEL_INVALID where two models would take each other's states for their own.
+ */
 export function hiddenLayouts(models: readonly { model: LoadedModel; epoch?: number }[]): HiddenLayout[] {
-  return models
-    .filter(({ model }) => model.manifest.kind === 'recurrent')
-    .map(({ model: { manifest }, epoch = 1 }) => ({ identity: modelDigest(manifest), epoch, floats: hiddenFloatsOf(manifest) }))
+  const recurrent = models.filter(({ model }) => model.manifest.kind === 'recurrent')
+  const isTwin = (a: LoadedModel, b: LoadedModel): boolean => modelDigest(a.manifest) === modelDigest(b.manifest) && manifestDigest(a.manifest) !== manifestDigest(b.manifest)
+  for (const [index, { model, epoch = 1 }] of recurrent.entries()) {
+    const twin = recurrent.slice(0, index).find((each) => (each.epoch ?? 1) === epoch && isTwin(each.model, model))?.model
+    if (!twin) continue
+    throw new HarrierError('MODEL_INVALID', `${twin.reference} and ${model.reference} carry states of the same file, which their manifests read in different ways: their states could not be told apart`, {
+      remedy: `leave one of them out of the topology, and let it in with \`harrier models shadow ${model.reference}\`, which begins its states anew`,
+    })
+  }
+  return recurrent.map(({ model: { manifest }, epoch = 1 }) => ({ identity: modelDigest(manifest), epoch, floats: hiddenFloatsOf(manifest) }))
 }
 
 /** Takes the rows of one worker through the ring and through every model. The same code runs inline and in worker threads. */

@@ -1,6 +1,6 @@
 import type { Frame } from './frame.js'
 import { FrameProcessor } from './frame-processor.js'
-import { modelDigest } from './manifest.js'
+import { manifestDigest, modelDigest } from './manifest.js'
 import { modelFileBytes } from './model-store.js'
 import { openModel, type OpenModel } from './open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
@@ -110,5 +110,5 @@ export function describeModel({ model, role, epoch, share }: ModelUse, open: Pic
   const { manifest, reference } = model
   const { device, deviceNote, rowsMultiple, openedBytes } = open
   const files = { fileBytes: modelFileBytes(model), openedBytes }
-  return { reference, sha256: modelDigest(manifest), role, share: share ?? (role === 'champion' ? 1 : 0), kind: manifest.kind, epoch: epoch ?? 1, device, deviceNote, rowsMultiple, ...files }
+  return { reference, sha256: modelDigest(manifest), manifestDigest: manifestDigest(manifest), role, share: share ?? (role === 'champion' ? 1 : 0), kind: manifest.kind, epoch: epoch ?? 1, device, deviceNote, rowsMultiple, ...files }
 }

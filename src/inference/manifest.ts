@@ -200,6 +200,12 @@ export function modelDigest({ sha256, externalData }: Manifest): string {
   return createHash('sha256').update([sha256, ...externalData.map((each) => each.sha256)].join(' ')).digest('hex')
 }
 
+/** What scores follow from besides the files: how the graph is fed, and what its output means. Texts, limits and metrics are not in it. */
+export function manifestDigest({ kind, features, categories, window, layout, padding, inputs, outputs, states, score }: Manifest): string {
+  const byName = Object.entries(categories).sort(([a], [b]) => (a < b ? -1 : 1))
+  return createHash('sha256').update(JSON.stringify([kind, features, byName, window ?? null, layout, padding, inputs, outputs, states, score])).digest('hex')
+}
+
 /** Floats of one entity's hidden state. */
 export function hiddenFloatsOf(manifest: Manifest): number {
   return manifest.states.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { HarrierError } from '../base/errors.js'
 import { manifestReference, parseManifest, type Manifest } from './manifest.js'
 import { readOnnxFile } from './onnx-file.js'
+import { readRegistration } from './registration.js'
 import type { ModelSource } from './session.js'
 
 /** A model whose manifest is checked and whose file has the manifest's sha256. */
@@ -24,9 +25,9 @@ export interface ModelLibrary {
   readonly name: string
   /** References of every version, sorted by name, then version. */
   list(): string[] | Promise<string[]>
-  /** The manifest; its files need not be here yet. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */
+  /** The manifest; its files need not be here yet. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID where another one was registered. */
   look(reference: string): LoadedModel | Promise<LoadedModel>
-  /** With its files; whoever opens the model checks them. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */
+  /** With its files; whoever opens the model checks them. Errors: as `look`. */
   find(reference: string): LoadedModel | Promise<LoadedModel>
   /** With its files, checked. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID, MODEL_INVALID. */
   load(reference: string): LoadedModel | Promise<LoadedModel>
@@ -65,7 +66,7 @@ export class ModelStore implements ModelLibrary {
     return model
   }
 
-  /** As `load`, by its manifest alone; whoever opens the model checks its files. Errors: MODEL_NOT_FOUND, MANIFEST_INVALID. */
+  /** As `load`, by its manifest alone; whoever opens the model checks its other files. Errors: as `look`. */
   find(reference: string): LoadedModel {
     const { name, version } = splitReference(reference)
     const folder = join(this.root, name, version)
@@ -80,8 +81,17 @@ export class ModelStore implements ModelLibrary {
         remedy: 'correct name and version in the manifest, or rename the folder',
       })
     }
+    checkRegisteredManifest(model)
     return model
   }
+}
+
+/** The manifest says how the graph is read, so it is as much of a version as the graph is. Errors: MODEL_INVALID. */
+function checkRegisteredManifest({ reference, folder }: LoadedModel): void {
+  const registered = readRegistration(folder)?.files[manifestFile]
+  const path = join(folder, manifestFile)
+  const actual = registered === undefined ? undefined : sha256OfFile(path)
+  if (registered !== actual) throw wrongDigest({ reference }, path, actual!, registered!, 'its registration')
 }
 
 export interface VersionName {
@@ -180,8 +190,8 @@ function reading<T>({ reference }: Pick<LoadedModel, 'reference'>, path: string,
   }
 }
 
-function wrongDigest({ reference }: Pick<LoadedModel, 'reference'>, path: string, actual: string, expected: string): HarrierError {
-  return new HarrierError('MODEL_INVALID', `${reference}: ${path} has sha256 ${actual}, its manifest says ${expected}`, {
+function wrongDigest({ reference }: Pick<LoadedModel, 'reference'>, path: string, actual: string, expected: string, by = 'its manifest'): HarrierError {
+  return new HarrierError('MODEL_INVALID', `${reference}: ${path} has sha256 ${actual}, ${by} says ${expected}`, {
     remedy: 'restore the file, or register it as a new version',
   })
 }

@@ -110,7 +110,7 @@ export abstract class ScorerBase implements Scorer {
       kept.add(index)
       return index
     })
-    this.#models = models.map(({ sha256, role }) => counters[before.findIndex((each) => each.sha256 === sha256 && each.role === role)] ?? zeroCounters())
+    this.#models = models.map(({ reference, sha256, role }) => counters[before.findIndex((each) => each.reference === reference && each.sha256 === sha256 && each.role === role)] ?? zeroCounters())
     this.options = { ...this.options, models: uses, release }
     this.inForce = { release, models }
     this.#hiddenIndex = hiddenIndexes(uses)

@@ -16,6 +16,8 @@ export interface ScorerModel extends DeviceInUse {
   /** `name@version` */
   readonly reference: string
   readonly sha256: string
+  /** Of what its manifest says of inputs, outputs and score. */
+  readonly manifestDigest: string
   readonly role: ModelRole
   /** Part of the events that it decides, 0 to 1. */
   readonly share: number

@@ -1,6 +1,6 @@
 import type { Manifest } from '../inference/manifest.js'
 import { modelFileBytes, type LoadedModel } from '../inference/model-store.js'
-import type { Registration } from './register-model.js'
+import type { Registration } from '../inference/registration.js'
 import type { Release } from './release.js'
 import { sizeText } from '../base/size-text.js'
 

@@ -6,7 +6,8 @@ import { z } from 'zod'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { modelDigest } from '../inference/manifest.js'
 import { loadModelFolder, sha256OfFile, type LoadedModel } from '../inference/model-store.js'
-import { filesOf, readRegistration, type Registration } from './register-model.js'
+import { readRegistration, type Registration } from '../inference/registration.js'
+import { filesOf } from './register-model.js'
 
 // One file that holds a model version:
 //   "HARRIER-MODEL-1\n", u32 bytes of the header (big-endian), the header as JSON, 64 bytes of ed25519 signature over the header,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { HarrierError } from '../base/errors.js'
 import { hiddenFloatsOf, modelNameOf } from '../inference/manifest.js'
 import { manifestFile, modelFileBytes, ModelStore, type LoadedModel } from '../inference/model-store.js'
-import { readRegistration, type Registration } from './register-model.js'
+import { readRegistration, type Registration } from '../inference/registration.js'
 
 export interface VersionSummary {
   /** name@version */

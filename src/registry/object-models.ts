@@ -7,7 +7,8 @@ import { sizeText } from '../base/size-text.js'
 import { manifestReference, parseManifest, type Manifest } from '../inference/manifest.js'
 import { byNameAndVersion, loadModelFolder, manifestFile, ModelStore, sha256OfFile, splitReference, type LoadedModel, type ModelLibrary, type VersionName } from '../inference/model-store.js'
 import type { ObjectStore } from '../object-store/object-store.js'
-import { checkSameVersion, filesOf, parseRegistration, registerModel, registrationFile, type Registered, type RegisterOptions, type Registration } from './register-model.js'
+import { parseRegistration, registrationFile, type Registration } from '../inference/registration.js'
+import { checkSameVersion, filesOf, registerModel, type Registered, type RegisterOptions } from './register-model.js'
 
 /** Manifests that are remembered, of versions that are not here. */
 const manifestsMax = 10_000

@@ -1,6 +1,5 @@
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { z } from 'zod'
 import type { Clock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
 import { createScorer } from '../inference/create-scorer.js'
@@ -8,25 +7,7 @@ import type { DevicePolicy } from '../inference/device.js'
 import { goldenFile, ownCategories, testGolden } from '../inference/golden.js'
 import { modelDigest } from '../inference/manifest.js'
 import { loadModelFolder, manifestFile, modelFileBytes, sha256OfFile, type LoadedModel } from '../inference/model-store.js'
-
-export const registrationFile = 'registration.json'
-
-/** Who registered a version, when, and what its trial run said: beside its files, and never changed. */
-const registrationSchema = z.object({
-  model: z.string(),
-  /** As lineage names it. */
-  sha256: z.string(),
-  /** sha256 of every file, by name. */
-  files: z.record(z.string(), z.string()),
-  actor: z.string(),
-  /** ISO 8601 */
-  registeredAt: z.string(),
-  trial: z.object({ device: z.string(), deviceClass: z.string(), rows: z.number(), golden: z.boolean(), largestDifference: z.number().nullable(), microsecondsPerRow: z.number().nullable() }),
-  harrier: z.string(),
-  /** Of a version that came as a file: by whose key it was signed, and who made the file. */
-  importedFrom: z.object({ signedBy: z.string(), exportedBy: z.string(), exportedAt: z.string() }).optional(),
-})
-export type Registration = z.infer<typeof registrationSchema>
+import { readRegistration, registrationFile, type Registration } from '../inference/registration.js'
 
 export interface RegisterOptions {
   /** The folder of model.yaml. */
@@ -80,25 +61,6 @@ export function checkSameVersion(reference: string, rootName: string, there: Rea
   const differing = [...new Set([...Object.keys(there), ...Object.keys(files)])].filter((name) => there[name] !== files[name])
   if (differing.length === 0) return
   throw new HarrierError('RELEASE_REFUSED', `${reference} is in ${rootName} already, and ${differing.join(', ')} differ${differing.length === 1 ? 's' : ''}: a version never changes`, { remedy: 'give it another version in model.yaml' })
-}
-
-/** Undefined where the version was put there by hand. Errors: MODEL_INVALID. */
-export function readRegistration(folder: string): Registration | undefined {
-  const path = join(folder, registrationFile)
-  return existsSync(path) ? parseRegistration(readFileSync(path, 'utf8'), path) : undefined
-}
-
-/** Errors: MODEL_INVALID. */
-export function parseRegistration(text: string, path: string): Registration {
-  let document: unknown
-  try {
-    document = JSON.parse(text)
-  } catch {
-    throw new HarrierError('MODEL_INVALID', `${path} is not JSON`, { remedy: 'restore it, or remove it and register the version again' })
-  }
-  const parsed = registrationSchema.safeParse(document)
-  if (parsed.success) return parsed.data
-  throw new HarrierError('MODEL_INVALID', `${path} is not a registration: ${parsed.error.issues[0]!.path.join('.')}: ${parsed.error.issues[0]!.message}`, { remedy: 'restore it, or remove it and register the version again' })
 }
 
 /** What belongs to a version: manifest, graph, weights, and golden rows where there are some. */

@@ -258,6 +258,7 @@ export class Outputs {
         share: model.share,
         model: model.reference,
         sha256: model.sha256,
+        manifest: model.manifestDigest,
         epoch: model.epoch,
         device: model.device,
         failure: failures.get(index) ?? null,

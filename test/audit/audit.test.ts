@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createSecretKey, randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -28,7 +28,7 @@ import { isToken } from '../../src/privacy/token-text.js'
 import { loadTopology, type Topology } from '../../src/topology/load-topology.js'
 import { modelsFolder } from '../../src/topology/open-scorer.js'
 import { TopologyTestDriver, type TestRecord } from '../../src/topology/test-driver.js'
-import { TestStore, gruStep, rowModel, windowDense } from '../inference/test-models.js'
+import { TestStore, features, gruStep, rowModel, windowDense } from '../inference/test-models.js'
 import { card, cardRecord, type Card, hourMs, randomCards, smallTopology, startMs } from '../topology/card-events.js'
 import { daysTopology } from '../topology/day-topologies.js'
 import { epochMs, paymentRecords, payments } from '../topology/labelled-payments.js'
@@ -40,6 +40,9 @@ before(() => {
   store.add('other', gruStep(9))
   store.add('window', windowDense())
   store.add('row', rowModel())
+  const { bytes, manifest } = gruStep()
+  store.add('twin', { bytes, manifest: { ...manifest, features: [...features].reverse() } })
+  store.add('twin-row', { ...rowModel(), manifest: { ...rowModel().manifest, score: { meaning: 'logit' } } })
 })
 after(() => store.remove())
 
@@ -136,6 +139,29 @@ describe('an audit', () => {
       assert.equal(verdictOf({ ...honest, event: { ...event, scores: event.scores.map((each) => ({ ...each, score: each.score / 2 })) } }).kind, 'differs')
       const provenance = await provenanceOf(log, event, topology, undefined, new ModelFiles([store.root]))
       assert.equal(provenance.input, 'day')
+    }
+  })
+
+  it('tells versions apart that have the same file and read it in different ways, and knows neither when its manifest was changed', async () => {
+    const twins = smallTopology({ champion: 'gru@1', shadows: ['row@1', 'twin-row@1'], limits: 'checkpointIntervalMs: 2s' })
+    const { log, scored } = await run(twins, randomCards(10, 300), { restartEvery: 3 })
+    const all = await audit(log, twins, scored)
+    assert.deepEqual(kindsOf(all), ['equal'], JSON.stringify(all.find(({ verdict }) => verdict.kind !== 'equal')?.verdict))
+    const last = all.at(-1)!.event
+    const scoreOf = (model: string): number => last.scores.find((each) => each.model === model)!.score
+    assert.ok(scoreOf('twin-row@1') !== scoreOf('row@1'))
+    const states = smallTopology({ champion: 'gru@1', shadows: ['twin@1'] })
+    await assert.rejects(TopologyTestDriver.open({ topology: states, models: store.root, startMs }), { code: 'MODEL_INVALID', message: /gru@1 and twin@1 carry states of the same file/ })
+    const changed = new TestStore()
+    try {
+      for (const name of ['gru', 'row']) cpSync(join(store.root, name), join(changed.root, name), { recursive: true })
+      changed.add('twin-row', rowModel())
+      const [found] = await audit(log, twins, [last.eventId], [changed.root])
+      assert.ok(found!.verdict.kind === 'unavailable' && /no folder has twin-row@1/.test(found!.verdict.why), JSON.stringify(found!.verdict))
+      const { models } = await provenanceOf(log, last, twins, undefined, new ModelFiles([changed.root]))
+      assert.equal(models.filter(({ file }) => file === undefined).length, 1)
+    } finally {
+      changed.remove()
     }
   })
 
@@ -299,6 +325,15 @@ describe('an archive', () => {
     assert.deepEqual(kindsOf(beside), ['equal'])
     const reach = reachOf(archive.index).find(({ topic }) => topic === 'transactions')!
     assert.deepEqual([reach.from, reach.to, reach.records, reach.gaps.length], [0, 300, 300, 0])
+  })
+
+  it('keeps the files of each version, where two have the same graph', async () => {
+    const twins = { ...smallTopology({ champion: 'gru@1', shadows: ['row@1', 'twin-row@1'] }), file: join(folder, 'topologies', 'small.yaml') }
+    const { log, scored } = await run(twins, randomCards(12, 60))
+    await archiveInto(log, 'twins')
+    const archive = await ArchiveLog.open(new FolderStore(join(folder, 'twins')))
+    assert.deepEqual(archive.index.models.map(({ model }) => model), ['gru@1', 'row@1', 'twin-row@1'])
+    assert.deepEqual(kindsOf(await audit(archive, twins, scored, [archive.models])), ['equal'])
   })
 
   it('is not believed where a segment was changed', async () => {

@@ -10,8 +10,8 @@ const record: LineageRecord = {
   inputs: [{ topic: 'transactions', partition: 3, from: 0, to: 2 ** 53 - 1 }],
   counts: { records: 2000, scored: 1990, alerts: 3, dead_letters: 10, late: 2, fallbacks: 0, labels: 0, labels_repeated: 0, labels_conflicting: 0, turned: 1, unscored: 2, labels_unknown: 0 },
   models: [
-    { role: 'champion', share: 1, model: 'card-gru@1', sha256: 'ab'.repeat(32), epoch: 1, device: 'cpu', failure: null },
-    { role: 'shadow', share: 0.25, model: 'card-cnn@1', sha256: 'cd'.repeat(32), epoch: 8, device: 'webgpu', failure: 'timed out after 50 ms' },
+    { role: 'champion', share: 1, model: 'card-gru@1', sha256: 'ab'.repeat(32), manifest: '01'.repeat(32), epoch: 1, device: 'cpu', failure: null },
+    { role: 'shadow', share: 0.25, model: 'card-cnn@1', sha256: 'cd'.repeat(32), manifest: '23'.repeat(32), epoch: 8, device: 'webgpu', failure: 'timed out after 50 ms' },
   ],
   release: 7,
   digests: { topology: 'a', features: 'b', policy: 'c', layout: 'd' },

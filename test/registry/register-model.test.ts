@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { systemClock } from '../../src/base/clock.js'
-import { ModelStore } from '../../src/inference/model-store.js'
-import { readRegistration, registerModel, registrationFile, type Registered } from '../../src/registry/register-model.js'
+import { manifestFile, ModelStore } from '../../src/inference/model-store.js'
+import { readRegistration, registrationFile } from '../../src/inference/registration.js'
+import { registerModel, type Registered } from '../../src/registry/register-model.js'
 import { F, gruStep, rowModel, TestStore } from '../inference/test-models.js'
 
 describe('registering a model version', () => {
@@ -36,6 +37,14 @@ describe('registering a model version', () => {
     assert.equal(again.registration.actor, 'anna')
     const { folder } = made.add('gru', gruStep(77))
     await assert.rejects(register(folder), { code: 'RELEASE_REFUSED', message: /gru@1 is in .* already, and model.yaml, model.onnx differ: a version never changes/ })
+    const { manifest } = again.model
+    const path = join(root, 'gru', '1', manifestFile)
+    const text = readFileSync(path, 'utf8')
+    writeFileSync(path, `${text}score: { meaning: logit }\n`)
+    const registered = again.registration.files[manifestFile]
+    assert.throws(() => new ModelStore(root).find('gru@1'), { code: 'MODEL_INVALID', message: new RegExp(`model.yaml has sha256 [0-9a-f]{64}, its registration says ${registered}`) }, 'the graph would be read in another way')
+    writeFileSync(path, text)
+    assert.equal(new ModelStore(root).find('gru@1').manifest.sha256, manifest.sha256)
   })
 
   it('is for a version that was put there by hand, too', async () => {

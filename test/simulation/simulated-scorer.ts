@@ -2,7 +2,7 @@ import type { Clock } from '../../src/base/clock.js'
 import type { Prng } from '../../src/base/prng.js'
 import type { Frame } from '../../src/inference/frame.js'
 import { FrameProcessor } from '../../src/inference/frame-processor.js'
-import { parseManifest } from '../../src/inference/manifest.js'
+import { manifestDigest, parseManifest } from '../../src/inference/manifest.js'
 import type { LoadedModel } from '../../src/inference/model-store.js'
 import type { OpenModel } from '../../src/inference/open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from '../../src/inference/scorer-base.js'
@@ -71,7 +71,7 @@ function opened({ model: { manifest }, epoch = 1 }: ModelUse): OpenModel {
 }
 
 function described({ model: { reference, manifest }, role, epoch = 1, share }: ModelUse): ScorerModel {
-  return { reference, sha256: manifest.sha256, role, share: share ?? (role === 'champion' ? 1 : 0), kind: 'recurrent', epoch, device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 0, openedBytes: 0 }
+  return { reference, sha256: manifest.sha256, manifestDigest: manifestDigest(manifest), role, share: share ?? (role === 'champion' ? 1 : 0), kind: 'recurrent', epoch, device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 0, openedBytes: 0 }
 }
 
 /** The engine's own frame walk, waves, warming and undo over models that take virtual time. */

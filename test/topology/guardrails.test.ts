@@ -18,7 +18,7 @@ function models(release: number, ...each: readonly { role: ScorerModel['role']; 
   return {
     release,
     models: each.map(({ role, model, epoch, share = role === 'champion' ? 1 : 0 }) => ({
-      reference: model, role, epoch, share, sha256: '', kind: 'row', rowsMultiple: 1, fileBytes: 0, openedBytes: 0, device: 'cpu', deviceNote: null,
+      reference: model, role, epoch, share, sha256: '', manifestDigest: '', kind: 'row', rowsMultiple: 1, fileBytes: 0, openedBytes: 0, device: 'cpu', deviceNote: null,
     })),
   }
 }

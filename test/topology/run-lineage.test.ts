@@ -16,7 +16,7 @@ import { runEventRules } from './openlineage-rules.js'
 const isValid = runEventRules()
 
 function models(release: number, reference: string): ScoringModels {
-  return { release, models: [{ role: 'champion', reference, sha256: 'ab'.repeat(32), share: 1, epoch: release + 1, kind: 'recurrent', device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 1, openedBytes: 1 }] }
+  return { release, models: [{ role: 'champion', reference, sha256: 'ab'.repeat(32), manifestDigest: 'cd'.repeat(32), share: 1, epoch: release + 1, kind: 'recurrent', device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 1, openedBytes: 1 }] }
 }
 
 // A facet as a reader without its types sees it.

@@ -27,7 +27,7 @@ function stage(): StageMetrics {
     release: { inForce: 2, refused: false, guardrails: { judged: 3, last: undefined, breaches: { alertRateMax: 1, alertRateTimesMax: 0, scoreShiftMax: 0, errorRateMax: 0, delayMax: 0 } } },
     models: [
       {
-        reference: 'card-gru@1', sha256: '', role: 'champion', share: 1, kind: 'recurrent', epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 1, openedBytes: 2,
+        reference: 'card-gru@1', sha256: '', manifestDigest: '', role: 'champion', share: 1, kind: 'recurrent', epoch: 1, device: 'cpu', deviceNote: null, rowsMultiple: 1, fileBytes: 1, openedBytes: 2,
         rows: 41, runs: 4, computeMs: 250, failures: { threw: 1, 'timed-out': 0, 'set-aside': 0, notFinite: 0 },
       },
     ],
