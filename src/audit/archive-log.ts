@@ -57,6 +57,11 @@ export class ArchiveLog implements RecordLog {
     return object === undefined ? undefined : loadTopology(join(await this.#store.localFolder(dirname(object)), basename(object)))
   }
 
+  /** The one that was kept last. */
+  newestTopology(): Promise<Topology | undefined> {
+    return this.topology(Object.keys(this.index.topologies).at(-1) ?? '')
+  }
+
   partitions(topic: string): Promise<number | undefined> {
     return Promise.resolve(this.index.topics[topic])
   }

@@ -36,6 +36,7 @@ export const errorCatalogue = {
   PACKAGE_REFUSED: { consequence: 'fatal', summary: 'an exported model version is not signed by who is trusted, or was altered', remedy: 'get it again from whoever exported it, or name their public key with --trust' },
   DEVICE_UNAVAILABLE: { consequence: 'fatal', summary: 'the wanted device cannot run this model', remedy: 'choose device: cpu or auto, or see `harrier doctor --gpu`' },
   MODEL_FAILED: { consequence: 'retry', summary: 'a model threw, timed out or gave a value that is not finite', remedy: 'events are scored by the fall-back of the topology; look at the model' },
+  EVIDENCE_UNAVAILABLE: { consequence: 'fatal', summary: 'what would prove a score is not kept any more, or was changed', remedy: 'name an archive that has it (--archive), or a copy of one' },
   RECORD_UNDECODABLE: { consequence: 'dead-letter', summary: 'a record cannot be decoded', remedy: 'look at the dead-letter topic: `harrier tail <topology>.dlq`' },
   RECORD_INVALID: { consequence: 'dead-letter', summary: 'a record breaks the contract of its source', remedy: 'look at the dead-letter topic: `harrier tail <topology>.dlq`' },
   SCORE_PENDING: { consequence: 'retry', summary: 'a score that was asked for over HTTP has not come within its time', remedy: 'ask again with the same Idempotency-Key: the transaction is in the log, and is scored once' },

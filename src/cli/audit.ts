@@ -4,6 +4,7 @@ import { idsOnTopic } from '../audit/clear-entities.js'
 import { exportEvidence, periodsBy, timesOf, type PeriodBy, type TimeRange } from '../audit/evidence-export.js'
 import { sampleScored } from '../audit/scored-sample.js'
 import { findScored } from '../audit/scored-search.js'
+import { Unavailable } from '../audit/unavailable.js'
 import { verdictExitCodes, type VerdictKind } from '../audit/verdict.js'
 import { systemClock } from '../base/clock.js'
 import { HarrierError } from '../base/errors.js'
@@ -67,19 +68,24 @@ async function audit(eventId: string | undefined, options: AuditCommandOptions):
   const show = (text: string): void => progress.onProgress(text, 'tick')
   const privacyKeys = privacyKeysOf(options)
   const looked = (scanned: number, of: number): void => show(`${scanned.toLocaleString('en')} of ${of.toLocaleString('en')} scored events looked at`)
-  const { log, topology, models, logger, topologyOf, close } = await openEvidence(options)
+  const { log, topology, namespace, models, logger, topologyOf, close } = await openEvidence(options)
   let all: Audited[]
   try {
-    const { scored: topic } = topologyNames(topology.chain.at(-1)!, options.namespace)
+    const { scored: topic } = topologyNames(topology.chain.at(-1)!, namespace)
     const { partition, at: atMs, scanMax } = options
     const events = eventId === undefined
       ? await sampleScored(log, { topic, partition, count: options.sample!, seed: options.seed, signal: stop.signal })
       : [await findScored(log, { topic, eventId, otherIds: idsOnTopic(eventId, topology, privacyKeys), partition, atMs, scanMax, signal: stop.signal, onProgress: looked })]
-    if (events.length === 0) throw new HarrierError('NOT_FOUND', `${topic} has no scored events`, { remedy: 'give --topology and --namespace as the engine runs, or --archive' })
-    all = await auditEvents(events, { log, topology, topologyOf, namespace: options.namespace, models, device: options.device, privacyKeys, clock: systemClock, logger, signal: stop.signal, onProgress: show })
+    if (events.length === 0) throw noScoredEvents(topic)
+    all = await auditEvents(events, { log, topology, topologyOf, namespace, models, device: options.device, privacyKeys, clock: systemClock, logger, signal: stop.signal, onProgress: show })
   } catch (error) {
-    if (!stop.signal.aborted) throw error
-    process.exit(130)
+    if (stop.signal.aborted) process.exit(130)
+    // Not even the scored event: nothing of it is shown.
+    if (!(error instanceof Unavailable)) throw error
+    const verdict = { kind: 'unavailable', why: error.message } as const
+    progress.end()
+    process.stdout.write(options.json ? `${JSON.stringify({ verdict })}\n` : `verdict  unavailable: ${error.message}\n`)
+    process.exit(verdictExitCodes[verdict.kind])
   } finally {
     progress.end()
     await close()
@@ -121,13 +127,14 @@ async function exportPeriod(options: AuditCommandOptions): Promise<void> {
   const { since: sinceMs, until: untilMs, by, out } = options
   if (sinceMs === undefined || untilMs === undefined || out === undefined) throw new HarrierError('USAGE', 'an export needs --since, --until and --out', { remedy: 'harrier audit export --since 2024-03-01 --until 2024-04-01 --out march.parquet' })
   const progress = terminalProgress(process.stderr, systemClock)
-  const { log, topology, close } = await openEvidence(options)
+  const { log, topology, namespace, close } = await openEvidence(options)
   try {
-    const names = topologyNames(topology.chain.at(-1)!, options.namespace)
+    const names = topologyNames(topology.chain.at(-1)!, namespace)
     const result = await exportEvidence(log, { names, by, sinceMs, untilMs, out, mask: options.clear ? undefined : new RecordMask(topology), onProgress: (text) => progress.onProgress(text, 'tick') })
     const times = result.events === 0 ? await timesOf(log, names.scored) : undefined
     progress.end()
-    if (result.events === 0) process.stderr.write(emptyText(names.scored, by, times))
+    if (times) process.stderr.write(emptyText(names.scored, by, times))
+    else if (result.events === 0) throw noScoredEvents(names.scored)
     const without = result.withoutLineage > 0 ? `${result.withoutLineage.toLocaleString('en')} of them without a lineage record that is kept\n` : ''
     const text = `${result.events.toLocaleString('en')} scored events of ${result.batches.toLocaleString('en')} batches: ${out}\n${without}`
     process.stdout.write(options.json ? `${JSON.stringify({ ...result, out })}\n` : text)
@@ -138,9 +145,12 @@ async function exportPeriod(options: AuditCommandOptions): Promise<void> {
   process.exit(0)
 }
 
+function noScoredEvents(topic: string): HarrierError {
+  return new HarrierError('NOT_FOUND', `${topic} has no scored events`, { remedy: 'give --topology and --namespace as the engine runs, or --archive' })
+}
+
 /** Nothing was scored in the period: most often it is meant by the other of the two times. */
-function emptyText(topic: string, by: PeriodBy, times: { recordTimes: TimeRange; eventTimes: TimeRange } | undefined): string {
-  if (!times) return `${topic} has no scored events\n`
+function emptyText(topic: string, by: PeriodBy, times: { recordTimes: TimeRange; eventTimes: TimeRange }): string {
   const of = ({ fromMs, toMs }: TimeRange): string => `${iso(fromMs)} to ${iso(toMs)}`
   return `warning: no event of the period by its ${by}; records of ${topic} are of about ${of(times.recordTimes)} (--by record-time), its events of ${of(times.eventTimes)} (--by event-time)\n`
 }

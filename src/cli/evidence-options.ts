@@ -13,7 +13,7 @@ import { parseCount } from './parse-options.js'
 
 /** Options of the commands that look for what made a score. */
 export interface EvidenceOptions extends ConnectionOptions {
-  topology: string
+  topology?: string
   namespace?: string
   models?: string
   archive?: string
@@ -26,6 +26,7 @@ export interface EvidenceOptions extends ConnectionOptions {
 
 export interface Evidence {
   readonly topology: Topology
+  readonly namespace: string | undefined
   readonly log: RecordLog
   readonly archive: ArchiveLog | undefined
   readonly models: ModelFiles
@@ -36,8 +37,8 @@ export interface Evidence {
 
 export function addEvidenceOptions(command: Command, parseTime: (text: string) => number, parseNatural: (text: string) => number): Command {
   command
-    .option('--topology <name>', 'the topology that scored it', 'card-fraud')
-    .option('--namespace <name>', 'the prefix with which the topology runs')
+    .option('--topology <name>', 'the topology that scored it (default: that of the archive, else card-fraud)')
+    .option('--namespace <name>', 'the prefix with which the topology runs (default: that of the archive)')
     .option('--models <folder or s3://…>', 'folder of model versions; files are found by their sha256 (default: models/ of Harrier)')
     .option('--archive <folder or s3://…>', 'what `harrier archive` has kept: looked at first')
     .option('--offline', 'look at the archive alone, without a broker')
@@ -49,9 +50,11 @@ export function addEvidenceOptions(command: Command, parseTime: (text: string) =
 }
 
 export async function openEvidence(options: EvidenceOptions): Promise<Evidence> {
-  const topology = loadTopology(options.topology)
   const logger = createLogger((line) => process.stderr.write(line), { nowMs: () => systemClock.nowMs(), level: 'warn' })
   const archive = options.archive === undefined ? undefined : await ArchiveLog.open(archiveAt(options.archive, () => storeChoice(options), logger))
+  const kept = archive && options.topology === undefined ? await archive.newestTopology() : undefined
+  const topology = kept ?? loadTopology(options.topology ?? 'card-fraud')
+  const namespace = options.namespace ?? archive?.index.namespace ?? undefined
   const kafka = options.offline && archive ? undefined : await KafkaLog.open(await resolveConnections(options), systemClock, logger)
   const logs = [...(archive ? [archive] : []), ...(kafka ? [kafka] : [])]
   const places = [modelsAt(options.models ?? modelsFolder, () => storeChoice(options), logger), ...(archive ? [archive.models] : [])]
@@ -59,5 +62,5 @@ export async function openEvidence(options: EvidenceOptions): Promise<Evidence> 
     archive?.close()
     await kafka?.close()
   }
-  return { topology, log: logs.length === 1 ? logs[0]! : new CombinedLog(logs), archive, models: new ModelFiles(places), topologyOf: async (digest) => archive?.topology(digest), logger, close }
+  return { topology, namespace, log: logs.length === 1 ? logs[0]! : new CombinedLog(logs), archive, models: new ModelFiles(places), topologyOf: async (digest) => archive?.topology(digest), logger, close }
 }

@@ -28,9 +28,9 @@ The newest event with the id is found by looking through the scored topic from i
 
 async function lineage(eventId: string, options: EvidenceOptions & PrivacyOptions): Promise<void> {
   const progress = terminalProgress(process.stderr, systemClock)
-  const { log, topology, models, close } = await openEvidence(options)
+  const { log, topology, namespace, models, close } = await openEvidence(options)
   try {
-    const names = topologyNames(topology.chain.at(-1)!, options.namespace)
+    const names = topologyNames(topology.chain.at(-1)!, namespace)
     const event = await findScored(log, {
       topic: names.scored,
       eventId,
@@ -40,7 +40,7 @@ async function lineage(eventId: string, options: EvidenceOptions & PrivacyOption
       scanMax: options.scanMax,
       onProgress: (scanned, of) => progress.onProgress(`${scanned.toLocaleString('en')} of ${of.toLocaleString('en')} scored events looked at`, 'tick'),
     })
-    const found = await provenanceOf(log, event, topology, options.namespace, models)
+    const found = await provenanceOf(log, event, topology, namespace, models)
     const provenance = { ...found, event: maskedEvent(event, new RecordMask(topology)) }
     progress.end()
     process.stdout.write(options.json ? `${JSON.stringify(provenance)}\n` : `${provenanceText(provenance, names.lineage)}\n`)

@@ -81,9 +81,9 @@ function token(value: string, options: TokenOptions): void {
 async function lookUp(text: string, options: EvidenceOptions & PrivacyOptions): Promise<void> {
   const keys = needed(privacyKeysOf(options))
   const progress = terminalProgress(process.stderr, systemClock)
-  const { log, topology, close } = await openEvidence(options)
+  const { log, topology, namespace, close } = await openEvidence(options)
   try {
-    const { namespace, partition, scanMax } = options
+    const { partition, scanMax } = options
     const onProgress = (scanned: number, of: number): void => progress.onProgress(`${scanned.toLocaleString('en')} of ${of.toLocaleString('en')} records looked at`, 'tick')
     const found = await findToken(log, { topology, namespace, keys, token: text, partition, scanMax, onProgress })
     progress.end()
