@@ -17,7 +17,7 @@ import { labelTableColumns, readLabelsInto } from './label-topic.js'
 import { compareWithLive, readRecordedRun, type LiveComparison, type RecordedRun } from './live-comparison.js'
 import { runPass, type PassResult } from './pass.js'
 import { renderReport } from './report.js'
-import { isNumberField } from './row-collector.js'
+import { isCardStage, isNumberField } from './row-collector.js'
 import { ScoreTable, scoredColumns, scoresQuery, whatIfColumn, whatIfColumns } from './score-table.js'
 
 /** Decisions of the run against those of the what-if: events and, of them, frauds. */
@@ -64,9 +64,10 @@ export async function runBacktest(options: BacktestOptions): Promise<BacktestRes
     const { whatIf } = options
     const lastOf = ({ chain }: Topology): Topology => chain.at(-1)!
     const sharesScores = whatIf !== undefined && haveSameScores(topology, whatIf.topology)
+    const isCard = isCardStage(lastOf(topology))
     const labelsAsRecorded = recorded?.batches ?? new Map<number, never>()
     const common = { ...options, recorded: labelsAsRecorded }
-    const pass = await runPass(table, { ...common, tableName: 'scored', columns0: scoredColumns, ownLoss: options.loss, otherPolicy: sharesScores ? lastOf(whatIf.topology) : undefined, title: '' })
+    const pass = await runPass(table, { ...common, tableName: 'scored', columns0: scoredColumns(isCard), ownLoss: options.loss, otherPolicy: sharesScores ? lastOf(whatIf.topology) : undefined, title: '' })
     let other: PassResult | undefined
     if (whatIf && !sharesScores) other = await runPass(table, { ...common, topology: whatIf.topology, tableName: 'what_if', columns0: whatIfColumns, ownLoss: null, otherPolicy: undefined, title: 'what if: ' })
     if (pass.measured === 0) throw nothingMeasured(pass)
@@ -76,7 +77,7 @@ export async function runBacktest(options: BacktestOptions): Promise<BacktestRes
     const file = join(out, resultFiles.scores)
     onProgress('writing scores.parquet', 'tick')
     const compared = whatIf && { models: whatIfModels, isOwnRun: other !== undefined }
-    await table.export(scoresQuery({ models, deciders: [...models, 'rule', 'review'], whatIf: compared, hasLoss: 'field' in options.loss, labelsTable }), file)
+    await table.export(scoresQuery({ models, deciders: [...models, 'rule', 'review'], whatIf: compared, hasLoss: 'field' in options.loss, isCard, labelsTable }), file)
     const masksCards = topology.chain[0]!.personal?.entity ?? false
     const figures = await computeFigures(table, file, { ...options, models: shownModels(options, pass, other), masksCards, lossEach: 'each' in options.loss ? options.loss.each : undefined }, (step) => onProgress(step, 'tick'))
     const live = options.compareWith && (await compareWithLive(table, file, pass.models, recorded!, options))

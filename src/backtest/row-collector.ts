@@ -92,7 +92,7 @@ export class RowCollector {
     const cards = text(card)
     const lossOf = 'field' in loss ? (row: number) => events.numbers[this.#lossColumn]![row]! * loss.factor : () => loss.each
     const values = [
-      ordinal, text(id), cards, card === entity ? cards : text(entity), gathered(new Float64Array(count), (row) => frame.eventTime[batch.frameRow[row]!]!),
+      ordinal, text(id), cards, ...(card === entity ? [] : [text(entity)]), gathered(new Float64Array(count), (row) => frame.eventTime[batch.frameRow[row]!]!),
       gathered(new Uint8Array(count), (row) => batch.late[row]!), gathered(new Uint8Array(count), (row) => labelCodeOf(tags[row]!)), gathered(new Float64Array(count), lossOf),
       decision, gathered(new Uint8Array(count), (row) => outcome.decider[row]!), ...scores,
     ]
@@ -100,6 +100,11 @@ export class RowCollector {
     this.#whatIf.decide(batch)
     this.#options.appender.write([...values, gathered(new Uint8Array(count), (row) => outcome.decision[row]!)], count)
   }
+}
+
+/** Whether the last stage's entity is the card itself. */
+export function isCardStage(topology: Topology): boolean {
+  return topology.stage.key === cardFieldOf(topology)
 }
 
 /** What an alert is about in the end: the key of the first stage, which every stage knows. */

@@ -10,8 +10,8 @@ export const scoreTableLimits = {
   threads: 2,
 } as const
 
-/** Columns of the scored events, before those of the models. */
-export const scoredColumns = [
+/** Columns of the scored events, before those of the models. `entity` stands there where it is not the card. */
+const allScoredColumns = [
   { name: 'ordinal', type: 'long' },
   { name: 'event_id', type: 'text' },
   { name: 'card', type: 'text' },
@@ -23,6 +23,10 @@ export const scoredColumns = [
   { name: 'decision', type: 'byte' },
   { name: 'decider', type: 'byte' },
 ] as const satisfies readonly TableColumn[]
+
+export function scoredColumns(isCard: boolean): readonly TableColumn[] {
+  return allScoredColumns.filter(({ name }) => !isCard || name !== 'entity')
+}
 
 /** Columns of a what-if that scored in a run of its own. */
 export const whatIfColumns = [
@@ -42,7 +46,10 @@ export class ScoreTable {
     try {
       await removeDatabase(file)
       const instance = await DuckDBInstance.create(file, { memory_limit: scoreTableLimits.memory, threads: String(scoreTableLimits.threads) })
-      return new ScoreTable(file, instance, await instance.connect())
+      const connection = await instance.connect()
+      // Written once and read once: packing it costs as much as writing it.
+      await connection.run("SET force_compression = 'uncompressed'")
+      return new ScoreTable(file, instance, connection)
     } catch (error) {
       throw new HarrierError('CONFIG_INVALID', `${folder} cannot be written: ${messageOf(error)}`, { cause: error, remedy: 'give --out a folder that can be made and has room' })
     }
@@ -107,6 +114,8 @@ export interface ScoresShape {
   readonly deciders: readonly string[]
   readonly whatIf: { readonly models: readonly string[]; readonly isOwnRun: boolean } | undefined
   readonly hasLoss: boolean
+  /** The last stage's entity is the card. */
+  readonly isCard: boolean
   /** Labels came on a topic, into a table of their own. */
   readonly labelsTable: boolean
 }
@@ -117,11 +126,11 @@ export function whatIfColumn(model: string): string {
 }
 
 /** What scores.parquet holds: the scored events of the measured range, with labels, decisions and the scores of every model. */
-export function scoresQuery({ models, deciders, whatIf, hasLoss, labelsTable }: ScoresShape): string {
+export function scoresQuery({ models, deciders, whatIf, hasLoss, isCard, labelsTable }: ScoresShape): string {
   const named = (column: string, names: readonly string[]): string => `CASE ${column} ${names.map((name, code) => `WHEN ${code} THEN ${quotedText(name)}`).join(' ')} END`
   const decision = (column: string): string => named(column, ['APPROVE', 'REVIEW', 'DECLINE'])
   const columns = [
-    'r.event_id', 'r.card', 'r.entity', 'make_timestamp(r.event_time * 1000) AS event_time', 'r.late = 1 AS late',
+    'r.event_id', 'r.card', `${isCard ? 'r.card' : 'r.entity'} AS entity`, 'make_timestamp(r.event_time * 1000) AS event_time', 'r.late = 1 AS late',
     `${labelsTable ? 'coalesce(l.is_fraud, CASE r.label WHEN 1 THEN false WHEN 2 THEN true END)' : 'CASE r.label WHEN 1 THEN false WHEN 2 THEN true END'} AS is_fraud`,
     ...(hasLoss ? ['r.loss'] : []),
     `${decision('r.decision')} AS decision`, `${named('r.decider', deciders)} AS decided_by`,

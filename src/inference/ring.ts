@@ -1,8 +1,12 @@
 import type { SequenceMemory } from './sequence-memory.js'
 
-/** Copies `count` 32-bit words. A loop: for rows of tens of words it beats `set(subarray())`, which makes two objects. */
+/** From so many words on, moving them as a block is quicker than one after the other, though it makes an object: 0.1 us, and hardly more for 400. */
+const blockWordsMin = 48
+
+/** Copies `count` 32-bit words. */
 export function copyWords(to: Int32Array, toAt: number, from: Int32Array, fromAt: number, count: number): void {
-  for (let i = 0; i < count; i++) to[toAt + i] = from[fromAt + i]!
+  if (count >= blockWordsMin) to.set(from.subarray(fromAt, fromAt + count), toAt)
+  else for (let i = 0; i < count; i++) to[toAt + i] = from[fromAt + i]!
 }
 
 /** Where each of a model's features stands in a row; null = the row's first floats as they are. */

@@ -21,11 +21,27 @@ export function asJson(view: Topology): Topology {
 export function recordsOfTable({ documents, keys, isFraud, scenario }: TableRows, ordinal: number): { records: RecordColumns; tags: Tags } {
   const records = new RecordColumns(Math.max(1, documents.length))
   const tags = new Float64Array(documents.length)
+  let [keyAt, keyBytesOf] = appendTexts(records, keys)
+  let [valueAt, valueBytesOf] = appendTexts(records, documents)
   for (let row = 0; row < documents.length; row++) {
-    records.append(0, 0, ordinal + row, noTimestamp, Buffer.from(keys[row]!), Buffer.from(documents[row]!))
+    records.begin(0, 0, ordinal + row, noTimestamp)
+    const keyBytes = keyBytesOf(keys[row]!)
+    records.setKey(row, keyAt, keyBytes)
+    keyAt += keyBytes
+    const valueBytes = valueBytesOf(documents[row]!)
+    records.setValue(row, valueAt, valueBytes)
+    valueAt += valueBytes
     tags[row] = packTag({ ordinal: ordinal + row, isFraud: isFraud[row]!, scenario: scenario[row]! })
   }
   return { records, tags }
+}
+
+/** All texts at once, one after the other: a buffer for each costs more than its bytes. Where they begin, and how long each is. */
+function appendTexts({ arena }: RecordColumns, texts: readonly string[]): [at: number, bytesOf: (text: string) => number] {
+  const text = texts.join('')
+  const bytes = Buffer.from(text)
+  const isAscii = bytes.length === text.length
+  return [arena.append(bytes), isAscii ? (each) => each.length : (each) => Buffer.byteLength(each)]
 }
 
 /** Labels of a table's rows, known so long after their events; undefined where the first stage reads none. */
