@@ -41,9 +41,11 @@ export interface CheckpointBenchResult {
   readonly repeats: number
   readonly on: CheckpointRun
   readonly off: CheckpointRun
-  /** Share of the throughput that the checkpoint costs. */
+  /** Share of the throughput that the checkpoint costs, of each pair: runs that follow each other, since a shared machine changes its speed within minutes. */
+  readonly throughputCosts: readonly number[]
+  /** The median of them. */
   readonly throughputCost: number
-  /** The same of the CPU of an event, which is steadier than a rate on a shared machine. */
+  /** Median over the pairs of what it adds to the CPU of an event, which is steadier than a rate. */
   readonly cpuCost: number
   /** Changelog bytes for each payment: of the checkpoint at the rate and at full speed, and with a record for each payment. */
   readonly changelogBytesPerEvent: number
@@ -90,6 +92,8 @@ export async function benchCheckpoint(options: CheckpointBenchOptions): Promise<
       delayMsP999: round(middle(of, (run) => run.delay.quantile(0.999)), 1),
     })
     const [withIt, without] = [summary(runs.on), summary(runs.off)]
+    const ofPairs = (what: (run: Run) => number): number[] => runs.on.map((run, pair) => what(run) / what(runs.off[pair]!))
+    const throughputCosts = ofPairs((run) => run.perSecond).map((ratio) => round(1 - ratio, 3))
     const written = middle(runs.on, (run) => run.bytesPerEventAtRate)
     onStep('reading the changelog for the sizes of its records')
     const each = await recordPerEvent(world, on, options)
@@ -100,8 +104,9 @@ export async function benchCheckpoint(options: CheckpointBenchOptions): Promise<
       repeats,
       on: withIt,
       off: without,
-      throughputCost: round(1 - withIt.perSecond / without.perSecond, 3),
-      cpuCost: round(withIt.cpuMicrosPerEvent / without.cpuMicrosPerEvent - 1, 3),
+      throughputCosts,
+      throughputCost: round(median(throughputCosts), 3),
+      cpuCost: round(median(ofPairs((run) => run.cpuMicrosPerEvent)) - 1, 3),
       changelogBytesPerEvent: Math.round(written),
       changelogBytesPerEventAtFullSpeed: Math.round(middle(runs.on, (run) => run.bytesPerEvent)),
       recordPerEventBytesPerEvent: Math.round(each),
