@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { parse } from 'yaml'
 import { errorCatalogue } from '../dist/src/base/errors.js'
-import { commandGroups } from '../dist/src/cli/index.js'
+import { addCommands } from '../dist/src/cli/index.js'
 import { faultCatalogue } from '../dist/src/codec/decode-fault.js'
 import { connectionSchema } from '../dist/src/connection/connection-schema.js'
 import { tokenLimits } from '../dist/src/connection/token-source.js'
@@ -53,18 +53,17 @@ export function table(head, rows) {
 
 const code = (text) => `\`${text}\``
 
+const program = new Command('harrier')
+await addCommands(program, undefined)
+
 /** Every command of `harrier`, as commander knows it, by the headings of its help; groups only by their commands. */
 export function allCommands() {
   const found = []
-  for (const { heading, commands } of commandGroups) {
-    const program = new Command('harrier')
-    for (const register of commands) register(program)
-    const visit = (command, path) => {
-      if (command.commands.length === 0) found.push({ heading: heading.replace(/:$/, ''), path, command })
-      else for (const inner of command.commands) visit(inner, `${path} ${inner.name()}`)
-    }
-    for (const command of program.commands) visit(command, command.name())
+  const visit = (command, path, heading) => {
+    if (command.commands.length === 0) found.push({ heading, path, command })
+    else for (const inner of command.commands) visit(inner, `${path} ${inner.name()}`, heading)
   }
+  for (const command of program.commands) visit(command, command.name(), command.helpGroup().replace(/:$/, ''))
   return found
 }
 

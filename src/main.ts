@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { HarrierError, messageOf } from './base/errors.js'
-import { commandGroups } from './cli/index.js'
+import { addCommands } from './cli/index.js'
 
 const packageJson = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -42,11 +42,9 @@ export async function main(argv: string[]): Promise<void> {
     .helpCommand(false)
     .addHelpText('after', examples)
     .exitOverride()
-  for (const { heading, commands } of commandGroups) {
-    program.commandsGroup(heading)
-    for (const register of commands) register(program)
-  }
   try {
+    // Its version is told without them.
+    if (argv[2] !== '--version' && argv[2] !== '-V') await addCommands(program, argv[2])
     await program.parseAsync(argv)
   } catch (error) {
     if (error instanceof HarrierError) {

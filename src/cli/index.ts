@@ -1,70 +1,47 @@
 import type { Command } from 'commander'
-import { register as archive } from './archive.js'
-import { register as audit } from './audit.js'
-import { register as backtest } from './backtest.js'
-import { register as bench } from './bench.js'
-import { register as doctor } from './doctor.js'
-import { register as features } from './features.js'
-import { register as keys } from './keys.js'
-import { register as lineage } from './lineage.js'
-import { register as models } from './models.js'
-import { register as forget } from './forget.js'
-import { register as privacy } from './privacy.js'
-import { register as rebuild } from './rebuild.js'
-import { register as simulate } from './simulate.js'
-import { register as serve } from './serve.js'
-import { register as soak } from './soak.js'
-import { register as stack } from './stack.js'
-import { register as start } from './start.js'
-import { register as run } from './run.js'
-import { register as tail } from './tail.js'
-import { register as topology } from './topology.js'
 
-export interface CommandGroup {
-  readonly heading: string
-  readonly commands: readonly ((program: Command) => void)[]
+/** A module of this folder: adds the command of its name, or a group of commands. */
+interface CommandModule {
+  register(program: Command): void
 }
 
-/** Each file of this folder adds one command (or group of commands). One line each, in the order of `harrier --help`. */
-export const commandGroups: readonly CommandGroup[] = [
-  {
-    heading: 'See it work:',
-    commands: [
-      start,
-      doctor,
-      stack,
-    ],
+/** In the order of `harrier --help`. A command is loaded when it is wanted: all of them take three times as long as one. */
+const commandGroups: Readonly<Record<string, Readonly<Record<string, () => Promise<CommandModule>>>>> = {
+  'See it work:': {
+    start: () => import('./start.js'),
+    doctor: () => import('./doctor.js'),
+    stack: () => import('./stack.js'),
   },
-  {
-    heading: 'Score your stream:',
-    commands: [
-      topology,
-      run,
-      serve,
-      keys,
-      privacy,
-      rebuild,
-      tail,
-      models,
-      forget,
-    ],
+  'Score your stream:': {
+    topology: () => import('./topology.js'),
+    run: () => import('./run.js'),
+    serve: () => import('./serve.js'),
+    keys: () => import('./keys.js'),
+    privacy: () => import('./privacy.js'),
+    rebuild: () => import('./rebuild.js'),
+    tail: () => import('./tail.js'),
+    models: () => import('./models.js'),
+    forget: () => import('./forget.js'),
   },
-  {
-    heading: 'Train and try:',
-    commands: [
-      simulate,
-      features,
-      backtest,
-    ],
+  'Train and try:': {
+    simulate: () => import('./simulate.js'),
+    features: () => import('./features.js'),
+    backtest: () => import('./backtest.js'),
   },
-  {
-    heading: 'Measure and prove:',
-    commands: [
-      lineage,
-      audit,
-      archive,
-      bench,
-      soak,
-    ],
+  'Measure and prove:': {
+    lineage: () => import('./lineage.js'),
+    audit: () => import('./audit.js'),
+    archive: () => import('./archive.js'),
+    bench: () => import('./bench.js'),
+    soak: () => import('./soak.js'),
   },
-]
+}
+
+/** Adds the command of this name; all of them where there is none, so that a person sees what there is. */
+export async function addCommands(program: Command, name: string | undefined): Promise<void> {
+  const isCommand = Object.values(commandGroups).some((commands) => name !== undefined && Object.hasOwn(commands, name))
+  for (const [heading, commands] of Object.entries(commandGroups)) {
+    program.commandsGroup(heading)
+    for (const [each, load] of Object.entries(commands)) if (!isCommand || each === name) (await load()).register(program)
+  }
+}
