@@ -149,10 +149,10 @@ async function test(folder: string, options: { device: DevicePolicy; json?: bool
 }
 
 function table(rows: readonly VersionSummary[]): string {
-  const head = ['MODEL', 'KIND', 'FEATURES', 'WINDOW', 'HIDDEN', 'KB', 'SHA256', 'REGISTERED', 'DESCRIPTION']
+  const head = ['MODEL', 'KIND', 'FEATURES', 'WINDOW', 'HIDDEN', 'SIZE', 'SHA256', 'REGISTERED', 'DESCRIPTION']
   const number = (value: number | null): string => (value === null ? '-' : String(value))
   const cells = rows.map(({ model, kind, features, window, hidden, bytes, sha256, registered, description }) => [
-    model, kind, number(features), number(window), number(hidden), number(Math.ceil(bytes / 1024)), sha256.slice(0, 12), registered ?? '-', description,
+    model, kind, number(features), number(window), number(hidden), sizeText(bytes), sha256.slice(0, 12), registered ?? '-', description,
   ])
   return tableText(head, cells)
 }
