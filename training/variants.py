@@ -22,7 +22,6 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 CLAMP = 10.0
-HEADS = 4
 MASKED = -1e4
 
 
@@ -36,6 +35,7 @@ def carried(file: Path) -> onnx.ModelProto:
     embed, = (name for name in weights if name.startswith('onnx::MatMul'))
     features, width = weights[embed].shape
     window = len(weights['model.position'])
+    heads = len(weights['model.query.bias']) // width
     nodes = []
 
     def constant(name: str, value: object, dtype: type = np.float32) -> str:
@@ -61,12 +61,12 @@ def carried(file: Path) -> onnx.ModelProto:
     rows = node('Relu', [node('Add', [embeddings, 'model.position'], 'placed')], 'rows')
     newest = node('Gather', [rows, constant('last', window - 1, np.int64)], 'newest', axis=1)
     query = node('Gemm', [newest, 'model.query.weight', 'model.query.bias'], 'query', transB=1)
-    queries = node('Reshape', [query, ints(-1, HEADS, width)], 'queries')
+    queries = node('Reshape', [query, ints(-1, heads, width)], 'queries')
     logits = node('Mul', [node('MatMul', [queries, node('Transpose', [rows], 'turned', perm=[0, 2, 1])], 'products'), constant('scale', width ** -0.5)], 'logits')
     padding = node('Transpose', [node('Sub', [constant('one', 1), mask], 'padding')], 'padding_turned', perm=[0, 2, 1])
     masked = node('Add', [logits, node('Mul', [padding, constant('masked', MASKED)], 'penalty')], 'masked_logits')
     seen = node('MatMul', [node('Softmax', [masked], 'weights', axis=2), rows], 'seen')
-    value = node('Gemm', [node('Reshape', [seen, ints(-1, HEADS * width)], 'seen_flat'), 'model.value.weight', 'model.value.bias'], 'value', transB=1)
+    value = node('Gemm', [node('Reshape', [seen, ints(-1, heads * width)], 'seen_flat'), 'model.value.weight', 'model.value.bias'], 'value', transB=1)
     together = node('Concat', [node('Relu', [value], 'context'), newest, z], 'together', axis=1)
     hidden = node('Relu', [node('Gemm', [together, 'model.head.0.weight', 'model.head.0.bias'], 'head', transB=1)], 'hidden')
     logit = node('Gemm', [hidden, 'model.head.2.weight', 'model.head.2.bias'], 'logit', transB=1)

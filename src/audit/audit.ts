@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.js'
-import { HarrierError, messageOf } from '../base/errors.js'
+import { HarrierError, messageOf, type ErrorCode } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { DevicePolicy } from '../inference/device.js'
 import type { PrivacyKeys } from '../privacy/privacy-keys.js'
@@ -119,8 +119,10 @@ async function auditClear(task: string, events: readonly ScoredEvent[], options:
 }
 
 /** What the log cannot give: not a fault of ours, nor a sign of tampering. */
+const unavailableCodes: readonly ErrorCode[] = ['EVIDENCE_UNAVAILABLE', 'RESTORE_IMPOSSIBLE', 'LAYOUT_CHANGED', 'MODEL_INVALID']
+
 function isUnavailable(error: unknown): boolean {
-  return error instanceof Unavailable || (error instanceof HarrierError && (error.code === 'RESTORE_IMPOSSIBLE' || error.code === 'LAYOUT_CHANGED' || error.code === 'MODEL_INVALID'))
+  return error instanceof HarrierError && unavailableCodes.includes(error.code)
 }
 
 async function placeOf(log: RecordLog, names: TopologyNames, partition: number, task: string, sequence: number): Promise<LineagePlace> {
