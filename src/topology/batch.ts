@@ -68,6 +68,8 @@ export class Batch {
   readonly checkpointedSince: number[] = []
   /** What the batch's turn of the checkpoint changed of its tasks. */
   readonly turns: { readonly task: Task; readonly lastTurnMs: number; readonly hurried: boolean; readonly passedBefore: number; passed: number }[] = []
+  /** What its turn wrote to the changelog, and where the checkpointer stood before. */
+  readonly turn = { records: 0, bytes: 0, lastTurnMs: -Infinity, lastRestMs: -Infinity, sweptTo: 1 }
   /** Expired entities that the batch deletes from the changelog. */
   readonly swept = new IntStack()
   /** Partition of each. */
@@ -153,6 +155,8 @@ export class Batch {
     this.checkpointed.clear()
     this.checkpointedSince.length = 0
     this.turns.length = 0
+    this.turn.records = 0
+    this.turn.bytes = 0
     this.swept.clear()
     this.sweptIn.clear()
     this.deleted.length = 0

@@ -40,7 +40,7 @@ export class Checkpointer {
   #sweepAt = 1
   /** Deletions that have committed or are about to, oldest first. */
   readonly #deleted: DeletedEntity[] = []
-  /** Changelog written, for metrics. */
+  /** Changelog that has committed. */
   records = 0
   bytes = 0
 
@@ -64,6 +64,7 @@ export class Checkpointer {
   /** Appends changelog records to the outputs of a batch that has been polled and not folded. */
   turn(batch: Batch, nowMs: number): void {
     const { isAtRest } = this.#stage
+    Object.assign(batch.turn, { lastTurnMs: this.#lastTurnMs, lastRestMs: this.#lastRestMs, sweptTo: this.#sweepAt })
     if (isAtRest) this.#lastRestMs = nowMs
     const waiting = this.#prepareParts(batch, nowMs)
     const tasks = this.#tasksInTurn(batch, nowMs, waiting.length)
@@ -84,7 +85,7 @@ export class Checkpointer {
     this.#bury(batch)
     // Only now: what was written reflects the batches before this one.
     for (const task of waiting) batch.partFor(task, task.position)
-    this.bytes += batch.outputs.arena.used - startBytes
+    batch.turn.bytes = batch.outputs.arena.used - startBytes
   }
 
   /**
@@ -155,6 +156,9 @@ export class Checkpointer {
       task.passedOver = passedBefore
       task.hurries ||= hurried
     }
+    this.#lastTurnMs = batch.turn.lastTurnMs
+    this.#lastRestMs = batch.turn.lastRestMs
+    this.#sweepAt = batch.turn.sweptTo
     batch.swept.clear()
     batch.sweptIn.clear()
     this.#deleted.unshift(...batch.tombstoned)
@@ -170,6 +174,8 @@ export class Checkpointer {
    */
   commit(batch: Batch): void {
     const { store, tasks } = this.#stage
+    this.records += batch.turn.records
+    this.bytes += batch.turn.bytes
     for (let i = 0; i < batch.swept.length; i++) {
       const slot = batch.swept.at(i)
       const task = tasks[batch.sweptIn.at(i)]
@@ -221,7 +227,7 @@ export class Checkpointer {
       if (task.index.find(deleted.key, 0, deleted.key.length, hash) >= 0) continue
       const row = batch.outputs.begin(Sink.state, deleted.partition, 0, timestampOf(batch, task))
       batch.outputs.setKey(row, batch.outputs.arena.append(deleted.key), deleted.key.length)
-      this.records++
+      batch.turn.records++
     }
     this.#deleted.splice(0, this.#deleted.length, ...kept)
   }
@@ -246,7 +252,7 @@ export class Checkpointer {
     const key = this.#stage.store.slots.keyOf(slot)
     const row = batch.outputs.begin(Sink.state, task.partition, 0, timestampOf(batch, task))
     batch.outputs.setKey(row, batch.outputs.arena.append(key), key.length)
-    this.records++
+    batch.turn.records++
     return row
   }
 

@@ -109,7 +109,7 @@ describe('a task is a deterministic fold', () => {
         }
         await Promise.all([driver.close(), twin.close()])
       }),
-      { numRuns: 10, endOnFailure: true },
+      { numRuns: 10, endOnFailure: true, examples: [[26]] },
     )
   })
 
