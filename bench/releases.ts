@@ -18,8 +18,9 @@ import { median } from './meter.js'
 const startMsMax = 300_000
 const inForceMsMax = 60_000
 const drainMsMax = 120_000
-/** Before the first release, and between two of them. */
-const quietSeconds = 10
+/** Before the first release, and again after the last: a machine that others use has better and worse minutes. */
+const quietSeconds = 20
+/** Between two releases. */
 const pauseMs = 200
 /** Releases after which memory is looked at first: by then every model has been open. */
 const settledReleases = 20
@@ -94,9 +95,12 @@ export async function benchReleases(options: ReleaseBenchOptions): Promise<Relea
     const load = await world.load()
     await engine.until('a score', (stats) => (stats?.counters.scored ?? 0) > perSecond, startMsMax)
     await engine.until('what came before it', (stats) => (stats?.lag ?? Infinity) < perSecond / 10, startMsMax)
-    onStep(`${quietSeconds} s of load without a release`)
-    into = quiet
-    await systemClock.sleep(quietSeconds * 1000)
+    const quietly = async (): Promise<void> => {
+      onStep(`${quietSeconds} s of load without a release`)
+      into = quiet
+      await systemClock.sleep(quietSeconds * 1000)
+    }
+    await quietly()
     const turns = new TurnWatch(engine)
     const desk = await ReleaseDesk.open({ topology: loadTopology(topology.file), ...connections, namespace: world.namespace, clock: systemClock, logger: silentLogger })
     const written: Release[] = []
@@ -121,6 +125,7 @@ export async function benchReleases(options: ReleaseBenchOptions): Promise<Relea
       await desk.close()
     }
     const seconds = (systemClock.monotonicMs() - startedMs) / 1000
+    await quietly()
     into = undefined
     await load.stop()
     const bytesEnd = bytes(engine)

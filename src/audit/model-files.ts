@@ -1,7 +1,8 @@
 import type { ResolvedModel } from '../codec/lineage-codec.js'
 import { HarrierError, type ErrorCode } from '../base/errors.js'
 import { manifestDigest, modelDigest } from '../inference/manifest.js'
-import { ModelStore, type LoadedModel, type ModelLibrary } from '../inference/model-store.js'
+import type { LoadedModel } from '../inference/loaded-model.js'
+import { ModelStore, type ModelLibrary } from '../inference/model-store.js'
 
 /** What is wrong with one version; all else is wrong with where it was looked for. */
 const versionCodes: readonly ErrorCode[] = ['MODEL_NOT_FOUND', 'MANIFEST_INVALID', 'MODEL_INVALID']

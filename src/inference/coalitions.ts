@@ -2,7 +2,7 @@ import type { DenseStep } from './dense-step.js'
 import { paddedRows } from './model-runner.js'
 import type { RecurrentStep } from './recurrent-step.js'
 import { copyWords } from './ring.js'
-import { reasonLimits } from './reasons-spec.js'
+import { reasonLimits } from './reason-limits.js'
 import type { RunSession } from './session.js'
 import type { PastRows } from './past-rows.js'
 

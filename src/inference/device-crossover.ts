@@ -4,7 +4,7 @@ import { messageOf } from '../base/errors.js'
 import { openSession, type Device } from './device.js'
 import { runRows, timeRun } from './device-timing.js'
 import { readGraph } from './graph.js'
-import { manifestFile, modelSource, type LoadedModel } from './model-store.js'
+import { manifestFile, modelSource, type LoadedModel } from './loaded-model.js'
 
 /** Batch sizes that are measured, as far as a model takes them; its largest is measured too. */
 const sizes: readonly number[] = [1, 8, 64, 256, 1024, 4096]

@@ -1,7 +1,6 @@
 import { listSupportedBackends, type InferenceSession } from 'onnxruntime-node'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { findSharedLibrary, installCudaCommand } from './device-libraries.js'
-import { nodesLeftToCpu } from './device-placement.js'
 import { createSession, type ModelSource } from './session.js'
 
 export type Device = 'cpu' | 'webgpu' | 'cuda'
@@ -98,6 +97,8 @@ async function openOn(source: ModelSource, reference: string, device: Device): P
     const adapter = /Failed to get a WebGPU adapter: ([^\n]*)/.exec(text)
     if (adapter) throw new HarrierError('DEVICE_UNAVAILABLE', `${reference} cannot run on ${device}: there is no adapter (${adapter[1]!})`, { cause: error, remedy: remedies[device] })
     if (!/fallback to CPU EP has been explicitly disabled/.test(text)) throw error
+    // Only here: every scoring worker would load it, and a release opens them under load.
+    const { nodesLeftToCpu } = await import('./device-placement.js')
     const nodes = await nodesLeftToCpu(source, device)
     const remedy = 'export the model without these nodes (docs/models.md, "Devices"), or choose device: cpu or auto'
     throw new HarrierError('DEVICE_UNAVAILABLE', `${reference} cannot run on ${device}: it has no kernel there for ${nodes ?? 'some of the nodes'}`, { cause: error, remedy })

@@ -7,7 +7,7 @@ import { Explainer, type ExplainOptions, type Explanation } from './explainer.js
 import type { Frame } from './frame.js'
 import { FrameWalk, type HiddenGather, type WindowGather } from './frame-walk.js'
 import { hiddenFloatsOf, manifestDigest, modelDigest } from './manifest.js'
-import { featureIndexes, type LoadedModel } from './model-store.js'
+import { featureIndexes, type LoadedModel } from './loaded-model.js'
 import type { OpenModel } from './open-model.js'
 import { recodesOf, sameRecodes, type Categories } from './recodes.js'
 import { RecurrentRunner } from './recurrent-runner.js'

@@ -1,7 +1,7 @@
 import type { Frame } from './frame.js'
 import { FrameProcessor } from './frame-processor.js'
 import { manifestDigest, modelDigest } from './manifest.js'
-import { modelFileBytes } from './model-store.js'
+import { modelFileBytes } from './loaded-model.js'
 import { openModel, type OpenModel } from './open-model.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
 import { scorerLimitsDefault, type ModelSwitch, type ModelUse, type ScoreOptions, type ScorerModel, type ScorerOptions } from './scorer.js'

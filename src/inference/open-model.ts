@@ -6,7 +6,7 @@ import { probeRowsMultiple } from './batch-probe.js'
 import { openSession, type DeviceContest, type DeviceInUse, type DevicePolicy } from './device.js'
 import { runRows, timeRun } from './device-timing.js'
 import type { RunnableModel } from './model-runner.js'
-import { manifestFile, modelSource, type LoadedModel } from './model-store.js'
+import { manifestFile, modelSource, type LoadedModel } from './loaded-model.js'
 import { readGraph, type Graph } from './graph.js'
 
 /** What a thread needs to open a model; plain data, sent to workers. */

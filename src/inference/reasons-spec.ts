@@ -1,19 +1,6 @@
 import { z } from 'zod'
+import { reasonLimits, reasonsDefault } from './reason-limits.js'
 import { templateProblem } from './reason-text.js'
-
-/** Limits of the reasons of one event. */
-export const reasonLimits = {
-  /** Past events that are told apart. */
-  pastEventsMax: 24,
-  /** Pairs of orders in which parts are replaced. */
-  orderPairsMax: 16,
-  /** Reasons that an alert carries. */
-  topMax: 10,
-  /** Extra rows that are prepared at once; a run takes at most the model's `batchRowsMax` of them, and at most `rowsPerRunMax`. */
-  rowsAheadMax: 2048,
-  rowsPerRunMax: 512,
-  textMax: 300,
-} as const
 
 const text = z.string().min(1).max(reasonLimits.textMax)
 
@@ -21,7 +8,7 @@ const text = z.string().min(1).max(reasonLimits.textMax)
 export const reasonsSchema = z.strictObject({
   reference: z
     .record(z.string(), z.union([z.number(), z.string()]))
-    .default({})
+    .default(reasonsDefault.reference)
     .describe('By feature: the value that stands for "nothing special"; of a category one of its `values`. A feature that is not named has 0, a category its `unknown`.'),
   parts: z
     .array(
@@ -31,19 +18,18 @@ export const reasonsSchema = z.strictObject({
         text: text.describe('What a person reads; `{feature}` stands for its value, see "Reasons".'),
       }),
     )
-    .default([])
+    .default(reasonsDefault.parts)
     .describe('What the reasons are about. A feature in no part is one of its own, with the text `<name> {<name>}`.'),
-  pastEvent: text.default('the event {ago} before').describe('The text of a past event; `{ago}` and the features of that event stand for their values.'),
-  earlier: text.default('the {count} events before those').describe('The text of all past events beyond `pastEvents`.'),
+  pastEvent: text.default(reasonsDefault.pastEvent).describe('The text of a past event; `{ago}` and the features of that event stand for their values.'),
+  earlier: text.default(reasonsDefault.earlier).describe('The text of all past events beyond `pastEvents`.'),
   carried: text
-    .default('what is carried from before the last {count} events')
+    .default(reasonsDefault.carried)
     .describe('Recurrent models: the text of what the state holds beyond the ring of the stage.'),
-  pastEvents: z.number().int().min(0).max(reasonLimits.pastEventsMax).default(8).describe('So many of the last events are told apart; older ones count as one.'),
-  orderPairs: z.number().int().min(1).max(reasonLimits.orderPairsMax).default(2).describe('Orders in which parts are replaced, each forth and back. More are nearer to Shapley values and cost more.'),
+  pastEvents: z.number().int().min(0).max(reasonLimits.pastEventsMax).default(reasonsDefault.pastEvents).describe('So many of the last events are told apart; older ones count as one.'),
+  orderPairs: z.number().int().min(1).max(reasonLimits.orderPairsMax).default(reasonsDefault.orderPairs).describe('Orders in which parts are replaced, each forth and back. More are nearer to Shapley values and cost more.'),
 })
 
 export type ReasonsSpec = z.output<typeof reasonsSchema>
-export const reasonsDefault: ReasonsSpec = reasonsSchema.parse({})
 
 type Problem = (path: (string | number)[], message: string) => void
 type Categories = Readonly<Record<string, { readonly values: readonly (string | number)[] }>>

@@ -1,5 +1,5 @@
 import { HarrierError } from '../base/errors.js'
-import type { LoadedModel } from './model-store.js'
+import type { LoadedModel } from './loaded-model.js'
 
 /** The vocabularies of a stage's category features: index i + 1 of a row's feature is value i, index 0 is anything else. */
 export type Categories = ReadonlyMap<string, readonly (string | number)[]>

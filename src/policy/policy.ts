@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { Decision, type DecisionCode } from '../codec/outcome-columns.js'
-import { reasonLimits } from '../inference/reasons-spec.js'
+import { reasonLimits } from '../inference/reason-limits.js'
 
 const threshold = z.number().min(0).max(1)
 

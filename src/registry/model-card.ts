@@ -1,5 +1,5 @@
 import type { Manifest } from '../inference/manifest.js'
-import { modelFileBytes, type LoadedModel } from '../inference/model-store.js'
+import { modelFileBytes, type LoadedModel } from '../inference/loaded-model.js'
 import type { Registration } from '../inference/registration.js'
 import type { Release } from './release.js'
 import { sizeText } from '../base/size-text.js'

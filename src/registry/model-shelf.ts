@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { HarrierError } from '../base/errors.js'
 import { hiddenFloatsOf, modelNameOf } from '../inference/manifest.js'
-import { manifestFile, modelFileBytes, ModelStore, type LoadedModel } from '../inference/model-store.js'
+import { manifestFile, modelFileBytes, type LoadedModel } from '../inference/loaded-model.js'
+import { ModelStore } from '../inference/model-store.js'
 import { readRegistration, type Registration } from '../inference/registration.js'
 
 export interface VersionSummary {

@@ -6,7 +6,8 @@ import { createScorer } from '../inference/create-scorer.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { goldenFile, ownCategories, testGolden } from '../inference/golden.js'
 import { modelDigest } from '../inference/manifest.js'
-import { loadModelFolder, manifestFile, modelFileBytes, sha256OfFile, type LoadedModel } from '../inference/model-store.js'
+import { manifestFile, modelFileBytes, sha256OfFile, type LoadedModel } from '../inference/loaded-model.js'
+import { loadModelFolder } from '../inference/model-store.js'
 import { readRegistration, registrationFile, type Registration } from '../inference/registration.js'
 
 export interface RegisterOptions {

@@ -1,7 +1,7 @@
 import { HarrierError } from '../base/errors.js'
 import { modelDigest } from '../inference/manifest.js'
 import type { ModelUse } from '../inference/scorer.js'
-import type { LoadedModel } from '../inference/model-store.js'
+import type { LoadedModel } from '../inference/loaded-model.js'
 import type { ReleasedModel, StageModels } from '../registry/release.js'
 import { fileEpoch } from '../registry/stage-releases.js'
 import type { Topology } from './load-topology.js'

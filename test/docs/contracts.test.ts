@@ -9,7 +9,7 @@ import { Arena } from '../../src/base/arena.js'
 import { RecordColumns } from '../../src/base/record-columns.js'
 import { EventColumns } from '../../src/codec/event-columns.js'
 import { createSourceDecoder } from '../../src/codec/source-decoder.js'
-import { parseManifest } from '../../src/inference/manifest.js'
+import { parseManifest } from '../../src/inference/manifest-schema.js'
 import { loadTopology, parseTopology } from '../../src/topology/load-topology.js'
 import { codeBlocks, readDocuments, root } from './documents.js'
 

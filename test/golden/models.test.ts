@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { systemClock } from '../../src/base/clock.js'
 import { testGolden } from '../../src/inference/golden.js'
-import { loadModelFolder, type LoadedModel } from '../../src/inference/model-store.js'
+import type { LoadedModel } from '../../src/inference/loaded-model.js'
+import { loadModelFolder } from '../../src/inference/model-store.js'
 import { repositoryRoot } from './repository-root.js'
 
 /** The golden rows of `training/train.py --golden`: sequences of feature rows, [S][T][F]. */

@@ -1,6 +1,6 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { NO_UPDATE, RESET } from '../../src/inference/frame.js'
-import type { LoadedModel } from '../../src/inference/model-store.js'
+import type { LoadedModel } from '../../src/inference/loaded-model.js'
 import type { ScheduledEvent } from './schedule.js'
 
 interface Entity {

@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
-import { loadModelFolder, type LoadedModel } from '../../src/inference/model-store.js'
+import type { LoadedModel } from '../../src/inference/loaded-model.js'
+import { loadModelFolder } from '../../src/inference/model-store.js'
 import { addTraps, GraphBuilder } from './onnx-maker.js'
 
 /** F of the test stage, its features, and H of the recurrent models. */
