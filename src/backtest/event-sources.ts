@@ -6,7 +6,7 @@ import type { TableSource } from '../replay/table-source.js'
 import { packTag } from '../topology/row-tag.js'
 import type { Stage } from '../topology/stage.js'
 import type { StageChain, Tags } from '../topology/stage-chain.js'
-import { recordsOfTable } from '../topology/table-records.js'
+import { TableRecords } from '../topology/table-records.js'
 import type { BacktestOptions, PartitionRange } from './backtest-options.js'
 import { EventTimes } from './event-filter.js'
 import { mergePartitions, type PartitionReader } from './merged-partitions.js'
@@ -65,11 +65,10 @@ class Intake {
 /** Rows of a table, in its order. */
 export async function readTable(table: TableSource, first: Stage, chain: StageChain, options: BacktestOptions, onRead: (rows: number) => void): Promise<void> {
   const intake = new Intake(chain, first, foldedTimes(options), options.signal, onRead)
-  let ordinal = 0
+  const taken = new TableRecords()
   for await (const chunk of table.chunks()) {
-    const { records, tags } = recordsOfTable(chunk, ordinal)
-    ordinal += records.count
-    await intake.take(records, tags)
+    taken.take(chunk)
+    await intake.take(taken.records, taken.tags)
   }
   await chain.flush()
 }

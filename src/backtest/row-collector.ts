@@ -1,4 +1,5 @@
 import { isText } from '../codec/field-spec.js'
+import { TextSlices } from '../replay/text-slices.js'
 import type { Batch } from '../topology/batch.js'
 import type { Topology } from '../topology/load-topology.js'
 import { Outputs } from '../topology/outputs.js'
@@ -78,7 +79,7 @@ export class RowCollector {
     const measured = rows.subarray(0, count)
     this.#outputs.decide(batch)
     const { outcome, events, records } = batch
-    const gathered = <A extends Float32Array | Float64Array | Uint8Array>(into: A, valueOf: (row: number) => number): A => {
+    const gathered = <A extends Float32Array | Float64Array | Int32Array | Uint8Array>(into: A, valueOf: (row: number) => number): A => {
       for (let i = 0; i < count; i++) into[i] = valueOf(measured[i]!)
       return into
     }
@@ -87,7 +88,10 @@ export class RowCollector {
     const decision = gathered(new Uint8Array(count), (row) => outcome.decision[row]!)
     const scores = Array.from({ length: models }, (_, m) => gathered(new Float32Array(count), (row) => outcome.scores[row * models + m]!))
     if (!loss) return this.#options.appender.write([ordinal, decision, ...scores], count)
-    const text = (column: number): string[] => Array.from(measured, (row) => events.text(column, row, records.arena) ?? '')
+    const text = (column: number): TextSlices => {
+      const [at, bytes] = [events.textAt[column]!, events.textBytes[column]!]
+      return new TextSlices(records.arena.bytes, gathered(new Int32Array(count), (row) => at[row]!), gathered(new Int32Array(count), (row) => bytes[row]!))
+    }
     const { id, card, entity } = this.#texts
     const cards = text(card)
     const lossOf = 'field' in loss ? (row: number) => events.numbers[this.#lossColumn]![row]! * loss.factor : () => loss.each

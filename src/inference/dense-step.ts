@@ -36,10 +36,7 @@ export class DenseStep {
     const { graph, session, rowsMultiple } = this.#model
     const batch = paddedRows(rows, rowsMultiple)
     const feeds: Feeds = {}
-    for (const port of this.#ports) {
-      port.fill(gathered, rows, batch)
-      feeds[port.name] = port.tensor(batch)
-    }
+    for (const port of this.#ports) feeds[port.name] = port.over(gathered, rows, batch)
     const shape = this.#output === null ? null : withBatch(graph.score.shape!, batch)
     const fetch = shape === null ? null : this.#output!.tensor(shape.reduce((product, each) => product * each, 1), shape)
     const outputs = await run(session, feeds, { [graph.score.name]: fetch })

@@ -1,7 +1,7 @@
 import type { Tensor } from 'onnxruntime-node'
 import { withBatch, type GraphInput } from './graph.js'
 import type { Manifest } from './manifest.js'
-import { TensorPort } from './tensor-port.js'
+import { TensorPort, tensorOver } from './tensor-port.js'
 
 /** Rows of a model's features as they are gathered: [rows, W, F], W = 1 for row and recurrent models. */
 export interface GatheredRows {
@@ -61,6 +61,13 @@ export class FeaturePort {
 
   tensor(batch: number): Tensor {
     return this.port.tensor(batch * this.#rowFloats, withBatch(this.#input.shape, batch))
+  }
+
+  /** A tensor of `batch` rows, of which `rows` are real: over the gathered rows themselves where those are what the graph wants. */
+  over(gathered: GatheredRows, rows: number, batch: number): Tensor {
+    if (this.isPlain && rows === batch) return tensorOver(gathered.bits, gathered.at, batch * this.#rowFloats, withBatch(this.#input.shape, batch))
+    this.fill(gathered, rows, batch)
+    return this.tensor(batch)
   }
 
   #fillSteps({ bits: from, at }: GatheredRows, rows: number, batch: number): void {

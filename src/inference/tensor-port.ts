@@ -92,6 +92,11 @@ export class TensorPort {
   }
 }
 
+/** A float32 tensor over words that lie ready. */
+export function tensorOver(bits: Int32Array, at: number, count: number, dims: readonly number[]): RuntimeTensor {
+  return new Tensor('float32', new Float32Array(bits.buffer, bits.byteOffset + at * bits.BYTES_PER_ELEMENT, count), dims)
+}
+
 /** What a tensor holds, as numbers: its own memory unless the type must be converted. */
 export function numbersOf(tensor: RuntimeTensor): Float32Array | Float64Array | Int32Array | Uint8Array {
   const { type, data } = tensor

@@ -1,4 +1,6 @@
+import duckdb from '@duckdb/node-bindings'
 import { BIGINT, BLOB, BOOLEAN, DOUBLE, DuckDBBlobValue, DuckDBDataChunk, FLOAT, INTEGER, UTINYINT, VARCHAR, type DuckDBAppender } from '@duckdb/node-api'
+import { TextSlices, wordsOfString } from './text-slices.js'
 
 export const columnTypes = { text: VARCHAR, long: BIGINT, int: INTEGER, byte: UTINYINT, float: FLOAT, double: DOUBLE, boolean: BOOLEAN, bytes: BLOB } as const
 
@@ -7,7 +9,8 @@ export interface TableColumn {
   readonly type: keyof typeof columnTypes
 }
 
-export type ColumnValues = ArrayLike<number | string | boolean | bigint | Uint8Array | null>
+type Value = number | string | boolean | bigint | Uint8Array | null
+export type ColumnValues = ArrayLike<Value> | TextSlices
 
 /** DuckDB's vectors hold so many rows. */
 const vectorRowsMax = 2048
@@ -18,6 +21,8 @@ interface PlainVector {
   flush(): void
 }
 
+const stringWords = new Int32Array(vectorRowsMax * wordsOfString)
+
 /** Appends rows given by column; `long` columns may be numbers. Typed arrays have no nulls. */
 export function appendColumns(appender: DuckDBAppender, columns: readonly TableColumn[], values: readonly ColumnValues[], rows: number): void {
   for (let at = 0; at < rows; at += vectorRowsMax) {
@@ -25,6 +30,10 @@ export function appendColumns(appender: DuckDBAppender, columns: readonly TableC
     const chunk = DuckDBDataChunk.create(columns.map(({ type }) => columnTypes[type]), count)
     for (const [index, { type }] of columns.entries()) {
       const column = values[index]!
+      if (column instanceof TextSlices) {
+        column.copyTo(duckdb.data_chunk_get_vector(chunk.chunk, index), at, count, stringWords)
+        continue
+      }
       const vector = chunk.getColumnVector(index) as unknown as PlainVector
       if (isPlain(column, type)) {
         vector.items.set(column.subarray(at, at + count) as never)
@@ -38,14 +47,14 @@ export function appendColumns(appender: DuckDBAppender, columns: readonly TableC
   }
 }
 
-function valueOf(value: ColumnValues[number], type: TableColumn['type']): Exclude<ColumnValues[number], Uint8Array> | DuckDBBlobValue {
+function valueOf(value: Value, type: TableColumn['type']): Exclude<Value, Uint8Array> | DuckDBBlobValue {
   if (value instanceof Uint8Array) return new DuckDBBlobValue(value)
   return type === 'long' && typeof value === 'number' ? BigInt(value) : value
 }
 
 const arrays = { float: Float32Array, double: Float64Array, int: Int32Array, byte: Uint8Array } as const
 
-function isPlain(column: ColumnValues, type: TableColumn['type']): column is Float32Array | Float64Array | Int32Array | Uint8Array {
+function isPlain(column: ArrayLike<Value>, type: TableColumn['type']): column is Float32Array | Float64Array | Int32Array | Uint8Array {
   return type in arrays && column instanceof arrays[type as keyof typeof arrays]
 }
 

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
-import { DuckDBInstance } from '@duckdb/node-api'
+import { DuckDBInstance, type DuckDBDataChunk } from '@duckdb/node-api'
 import { HarrierError, messageOf } from '../base/errors.js'
+import { integerBytesMax, TextWriter } from '../base/text-writer.js'
 import { isTime, type FieldSpec } from '../codec/field-spec.js'
 import { quotedName } from './column-appender.js'
 
@@ -17,11 +18,19 @@ const secondsColumn = 'seconds'
 /** Passed on to the feature rows when the table has them. */
 export const labelColumns = ['is_fraud', 'scenario'] as const
 
+/** Rows that come at once: what DuckDB's vectors hold. */
+export const tableRowsMax = 2048
+
 export interface TableRows {
-  /** One JSON document for each row, in the shape of the source: what a JSON record of the topic would hold. */
-  readonly documents: string[]
-  /** Value of the key field as text. */
-  readonly keys: string[]
+  readonly count: number
+  /**
+   * For each row a JSON document in the shape of the source, as a JSON record of the topic would hold it, and behind it the value of the
+   * key field as text. Only until the next rows are taken.
+   */
+  readonly bytes: Uint8Array
+  /** Where the document of each row ends, and where its key does: the next document begins there. */
+  readonly documentEnds: Int32Array
+  readonly keyEnds: Int32Array
   readonly isFraud: (boolean | null)[]
   readonly scenario: (number | null)[]
 }
@@ -106,24 +115,27 @@ export class TableSource {
     const connection = await this.#instance.connect()
     try {
       const result = await connection.stream(`SELECT ${selected.join(', ')} FROM ${this.#relation}`)
-      const template = documentTemplate(fields)
+      const writer = new DocumentWriter(fields, fields.findIndex((field) => field.name === keyField))
       const names = [...this.#columnOf.keys()]
+      const label = (chunk: DuckDBDataChunk, index: number): readonly Value[] | undefined => (this.#labels.length > index ? (chunk.getColumnValues(names.length + index) as Value[]) : undefined)
+      const fieldOf = names.map((name) => fields.findIndex((field) => field.name === name))
+      const isSeconds = names.map((name) => name === eventTimeField && this.#columnOf.get(name) === secondsColumn)
       for (let chunk = await result.fetchChunk(); chunk && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
-        const columns = chunk.getColumns() as Value[][]
-        const byField = fields.map((field) => {
-          const values = columns[names.indexOf(field.name)]
-          if (field.name !== eventTimeField || this.#columnOf.get(field.name) !== secondsColumn) return values
-          return values?.map((seconds) => secondsToTime(field, epochMs + Number(seconds) * 1000))
-        })
-        const rows: TableRows = { documents: [], keys: [], isFraud: [], scenario: [] }
-        const keyColumn = fields.findIndex((field) => field.name === keyField)
-        for (let row = 0; row < chunk.rowCount; row++) {
-          rows.documents.push(template((field) => byField[field]?.[row] ?? null))
-          rows.keys.push(String(byField[keyColumn]?.[row] ?? ''))
-          const fraud = columns[names.length]?.[row] ?? null
-          const scenario = columns[names.length + 1]?.[row] ?? null
-          rows.isFraud.push(fraud === null ? null : Boolean(Number(fraud)))
-          rows.scenario.push(scenario === null ? null : Number(scenario))
+        const count = chunk.rowCount
+        for (const [index, field] of fieldOf.entries()) {
+          const timeOf = isSeconds[index] ? (seconds: Value): Value => secondsToTime(fields[field]!, epochMs + Number(seconds) * 1000) : undefined
+          const vector = chunk.getColumnVector(index)
+          for (let row = 0; row < count; row++) {
+            const value = vector.getItem(row) as Value
+            writer.set(field, row, timeOf ? timeOf(value) : value)
+          }
+        }
+        const [fraud, scenario] = [label(chunk, 0), label(chunk, 1)]
+        const rows: TableRows = { count, ...writer.write(count), isFraud: [], scenario: [] }
+        for (let row = 0; row < count; row++) {
+          const [is, which] = [fraud?.[row] ?? null, scenario?.[row] ?? null]
+          rows.isFraud.push(is === null ? null : Boolean(Number(is)))
+          rows.scenario.push(which === null ? null : Number(which))
         }
         yield rows
       }
@@ -177,8 +189,78 @@ function columnsOf({ file, fields, columns = {}, eventTimeField }: TableSourceOp
   return columnOf
 }
 
-/** Compiles the dotted paths of the fields to a function that writes one JSON document. */
-function documentTemplate(fields: readonly FieldSpec[]): (value: (field: number) => Value) => string {
+/** Writes the rows of a chunk as JSON documents: the dotted paths of the fields are compiled to pieces of text, values come between. */
+class DocumentWriter {
+  readonly #writer = new TextWriter()
+  /** Text as bytes, or the number of a field. */
+  readonly #pieces: readonly (Uint8Array | number)[]
+  readonly #isText: readonly boolean[]
+  readonly #key: number
+  /** By field: whole numbers, which are most values; NaN where `#values` has to be looked at. */
+  readonly #numbers: readonly Float64Array[]
+  readonly #values: readonly Value[][]
+  readonly #documentEnds = new Int32Array(tableRowsMax)
+  readonly #keyEnds = new Int32Array(tableRowsMax)
+  /** Of a row without its values that are no whole numbers. */
+  readonly #rowBytesMax: number
+
+  constructor(fields: readonly FieldSpec[], key: number) {
+    this.#pieces = documentPieces(fields)
+    this.#isText = fields.map(isTextual)
+    this.#key = key
+    this.#numbers = fields.map(() => new Float64Array(tableRowsMax).fill(NaN))
+    this.#values = fields.map(() => Array<Value>(tableRowsMax).fill(null))
+    this.#rowBytesMax = integerBytesMax + this.#pieces.reduce<number>((sum, piece) => sum + (typeof piece === 'number' ? integerBytesMax + 2 : piece.length), 0)
+  }
+
+  set(field: number, row: number, value: Value): void {
+    const number = typeof value === 'number' || typeof value === 'bigint' ? Number(value) : NaN
+    const isWhole = Number.isSafeInteger(number)
+    this.#numbers[field]![row] = isWhole ? number : NaN
+    if (!isWhole) this.#values[field]![row] = value
+  }
+
+  /** The rows that were set. */
+  write(count: number): Pick<TableRows, 'bytes' | 'documentEnds' | 'keyEnds'> {
+    const writer = this.#writer
+    writer.used = 0
+    for (let row = 0; row < count; row++) {
+      writer.reserve(this.#rowBytesMax)
+      for (const piece of this.#pieces) {
+        if (typeof piece !== 'number') writer.raw(piece)
+        else this.#writeValue(piece, row)
+      }
+      this.#documentEnds[row] = writer.used
+      this.#writeKey(row)
+      this.#keyEnds[row] = writer.used
+    }
+    return { bytes: writer.bytes.subarray(0, writer.used), documentEnds: this.#documentEnds, keyEnds: this.#keyEnds }
+  }
+
+  #writeValue(field: number, row: number): void {
+    const writer = this.#writer
+    const number = this.#numbers[field]![row]!
+    const isText = this.#isText[field]!
+    if (Number.isNaN(number)) {
+      writer.text(toJson(this.#values[field]![row]!, isText))
+      writer.reserve(this.#rowBytesMax)
+      return
+    }
+    if (isText) writer.raw(quote)
+    writer.integer(number)
+    if (isText) writer.raw(quote)
+  }
+
+  #writeKey(row: number): void {
+    const number = this.#numbers[this.#key]![row]!
+    if (Number.isNaN(number)) this.#writer.text(String(this.#values[this.#key]![row] ?? ''))
+    else this.#writer.integer(number)
+  }
+}
+
+const quote = Buffer.from('"')
+
+function documentPieces(fields: readonly FieldSpec[]): (Uint8Array | number)[] {
   interface Node {
     readonly children: Map<string, Node>
     field: number
@@ -193,24 +275,19 @@ function documentTemplate(fields: readonly FieldSpec[]): (value: (field: number)
     }
     node.field = index
   }
-  const pieces: (string | number)[] = []
+  const pieces: (Uint8Array | number)[] = []
   const walk = (node: Node): void => {
     if (node.children.size === 0) return void pieces.push(node.field)
     let separator = '{'
     for (const [name, child] of node.children) {
-      pieces.push(`${separator}${JSON.stringify(name)}:`)
+      pieces.push(Buffer.from(`${separator}${JSON.stringify(name)}:`))
       walk(child)
       separator = ','
     }
-    pieces.push('}')
+    pieces.push(Buffer.from('}'))
   }
   walk(root)
-  const isText = fields.map(isTextual)
-  return (value) => {
-    let document = ''
-    for (const piece of pieces) document += typeof piece === 'string' ? piece : toJson(value(piece), isText[piece]!)
-    return document
-  }
+  return pieces
 }
 
 function toJson(value: Value, asText: boolean): string {

@@ -18,7 +18,7 @@ import { openScorer } from './open-scorer.js'
 import { isFraudOf, scenarioOf } from './row-tag.js'
 import { Stage } from './stage.js'
 import { StageChain, framesNeeded, type Tags } from './stage-chain.js'
-import { asJson, labelsOfTable, recordsOfTable } from './table-records.js'
+import { asJson, labelsOfTable, TableRecords } from './table-records.js'
 import { eventIdField, eventTimeField } from './topology-schema.js'
 
 export interface ExportOptions {
@@ -172,11 +172,12 @@ async function foldTable(stages: readonly Stage[], table: TableSource, writer: R
     onRefused: (batch) => writer.refuse(batch),
     onScored: ({ batch, tags }) => writer.write(batch, tags),
   })
+  const taken = new TableRecords()
   let done = 0
   for await (const chunk of table.chunks()) {
-    const { records, tags } = recordsOfTable(chunk, done)
-    await chain.push(records, tags)
-    done += records.count
+    taken.take(chunk)
+    await chain.push(taken.records, taken.tags)
+    done += chunk.count
     onProgress(done, table.rows)
   }
   await chain.flush()

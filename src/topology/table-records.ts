@@ -1,5 +1,5 @@
 import { noTimestamp, RecordColumns } from '../base/record-columns.js'
-import type { TableRows } from '../replay/table-source.js'
+import { tableRowsMax, type TableRows } from '../replay/table-source.js'
 import type { Topology } from './load-topology.js'
 import { labelsOfRows } from './label-rows.js'
 import { isFraudOf, packTag } from './row-tag.js'
@@ -17,31 +17,26 @@ export function asJson(view: Topology): Topology {
   }
 }
 
-/** Rows of a table as the records of a topic with one partition; `ordinal` is that of the first row. */
-export function recordsOfTable({ documents, keys, isFraud, scenario }: TableRows, ordinal: number): { records: RecordColumns; tags: Tags } {
-  const records = new RecordColumns(Math.max(1, documents.length))
-  const tags = new Float64Array(documents.length)
-  let [keyAt, keyBytesOf] = appendTexts(records, keys)
-  let [valueAt, valueBytesOf] = appendTexts(records, documents)
-  for (let row = 0; row < documents.length; row++) {
-    records.begin(0, 0, ordinal + row, noTimestamp)
-    const keyBytes = keyBytesOf(keys[row]!)
-    records.setKey(row, keyAt, keyBytes)
-    keyAt += keyBytes
-    const valueBytes = valueBytesOf(documents[row]!)
-    records.setValue(row, valueAt, valueBytes)
-    valueAt += valueBytes
-    tags[row] = packTag({ ordinal: ordinal + row, isFraud: isFraud[row]!, scenario: scenario[row]! })
-  }
-  return { records, tags }
-}
+/** Rows of a table as the records of a topic with one partition. What is taken stands there until the next rows are. */
+export class TableRecords {
+  readonly records = new RecordColumns(tableRowsMax)
+  readonly tags: Tags = new Float64Array(tableRowsMax)
+  #ordinal = 0
 
-/** All texts at once, one after the other: a buffer for each costs more than its bytes. Where they begin, and how long each is. */
-function appendTexts({ arena }: RecordColumns, texts: readonly string[]): [at: number, bytesOf: (text: string) => number] {
-  const text = texts.join('')
-  const bytes = Buffer.from(text)
-  const isAscii = bytes.length === text.length
-  return [arena.append(bytes), isAscii ? (each) => each.length : (each) => Buffer.byteLength(each)]
+  take({ count, bytes, documentEnds, keyEnds, isFraud, scenario }: TableRows): void {
+    const { records, tags } = this
+    records.reset()
+    let at = records.arena.append(bytes)
+    for (let row = 0; row < count; row++) {
+      records.begin(0, 0, this.#ordinal, noTimestamp)
+      const [documentEnd, keyEnd] = [documentEnds[row]!, keyEnds[row]!]
+      records.setValue(row, at, documentEnd - at)
+      records.setKey(row, documentEnd, keyEnd - documentEnd)
+      at = keyEnd
+      tags[row] = packTag({ ordinal: this.#ordinal, isFraud: isFraud[row]!, scenario: scenario[row]! })
+      this.#ordinal++
+    }
+  }
 }
 
 /** Labels of a table's rows, known so long after their events; undefined where the first stage reads none. */

@@ -11,6 +11,7 @@ import { exportFeatures } from '../../src/topology/export-features.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
 import { TableSource, type TableRows } from '../../src/replay/table-source.js'
 import { ParquetTable } from '../../src/replay/parquet-table.js'
+import { TextSlices } from '../../src/replay/text-slices.js'
 
 const { fields } = loadTopology('card-fraud')
 const epochMs = 1_700_000_000_000
@@ -19,12 +20,24 @@ describe('tables', () => {
   const folder = mkdtempSync(join(tmpdir(), 'harrier-tables-'))
   after(() => rmSync(folder, { recursive: true }))
 
-  async function readAll(file: string, columns: Readonly<Record<string, string>> = {}): Promise<TableRows> {
+  interface Texts extends Pick<TableRows, 'isFraud' | 'scenario'> {
+    readonly documents: string[]
+    readonly keys: string[]
+  }
+
+  function textsOf({ count, bytes, documentEnds, keyEnds }: TableRows): Pick<Texts, 'documents' | 'keys'> {
+    const text = (from: number, to: number): string => Buffer.from(bytes.subarray(from, to)).toString()
+    const rows = Array.from({ length: count }, (_, row) => row)
+    return { documents: rows.map((row) => text(row === 0 ? 0 : keyEnds[row - 1]!, documentEnds[row]!)), keys: rows.map((row) => text(documentEnds[row]!, keyEnds[row]!)) }
+  }
+
+  async function readAll(file: string, columns: Readonly<Record<string, string>> = {}): Promise<Texts> {
     const table = await TableSource.open({ file, fields, keyField: 'customer', eventTimeField: 'event_time', epochMs, columns })
-    const all: TableRows = { documents: [], keys: [], isFraud: [], scenario: [] }
+    const all: Texts = { documents: [], keys: [], isFraud: [], scenario: [] }
     for await (const rows of table.chunks()) {
-      all.documents.push(...rows.documents)
-      all.keys.push(...rows.keys)
+      const { documents, keys } = textsOf(rows)
+      all.documents.push(...documents)
+      all.keys.push(...keys)
       all.isFraud.push(...rows.isFraud)
       all.scenario.push(...rows.scenario)
     }
@@ -55,7 +68,7 @@ describe('tables', () => {
   async function documentsOf(file: string, fields: FieldSpec[]): Promise<Record<string, unknown>[]> {
     const table = await TableSource.open({ file, fields, keyField: 'card', eventTimeField: 'event_time', epochMs })
     const documents: Record<string, unknown>[] = []
-    for await (const rows of table.chunks()) documents.push(...rows.documents.map((text) => JSON.parse(text) as Record<string, unknown>))
+    for await (const rows of table.chunks()) documents.push(...textsOf(rows).documents.map((text) => JSON.parse(text) as Record<string, unknown>))
     table.close()
     return documents
   }
@@ -104,6 +117,54 @@ describe('tables', () => {
     writeFileSync(file, 'id,at\n7,1\n')
     await assert.rejects(readAll(file), { name: 'HarrierError' })
     await assert.rejects(readAll(join(folder, 'missing.csv')), /there is no file/)
+  })
+
+  it('whatever a column holds is written as the JSON that stands for it, and the key as text', async () => {
+    const parquet = join(folder, 'kinds.parquet')
+    const duck = await DuckDBInstance.create(':memory:')
+    const connection = await duck.connect()
+    const rows = [
+      `('q"\\é€', 9007199254740993, 1.5, 12.50, true, 7)`, `('', -9007199254740991, 1e300, -0.01, false, 8)`, `(NULL, NULL, NULL, NULL, NULL, NULL)`, `('12', 0, -0.0, 3.00, true, 9)`,
+    ]
+    await connection.run(`COPY (SELECT * FROM (VALUES ${rows.join(', ')}) t(card, long, double, decimal, flag, tiny)) TO '${parquet}'`)
+    connection.closeSync()
+    duck.closeSync()
+    const field = (name: string, type: FieldSpec['type']): FieldSpec => ({ name, path: `body.${name}`, type, optional: true })
+    const fields = [field('card', 'text'), field('long', 'text'), field('double', 'number'), field('decimal', 'number'), field('flag', 'boolean'), field('tiny', 'integer')]
+    const table = await TableSource.open({ file: parquet, fields, keyField: 'card', eventTimeField: 'none', epochMs })
+    const { documents, keys } = textsOf((await table.chunks().next()).value as TableRows)
+    table.close()
+    assert.deepEqual(documents, [
+      '{"body":{"card":"q\\"\\\\é€","long":"9007199254740993","double":1.5,"decimal":12.50,"flag":true,"tiny":7}}',
+      '{"body":{"card":"","long":"-9007199254740991","double":1e+300,"decimal":-0.01,"flag":false,"tiny":8}}',
+      '{"body":{"card":null,"long":null,"double":null,"decimal":null,"flag":null,"tiny":null}}',
+      '{"body":{"card":"12","long":"0","double":0,"decimal":3.00,"flag":true,"tiny":9}}',
+    ])
+    assert.deepEqual(keys, ['q"\\é€', '', '', '12'])
+  })
+
+  it('texts are copied into a column from where they lie: short and long ones, empty and null', async () => {
+    const texts = ['', 'a', 'twelve bytes', 'thirteen byte', 'é€', null, 'x'.repeat(300), '0123456789ab']
+    const bytes = Buffer.from(texts.join(''))
+    const sizes = texts.map((text) => (text === null ? -1 : Buffer.byteLength(text)))
+    const count = 5000
+    const [at, size] = [new Int32Array(count), new Int32Array(count)]
+    for (let row = 0; row < count; row++) {
+      size[row] = sizes[row % texts.length]!
+      at[row] = sizes.slice(0, row % texts.length).reduce((sum, each) => sum + Math.max(0, each), 0)
+    }
+    const file = join(folder, 'slices.parquet')
+    const table = await ParquetTable.open(file, [{ name: 'text', type: 'text' }, { name: 'row', type: 'long' }])
+    table.write([new TextSlices(bytes, at, size), Float64Array.from({ length: count }, (_, row) => row)], count)
+    await table.close()
+    const duck = await DuckDBInstance.create(':memory:')
+    const connection = await duck.connect()
+    const found = (await connection.runAndReadAll(`SELECT text FROM '${file}' ORDER BY row`)).getRows().map(([text]) => text)
+    const equal = (await connection.runAndReadAll(`SELECT count(*) FROM '${file}' WHERE text = 'twelve bytes' OR text = 'thirteen byte'`)).getRows()[0]![0]
+    connection.closeSync()
+    duck.closeSync()
+    assert.deepEqual(found, Array.from({ length: count }, (_, row) => texts[row % texts.length] ?? ''))
+    assert.equal(equal, 1250n)
   })
 
   it('what is written to Parquet is read from Parquet, past the size of a vector', async () => {
