@@ -95,6 +95,14 @@ export function startHarrier(args: readonly string[], { nodeArgs = [], stderr }:
   return spawn(process.execPath, [...nodeArgs, harrierBin, ...args], { stdio: ['ignore', 'pipe', stderr ?? 'ignore'] })
 }
 
+/** Runs `harrier` to its end. Errors: when it ends otherwise than well. */
+export async function runHarrier(args: readonly string[]): Promise<void> {
+  const child = startHarrier(args)
+  child.stdout!.resume()
+  const [code] = (await once(child, 'exit')) as [number | null]
+  if (code !== 0) throw new Error(`harrier ${args.join(' ')} ended with ${code ?? 'a signal'}`)
+}
+
 /** Starts a script of its own process; stderr is shown. */
 export function startScript(url: URL, args: readonly string[], { nodeArgs = [] }: StartOptions = {}): ChildProcess {
   return spawn(process.execPath, [...nodeArgs, fileURLToPath(url), ...args], { stdio: ['ignore', 'ignore', 'inherit'] })

@@ -25,7 +25,7 @@ function typeOf(json) {
   if (json.enum) return json.enum.map(code).join(', ')
   if (json.const !== undefined) return code(json.const)
   if (json.type === 'array') return `list of ${json.items.type === 'string' ? 'text' : 'objects'}`
-  if (json.anyOf) return json.anyOf.map((each) => (each.const !== undefined ? code(each.const) : 'object')).filter((name, at, all) => all.indexOf(name) === at).join(' or ')
+  if (json.anyOf) return json.anyOf.map((each) => (each.const !== undefined ? code(each.const) : each.type === 'object' ? 'object' : typeOf(each))).filter((name, at, all) => all.indexOf(name) === at).join(' or ')
   if (Array.isArray(json.type)) return json.type.join(', ').replace('string', 'text')
   return { string: 'text', integer: 'integer', number: 'number', boolean: 'boolean', object: 'object' }[json.type] ?? json.type
 }
@@ -38,6 +38,7 @@ function defaultOf(json, required) {
 }
 
 function checkOf(json) {
+  if (json.anyOf && !isDuration(json)) return json.anyOf.filter(({ type }) => type === 'integer').map(checkOf).join('; ')
   const checks = []
   const { minimum, maximum, exclusiveMinimum, minItems, maxItems } = json
   const isLimit = (bound) => bound !== undefined && Math.abs(bound) !== Number.MAX_SAFE_INTEGER

@@ -3,7 +3,7 @@ import type { Logger } from '../base/logger.js'
 import type { ClusterConnection } from '../connection/security.js'
 import type { DevicePolicy } from '../inference/device.js'
 import type { Topology } from '../topology/load-topology.js'
-import type { Models } from '../topology/open-scorer.js'
+import type { Models, Workers } from '../topology/open-scorer.js'
 
 /** What a missed fraud costs: so much each, or a field of the event times a factor. */
 export type LossSpec = { readonly each: number } | { readonly field: string; readonly factor: number }
@@ -37,7 +37,7 @@ export interface BacktestOptions {
   readonly epochMs: number
   readonly models: Models
   readonly device: DevicePolicy | undefined
-  readonly workers: number
+  readonly workers: Workers
   /** Folder of the report. */
   readonly out: string
   readonly reviewCost: number

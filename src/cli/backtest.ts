@@ -14,9 +14,10 @@ import { stageOf, type Topology } from '../topology/load-topology.js'
 import { topologyNames } from '../topology/names.js'
 import { collectColumn } from './features.js'
 import { modelsAt, storeChoice } from './object-places.js'
-import { parseCount, parseDevice, parseTime } from './parse-options.js'
+import { parseCount, parseDevice, parseTime, parseWorkers } from './parse-options.js'
 import { terminalProgress } from './terminal-progress.js'
 import type { DevicePolicy } from '../inference/device.js'
+import type { Workers } from '../topology/open-scorer.js'
 
 interface BacktestCommandOptions extends ConnectionOptions {
   topology: string
@@ -42,7 +43,7 @@ interface BacktestCommandOptions extends ConnectionOptions {
   compareWith?: string
   namespace?: string
   device?: DevicePolicy
-  workers: number
+  workers: Workers
   column: Record<string, string>
   epoch: number
   json?: boolean
@@ -88,7 +89,7 @@ export function register(program: Command): void {
     .option('--compare-with <topic>', 'the same, with another scored topic')
     .option('--namespace <name>', 'the prefix with which the topology runs: of the topics that it names')
     .option('--device <device>', 'cpu, webgpu, cuda or auto (default: the topology\'s)', parseDevice)
-    .option('--workers <n>', 'threads that run models, for each stage', parseCount, 1)
+    .option('--workers <n>', 'threads that run models, for each stage: a number, or auto', parseWorkers, 'auto')
     .option('--column <field=column>', 'column of a field, where the names differ (repeatable)', collectColumn, {})
     .option('--epoch <date>', 'event time of second 0, for tables with a column `seconds`', parseTime, Date.parse('2018-04-01'))
     .option('--json', 'the summary as one line of JSON')

@@ -5,6 +5,7 @@ import type { EnergyFigure } from '../base/energy-meter.js'
 import type { Device } from '../inference/device.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
 import { loadTopology } from '../topology/load-topology.js'
+import type { BacktestBenchResult } from '../../bench/backtest.js'
 import type { CheckpointBenchResult, CheckpointRun } from '../../bench/checkpoint.js'
 import type { PipelineBenchResult } from '../../bench/pipeline.js'
 import type { ReasonsBenchResult } from '../../bench/reasons.js'
@@ -71,6 +72,14 @@ export function register(program: Command): void {
     .option('--repeats <n>', 'runs of each; the medians count', parseCount, 3)
     .option('--json', 'the result as one line of JSON at the end')
     .action(runReasonsBench)
+  bench
+    .command('backtest')
+    .description('backtests of the published data set: window models in turns with raw onnxruntime, and both stages of card-terminal; needs no broker')
+    .option('--from <table>', 'a .csv or .parquet of `harrier simulate` (default: drawn anew)')
+    .option('--models <names>', 'window models of card-fraud', 'card-attention@1')
+    .option('--repeats <n>', 'runs of each; the medians count', parseCount, 5)
+    .option('--json', 'the result as one line of JSON at the end')
+    .action(runBacktestBench)
   registerScaleBenches(bench)
   registerServeBench(bench)
 }
@@ -91,6 +100,24 @@ function reasonsTable({ models, events, repeats }: ReasonsBenchResult): string {
   ])
   const line = (row: readonly string[]): string => row.map((cell, column) => (column === 0 ? cell.padEnd(20) : cell.padStart(Math.max(head[column]!.length, 8) + 2))).join('')
   return `\n${[head, ...cells].map(line).join('\n')}\nmedians of ${repeats} runs in turns over ${whole(events)} simulated payments, one scoring thread\n`
+}
+
+async function runBacktestBench({ from, models, repeats, json }: { from?: string; models: string; repeats: number; json?: boolean }): Promise<void> {
+  const { benchBacktest } = await import('../../bench/backtest.js')
+  const result = await benchBacktest({ from, models: models.split(','), repeats, onStep: tell })
+  process.stdout.write(json ? `${JSON.stringify(result)}\n` : backtestTable(result))
+  process.exit(0)
+}
+
+function backtestTable({ events, models, bothStagesSeconds }: BacktestBenchResult): string {
+  const whole = (values: readonly number[]): string => values.map((value) => Math.round(value).toLocaleString('en')).join(', ')
+  const lines = models.flatMap(({ model, rawPerSecond, eventsPerSecond, share }) => [
+    [`${model}, raw on a core alone`, `${whole(rawPerSecond)} windows/s`],
+    [`${model}, in a backtest`, `${whole(eventsPerSecond)} events/s`],
+    ['  of the raw rate', `${share.toFixed(2)}, median of the pairs`],
+  ])
+  const rows = [...lines, ['both stages, start to report', `${bothStagesSeconds.map((seconds) => seconds.toFixed(1)).join(', ')} s`]]
+  return `\n${rows.map(([name, value]) => `${name!.padEnd(40)}${value!}`).join('\n')}\n${events.toLocaleString('en')} payments\n`
 }
 
 interface DeviceOptions {

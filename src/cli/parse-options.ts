@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import type { DevicePolicy } from '../inference/device.js'
+import type { Workers } from '../topology/open-scorer.js'
 
 /** A whole number of at least 1. */
 export function parseCount(text: string): number {
@@ -11,6 +12,11 @@ export function parseCount(text: string): number {
 export function parseDevice(text: string): DevicePolicy {
   if (text === 'cpu' || text === 'webgpu' || text === 'cuda' || text === 'auto') return text
   throw new InvalidArgumentError('cpu, webgpu, cuda or auto is wanted.')
+}
+
+/** Threads that run models. */
+export function parseWorkers(text: string): Workers {
+  return text === 'auto' ? text : parseCount(text)
 }
 
 /** A whole number of at least 0. */

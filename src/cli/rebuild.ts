@@ -5,15 +5,16 @@ import { addConnectionOptions, resolveConnections, type ConnectionOptions } from
 import { loadTopology, stageOf } from '../topology/load-topology.js'
 import { rebuildState } from '../topology/open-rebuild.js'
 import { modelsAt } from './object-places.js'
-import { parseCount } from './parse-options.js'
+import { parseWorkers } from './parse-options.js'
 import { terminalProgress } from './terminal-progress.js'
+import type { Workers } from '../topology/open-scorer.js'
 
 interface RebuildOptions extends ConnectionOptions {
   topology: string
   stage?: string
   namespace?: string
   models?: string
-  workers?: number
+  workers?: Workers
   createTopics?: boolean
   json?: boolean
 }
@@ -27,7 +28,7 @@ export function register(program: Command): void {
     .option('--stage <name>', 'whose state it is (default: the first stage)')
     .option('--namespace <name>', 'prefix of topics, group, transactional ids and subjects')
     .option('--models <folder or s3://…>', 'where model versions live (default: models/ of Harrier)')
-    .option('--workers <n>', 'threads that run models', parseCount)
+    .option('--workers <n>', 'threads that run models, or auto (default: what the topology says)', parseWorkers)
     .option('--create-topics', 'create the changelog of the new generation if it is missing')
     .option('--json', 'the result as one line of JSON at the end')
     .addHelpText(

@@ -10,13 +10,14 @@ import { openEngine } from '../topology/open-engine.js'
 import type { DevicePolicy } from '../inference/device.js'
 import { addLineageOptions, lineageOptions, type LineageOptions } from './openlineage-options.js'
 import { modelsAt } from './object-places.js'
-import { parseCount, parseDevice } from './parse-options.js'
+import { parseCount, parseDevice, parseWorkers } from './parse-options.js'
 import { addPrivacyOptions, privacyKeysOf, type PrivacyOptions } from './privacy-options.js'
 import { childArguments, runProcesses } from './run-processes.js'
 import { addServiceOptions, listenDefault, openMetrics, openServing, parseListen, withPort, type Serving, type ServiceOptions } from './service-options.js'
 import type { ListenAddress } from '../web/listen.js'
 import type { EngineView } from '../web/service-parts.js'
 import { readableLogLine } from './view/log-line.js'
+import type { Workers } from '../topology/open-scorer.js'
 
 const statsIntervalMs = 1000
 /** A stop that takes longer ends the process anyway; the transaction that is open then is aborted by the broker. */
@@ -28,7 +29,7 @@ interface RunOptions extends ConnectionOptions, ServiceOptions, LineageOptions, 
   namespace?: string
   models?: string
   device?: DevicePolicy
-  workers?: number
+  workers?: Workers
   createTopics?: boolean
   partitions: number
   processes: number
@@ -48,7 +49,7 @@ export function register(program: Command): void {
     .option('--namespace <name>', 'prefix of topics, group, transactional ids and subjects')
     .option('--models <folder or s3://…>', 'where model versions live (default: models/ of Harrier)')
     .option('--device <policy>', 'cpu, webgpu, cuda or auto (default: what the topology says)', parseDevice)
-    .option('--workers <n>', 'threads that run models (of each process)', parseCount)
+    .option('--workers <n>', 'threads that run models (of each process), or auto (default: what the topology says)', parseWorkers)
     .option('--processes <n>', 'members of the group, each a process of its own: <instance id>-0, -1, …', parseCount, 1)
     .option('--create-topics', 'create topics that are missing')
     .option('--partitions <n>', 'partitions of an input topic that is created', parseCount, 4)

@@ -1,24 +1,25 @@
 import { assert } from '../base/assert.js'
-import { HarrierError } from '../base/errors.js'
+import { HarrierError, messageOf } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
+import { Turns } from '../base/turns.js'
 import type { Frame, ModelFailure } from './frame.js'
-import { hiddenLayouts, type FrameOutcome, type ProcessOptions } from './frame-processor.js'
-import { describeModel, loadOf } from './inline-scorer.js'
+import type { FrameOutcome, ProcessOptions } from './frame-processor.js'
+import { describeModel } from './inline-scorer.js'
 import { openingKey } from './open-model.js'
-import { Control, WorkerState, type FromWorker, type WorkerInit } from './protocol.js'
+import { WorkerState, type FromWorker } from './protocol.js'
 import { RestartPolicy } from './restart-policy.js'
 import { ScorerBase, skippedModels, thrownBy } from './scorer-base.js'
 import type { ModelSwitch, ModelUse, ScoreOptions, ScorerOptions } from './scorer.js'
 import { sharingOf } from './sharing.js'
 import { undoFrame } from './undo.js'
-import { WorkerThread, type ReadyModels } from './worker-thread.js'
+import { WorkerOpener, type OpenedWorkers } from './worker-opener.js'
+import { WorkerRule, workerRuleLimits } from './worker-rule.js'
+import type { WorkerThread } from './worker-thread.js'
 
 /** How often the watchdog looks, as a part of the shortest time-out of a model. */
 const watchdogParts = 5
 const watchdogMsMin = 5
 const watchdogMsMax = 250
-/** Models whose device and padding are remembered. */
-const knownModelsMax = 64
 
 interface Pending {
   readonly frame: Frame
@@ -56,6 +57,8 @@ export class PooledScorer extends ScorerBase {
   readonly #queue: Pending[] = []
   #restarts: RestartPolicy
   #stopWatchdog: () => void = () => undefined
+  #stopRule: () => void = () => undefined
+  #resizing: Promise<void> | null = null
   #nextId = 1
   #draining = false
   /** Takes over when no frame is given out; while it is set none is. */
@@ -64,8 +67,9 @@ export class PooledScorer extends ScorerBase {
   #resting: { readonly threads: readonly WorkerThread[]; readonly open: ReadonlySet<string> } | null = null
   /** What the workers that score have open. */
   #open: ReadonlySet<string>
-  /** By digest, the newest last. */
-  readonly #known = new Map<string, ReadyModels[number]>()
+  readonly #opener: WorkerOpener
+  /** Who takes the workers' place, one after another. */
+  readonly #takeOvers = new Turns()
   #over: Error | null = null
 
   private constructor(options: ScorerOptions) {
@@ -74,26 +78,29 @@ export class PooledScorer extends ScorerBase {
     this.#threads = Array.from({ length: options.workers }, () => null)
     this.#restarts = new RestartPolicy(this.limits, options.models.length)
     this.#open = keysOf(options.models)
+    this.#opener = new WorkerOpener({
+      options: () => this.options, limits: this.limits, layout: () => this.memory.layout, shapeFor: (uses) => this.shapeFor(uses),
+      scored: (worker, message) => this.#scored(worker, message), ended: (worker, thread, cause) => this.#ended(worker, thread, cause),
+    })
   }
 
   /** Errors: MODEL_INVALID, DEVICE_UNAVAILABLE. */
   static async create(options: ScorerOptions): Promise<PooledScorer> {
     const scorer = new PooledScorer(options)
-    try {
-      // the first worker decides the devices; the others must come to the same
-      const { models } = await scorer.#openThreads(options.models, (worker, thread) => (scorer.#threads[worker] = thread))
-      scorer.inForce = { release: options.release ?? 0, models: options.models.map((use, index) => describeModel(use, models[index]!)) }
-      scorer.#remember(options.models, models)
-    } catch (error) {
-      for (const thread of scorer.#threads) thread?.abandon()
-      throw error
-    }
+    const { threads, models } = await scorer.#opener.open(options.models, options.workers)
+    scorer.#threads = threads
+    scorer.inForce = { release: options.release ?? 0, models: options.models.map((use, index) => describeModel(use, models[index]!)) }
     scorer.#startWatchdog()
+    scorer.#startRule()
     return scorer
   }
 
   protected get framesInFlight(): number {
     return this.#queue.length
+  }
+
+  protected override get workers(): number {
+    return this.#threads.length
   }
 
   score(frame: Frame, options: ScoreOptions = {}): Promise<void> {
@@ -114,20 +121,66 @@ export class PooledScorer extends ScorerBase {
     if (this.#over) throw this.#over
     this.checkUses(uses)
     const rested = this.#takeRested(uses)
-    const fresh: WorkerThread[] = rested ? [...rested.threads] : []
-    const abandon = (): void => {
-      for (const thread of fresh) this.#retire(thread)
-    }
+    let opened: OpenedWorkers
     try {
-      const models = rested ? await this.#renew(fresh, uses) : (await this.#openThreads(uses, (worker, thread) => (fresh[worker] = thread))).models
-      this.#remember(uses, models)
-      const over = this.#endedBy()
-      if (over) throw over
-      return { takeOver: () => this.#takeOverBy({ threads: fresh, open: keysOf(uses) }, uses, models, release), abandon }
+      opened = rested ? { threads: [...rested.threads], models: await this.#opener.renew(rested.threads, uses) } : await this.#opener.open(uses, this.#threads.length)
     } catch (error) {
-      abandon()
+      for (const thread of rested?.threads ?? []) this.#retire(thread)
       throw error
     }
+    const abandon = (): void => opened.threads.forEach((thread) => this.#retire(thread))
+    const over = this.#endedBy()
+    if (over) abandon()
+    if (over) throw over
+    const install = (): void => {
+      this.install(uses, uses.map((use, index) => describeModel(use, opened.models[index]!)), release)
+      this.#restarts = new RestartPolicy(this.limits, uses.length)
+      const retired = { threads: this.#threads, open: this.#open }
+      this.#open = keysOf(uses)
+      this.#rest(retired)
+    }
+    return { takeOver: () => this.#takeOvers.take(() => this.#takeOverBy(opened.threads, install)), abandon }
+  }
+
+  /** Opens as many workers as there should be beside those that score, with the same models. */
+  async #resize(count: number, rule: WorkerRule): Promise<void> {
+    const { clock, logger = silentLogger, models } = this.options
+    const before = this.inForce
+    const workers = this.#threads.length
+    try {
+      const { threads } = await this.#opener.open(models, count)
+      await this.#takeOvers.take(async () => {
+        // Other models may have taken over meanwhile, with as many workers as before.
+        if (this.inForce === before && this.#over === null) return await this.#takeOverBy(threads, () => this.#threads.forEach((thread) => this.#retire(thread)))
+        threads.forEach((thread) => this.#retire(thread))
+        rule.abandoned(clock.monotonicMs())
+      })
+      if (this.#threads.length === count) logger.log('info', 'threads that run models', { workers: count, before: workers })
+    } catch (error) {
+      rule.abandoned(clock.monotonicMs())
+      if (this.#over === null) logger.log('warn', 'threads that run models could not be opened', { workers: count, before: workers, cause: messageOf(error) })
+    }
+  }
+
+  /** Looks at what the workers do, and opens or retires some. A GPU is one, however many wait for it. */
+  #startRule(): void {
+    const { workers, workersMax = workers, workerRule, clock } = this.options
+    if (workersMax <= workers) return
+    const limits = { ...workerRuleLimits, ...workerRule }
+    const rule = new WorkerRule(workers, workersMax, limits)
+    let [lastMs, lastRows, lastComputeMs] = [clock.monotonicMs(), 0, 0]
+    this.#stopRule = clock.every(limits.intervalMs, () => {
+      const nowMs = clock.monotonicMs()
+      const { rows, computeMs } = this.counters
+      const load = { ms: nowMs - lastMs, rows: rows - lastRows, computeMs: computeMs - lastComputeMs }
+      lastMs = nowMs
+      lastRows = rows
+      lastComputeMs = computeMs
+      if (this.#resizing || load.ms <= 0 || this.#over !== null || this.models.some(({ device }) => device !== 'cpu')) return
+      const count = rule.next(this.#threads.length, load, nowMs)
+      if (count === this.#threads.length) return
+      this.#resizing = this.#resize(count, rule).finally(() => (this.#resizing = null))
+    })
   }
 
   /** Whatever happened while something was waited for. */
@@ -135,35 +188,22 @@ export class PooledScorer extends ScorerBase {
     return this.#over
   }
 
-  #takeOverBy({ threads: fresh, open }: { threads: WorkerThread[]; open: ReadonlySet<string> }, uses: readonly ModelUse[], models: ReadyModels, release: number): Promise<void> {
+  /** `install`: what else changes at that moment, while the workers of before still stand in their places. */
+  #takeOverBy(fresh: WorkerThread[], install: () => void): Promise<void> {
     assert(this.#handOver === null, 'one set of workers takes over at a time')
     return new Promise<void>((resolve, reject) => {
       this.#handOver = () => {
         if (this.#over || fresh.some((thread) => thread.hasEnded)) {
           for (const thread of fresh) thread.abandon()
-          return reject(this.#over ?? new HarrierError('MODEL_FAILED', `a worker of release ${release} ended before it took over`))
+          return reject(this.#over ?? new HarrierError('MODEL_FAILED', 'a worker ended before it took over'))
         }
-        const retired = { threads: this.#threads, open: this.#open }
+        install()
         this.#threads = fresh
-        this.#open = open
-        this.install(uses, uses.map((use, index) => describeModel(use, models[index]!)), release)
-        this.#restarts = new RestartPolicy(this.limits, uses.length)
         this.#startWatchdog()
-        this.#rest(retired)
         resolve()
       }
       this.#settle()
     })
-  }
-
-  /** How models were opened here: one that comes back needs no probing, which is most of the time that a release takes. */
-  #remember(uses: readonly ModelUse[], models: ReadyModels): void {
-    for (const [index, { model }] of uses.entries()) {
-      const digest = openingKey(model)
-      this.#known.delete(digest)
-      this.#known.set(digest, models[index]!)
-    }
-    for (const digest of this.#known.keys()) if (this.#known.size > knownModelsMax) this.#known.delete(digest)
   }
 
   /**
@@ -175,7 +215,7 @@ export class PooledScorer extends ScorerBase {
     this.#resting = null
     for (const thread of before?.threads ?? []) this.#retire(thread)
     const living = threads.filter((thread) => thread !== null && !thread.hasEnded) as WorkerThread[]
-    const bytes = [...open].reduce((sum, key) => sum + (this.#known.get(key)?.openedBytes ?? 0), 0) * threads.length
+    const bytes = this.#opener.bytesOf(open) * threads.length
     if (living.length < threads.length || bytes > this.limits.restingBytesMax) return living.forEach((thread) => this.#retire(thread))
     for (const thread of living) thread.post({ kind: 'rest' })
     this.#resting = { threads: living, open }
@@ -185,17 +225,9 @@ export class PooledScorer extends ScorerBase {
   #takeRested(uses: readonly ModelUse[]): { readonly threads: readonly WorkerThread[]; readonly open: ReadonlySet<string> } | null {
     const resting = this.#resting
     const wanted = keysOf(uses)
-    if (!resting || resting.threads.some((thread) => thread.hasEnded) || resting.open.size !== wanted.size || [...wanted].some((key) => !resting.open.has(key))) return null
+    if (!resting || resting.threads.length !== this.#threads.length || resting.threads.some((thread) => thread.hasEnded) || resting.open.size !== wanted.size || [...wanted].some((key) => !resting.open.has(key))) return null
     this.#resting = null
     return resting
-  }
-
-  /** Workers that rested get ready for these models, all of which they have open. */
-  async #renew(threads: readonly WorkerThread[], uses: readonly ModelUse[]): Promise<ReadyModels> {
-    const known = uses.map(({ model }) => this.#known.get(openingKey(model)) ?? null)
-    const ready = await Promise.allSettled(threads.map((thread, worker) => thread.renew(this.#initOf(worker, uses, known), this.limits.workerStartMsMax)))
-    for (const end of ready) if (end.status === 'rejected') throw end.reason
-    return (ready[0] as PromiseFulfilledResult<ReadyModels>).value.map((model, index) => known[index] ?? model)
   }
 
   /** Lets go of a worker; until it has ended `close` waits for it. */
@@ -217,6 +249,8 @@ export class PooledScorer extends ScorerBase {
   async close(): Promise<void> {
     if (this.#over === null) this.#end(new HarrierError('MODEL_FAILED', 'the scorer was closed'))
     this.#stopWatchdog()
+    this.#stopRule()
+    await this.#resizing
     await Promise.all([...this.#threads, ...(this.#resting?.threads ?? []), ...this.#abandoned].map((thread) => thread?.close(this.limits.closeMsMax)))
   }
 
@@ -337,7 +371,7 @@ export class PooledScorer extends ScorerBase {
       return this.#end(new HarrierError('MODEL_FAILED', 'scoring workers end again and again', { remedy }))
     }
     const threads = this.#threads
-    this.#openThread(worker, this.options.models, this.models).then(
+    this.#opener.openOne(worker, threads.length, this.options.models, this.models).then(
       ({ thread }) => {
         // over, or all workers have been replaced meanwhile
         if (this.#over || this.#threads !== threads) return thread.abandon()
@@ -348,58 +382,6 @@ export class PooledScorer extends ScorerBase {
         if (this.#threads === threads) this.#end(error instanceof Error ? error : new Error(String(error)))
       },
     )
-  }
-
-  /**
-   * Opens a worker for every place. The first decides the devices and the padding of models that were never open here; the others
-   * must come to the same. `opened` is told of each as soon as it is ready.
-   */
-  async #openThreads(uses: readonly ModelUse[], opened: (worker: number, thread: WorkerThread) => void): Promise<{ models: ReadyModels }> {
-    const known = uses.map(({ model }) => this.#known.get(openingKey(model)) ?? null)
-    const first = await this.#openThread(0, uses, known)
-    opened(0, first.thread)
-    const others = this.#threads.map(async (_, worker) => {
-      if (worker > 0) opened(worker, (await this.#openThread(worker, uses, first.models)).thread)
-    })
-    // All of them, so that none is opened that nobody lets go of.
-    for (const end of await Promise.allSettled(others)) if (end.status === 'rejected') throw end.reason
-    // A model that was open before is named its device, so that there is nothing to note, and is not probed: the pages of mapped
-    // weights come with its first runs, after its memory was measured.
-    return { models: first.models.map((model, index) => ({ ...model, deviceNote: known[index]?.deviceNote ?? model.deviceNote, openedBytes: Math.max(known[index]?.openedBytes ?? 0, model.openedBytes) })) }
-  }
-
-  async #openThread(
-    worker: number, uses: readonly ModelUse[], decided: readonly (ReadyModels[number] | null)[] | null,
-  ): Promise<{ thread: WorkerThread; models: ReadyModels }> {
-    const { limits } = this
-    const ready: { thread?: WorkerThread } = {}
-    const started = await WorkerThread.start(this.#initOf(worker, uses, decided), limits.workerStartMsMax, {
-      scored: (message) => this.#scored(worker, message),
-      // It may end when it is ready and this has not been told yet.
-      ended: (cause) => ready.thread && this.#ended(worker, ready.thread, cause),
-    })
-    ready.thread = started.thread
-    if (started.thread.hasEnded) throw new HarrierError('MODEL_FAILED', 'a scoring worker ended as soon as it was ready')
-    return started
-  }
-
-  #initOf(worker: number, uses: readonly ModelUse[], decided: readonly (ReadyModels[number] | null)[] | null): WorkerInit {
-    const { options } = this
-    // Chunks and frames follow with the first frame: until it takes over the memory may get other ones.
-    const layout = { ...this.memory.layout, hidden: hiddenLayouts(uses) }
-    return {
-      worker,
-      workers: this.#threads.length,
-      models: uses.map(({ model, epoch }, index) => ({
-        model, epoch: epoch ?? 1, policy: decided?.[index]?.device ?? options.device, rowsMultiple: decided?.[index]?.rowsMultiple ?? null, load: loadOf(options),
-      })),
-      features: options.features,
-      categories: options.categories ?? new Map(),
-      layout,
-      chunks: [],
-      frameShape: this.shapeFor(uses),
-      control: new SharedArrayBuffer(Control.words * 4),
-    }
   }
 
   /** The scorer is lost or closed: nothing stays pending. */

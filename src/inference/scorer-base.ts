@@ -34,7 +34,7 @@ export abstract class ScorerBase implements Scorer {
   /** By model: which hidden slab is its own; -1 = none. */
   #hiddenIndex: number[]
   #models: ModelCounters[]
-  protected readonly counters: Mutable<Omit<ScorerMetrics, 'models' | 'deviceFallbacks' | 'explained'>> = {
+  protected readonly counters: Mutable<Omit<ScorerMetrics, 'models' | 'deviceFallbacks' | 'explained' | 'workers'>> = {
     frames: 0, rows: 0, queueMs: 0, computeMs: 0, warmedRows: 0, workerRestarts: 0,
   }
 
@@ -81,6 +81,11 @@ export abstract class ScorerBase implements Scorer {
 
   protected abstract get framesInFlight(): number
 
+  /** Threads that run models; 0: the calling one does. */
+  protected get workers(): number {
+    return 0
+  }
+
   abstract score(frame: Frame, options?: ScoreOptions): Promise<void>
 
   undo(frame: Frame): void {
@@ -120,7 +125,7 @@ export abstract class ScorerBase implements Scorer {
 
   metrics(): ScorerMetrics {
     const models = this.models.map(({ reference }, index) => ({ reference, ...this.#models[index]!, failures: { ...this.#models[index]!.failures } }))
-    return { ...this.counters, deviceFallbacks: this.models.filter(fellBack).length, models, explained: { ...this.#explained } }
+    return { ...this.counters, workers: this.workers, deviceFallbacks: this.models.filter(fellBack).length, models, explained: { ...this.#explained } }
   }
 
   /** Makes a frame ready to be processed, and room for its slots. */

@@ -7,6 +7,7 @@ import type { LoadedModel } from './loaded-model.js'
 import type { ModelKind } from './manifest.js'
 import type { Categories } from './recodes.js'
 import type { SequenceMemory } from './sequence-memory.js'
+import type { WorkerRuleLimits } from './worker-rule.js'
 
 export const modelRoles = ['champion', 'challenger', 'shadow', 'fallback'] as const
 export type ModelRole = (typeof modelRoles)[number]
@@ -69,6 +70,8 @@ export interface ScorerMetrics {
   readonly computeMs: number
   /** Rows whose hidden state was warmed from the ring, summed over models. */
   readonly warmedRows: number
+  /** Threads that run models now. */
+  readonly workers: number
   readonly workerRestarts: number
   /** Models that `device: auto` runs on the CPU, since no GPU could run them: see `deviceNote`. */
   readonly deviceFallbacks: number
@@ -168,6 +171,10 @@ export interface ScorerOptions {
   readonly device: DevicePolicy
   /** Worker threads; 0 = on the calling thread, without time-outs (tests and the topology driver). */
   readonly workers: number
+  /** The scorer may open so many while its models are what limits it: see `WorkerRule`. Default: `workers`. */
+  readonly workersMax?: number
+  /** What differs from `workerRuleLimits`. */
+  readonly workerRule?: Partial<WorkerRuleLimits>
   readonly clock: Clock
   readonly logger?: Logger
   readonly limits?: Partial<ScorerLimits>

@@ -25,7 +25,7 @@ import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
 import { guardrailsOf } from './guardrail-rollback.js'
 import { ModelTurns } from './model-turns.js'
-import { modelLibrary, openScorer, type Models } from './open-scorer.js'
+import { modelLibrary, openScorer, type Models, type Workers } from './open-scorer.js'
 import { releasedUses } from './released-models.js'
 import { openTracing, type Tracing } from './open-tracing.js'
 import { outputPrivacy, type OutputPrivacy } from './output-privacy.js'
@@ -45,7 +45,7 @@ export interface EngineOptions extends ClusterConnection {
   readonly namespace?: string | undefined
   readonly models?: Models
   readonly device?: DevicePolicy | undefined
-  readonly workers?: number | undefined
+  readonly workers?: Workers | undefined
   /** Create missing output topics, and the input with so many partitions where they are given. Otherwise a missing topic is an error. */
   readonly createTopics?: { readonly partitions?: number } | undefined
   /** Where runs are told of by OpenLineage; absent: nowhere. */

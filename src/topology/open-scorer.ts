@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
@@ -25,12 +26,15 @@ export function modelLibrary(models: Models): ModelLibrary {
 /** Frames beyond those of the batches ahead: the batch that commits, the batch being folded, two of a restore. */
 const spareFrames = 4
 
+/** A number that stays, or `auto`: see `WorkerRule`. */
+export type Workers = number | 'auto'
+
 export interface ScorerChoice {
   readonly topology: Topology
   readonly models?: Models
   readonly device?: DevicePolicy | undefined
-  /** Threads that run models; 0: the calling thread. */
-  readonly workers?: number | undefined
+  /** Threads that run models; 0: the calling thread. Default: by the topology. */
+  readonly workers?: Workers | undefined
   /** What is released for the stage; undefined: the models that the topology names. */
   readonly released?: StageModels | undefined
   readonly clock: Clock
@@ -76,13 +80,17 @@ export async function openScorer({ topology, models, device, workers, released, 
     models: released ? await releasedUses(topology, released, library) : await fetchedUses(topology, library),
     release: released?.revision ?? 0,
     device: device ?? stage.models.device,
-    workers: workers ?? spec.limits.workers,
+    ...workersOf(workers ?? spec.limits.workers, spec.limits.workersMax),
     clock,
     logger,
     limits: { rowsMax: frameRowsMax(stage, topology.place, spec.limits), framesMax: spec.limits.batchesAheadMax + spareFrames },
   })
   tellOpened(scorer.models, logger)
   return scorer
+}
+
+function workersOf(workers: Workers, workersMax: number): { workers: number; workersMax: number } {
+  return workers === 'auto' ? { workers: 1, workersMax: Math.min(workersMax, availableParallelism()) } : { workers, workersMax: workers }
 }
 
 /** Where each model runs, and its memory. */

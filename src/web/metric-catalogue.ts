@@ -88,6 +88,7 @@ export const streamMetrics: readonly MetricEntry<StageMetrics>[] = [
   ofStage('counter', 'harrier_checkpoint_bytes_total', 'Changelog bytes written', ({ checkpoint }) => checkpoint.bytes),
   ofStage('counter', 'harrier_scorer_queue_seconds_total', 'Time that batches waited for the models', ({ scorer }) => scorer.queueMs / 1000),
   ofStage('counter', 'harrier_scorer_warmed_rows_total', 'Hidden states that were warmed from the ring', ({ scorer }) => scorer.warmedRows),
+  ofStage('gauge', 'harrier_scorer_workers', 'Threads that run models', ({ scorer }) => scorer.workers),
   ofStage('counter', 'harrier_scorer_worker_restarts_total', 'Worker threads that were replaced', ({ scorer }) => scorer.workerRestarts),
   ofStage('gauge', 'harrier_release_revision', 'Release by which the models score, 0: those of the topology file', ({ release }) => release.inForce),
   ofStage('gauge', 'harrier_release_refused', '1 while a newer release cannot be opened here', ({ release }) => Number(release.refused)),

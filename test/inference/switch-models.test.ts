@@ -111,6 +111,34 @@ describe('models that take the place of others', () => {
     })
   }
 
+  test('workers come and go by the rule, and under it releases: the bits are those of one thread', async () => {
+    const models = [use(gru, 1, 'champion'), use(window), use(row)]
+    const next = [use(gru, 1, 'champion'), use(otherGru, 2)]
+    const parts = cut(makeSchedule(19, { events: 2000, entities, features: F, firstSlot: 0 }), 19, rowsMax)
+    const inline = await open(models, 0)
+    // Whatever they do, one more comes, and goes again when fewer rows came through after it.
+    const workerRule = { intervalMs: 5, busyMin: 0, busyIntervals: 1, retryMs: 0, idleMax: 0 }
+    const scorer = await createScorer({ features, window: 8, models, device: 'cpu', workers: 1, workersMax: 3, workerRule, clock: systemClock, limits: { rowsMax, framesMax: 4 }, chunkSlots: 16 })
+    scorers.push(scorer)
+    const counts = new Set<number>()
+    const half = parts.length >> 1
+    const scoresOf = async (which: Scorer, from: number, to: number): Promise<number[][]> => {
+      const scores: number[][] = []
+      for (let at = from; at < to; at += 4) {
+        scores.push(...(await scoreParts(which, parts.slice(at, Math.min(to, at + 4)))).scores)
+        counts.add(which.metrics().workers)
+        if (which === scorer) await systemClock.sleep(20)
+      }
+      return scores
+    }
+    assert.deepEqual(await scoresOf(scorer, 0, half), await scoresOf(inline, 0, half))
+    await Promise.all([switchModels(scorer, next, 5), switchModels(inline, next, 5)])
+    assert.equal(scorer.inForce.release, 5)
+    assert.deepEqual(await scoresOf(scorer, half, parts.length), await scoresOf(inline, half, parts.length))
+    assert.ok(counts.has(2), `workers: ${[...counts].join(', ')}`)
+    assert.deepEqual(contents(scorer, 0, entities), contents(inline, 0, entities))
+  })
+
   test('lose, double and delay no frame: those that come while they are opened are scored by the ones before', async () => {
     const scorer = await open([{ model: row, role: 'champion' }], 2)
     const events = makeSchedule(77, { events: 20, entities, features: F, firstSlot: 0 })

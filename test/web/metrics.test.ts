@@ -31,7 +31,7 @@ function stage(): StageMetrics {
         rows: 41, runs: 4, computeMs: 250, failures: { threw: 1, 'timed-out': 0, 'set-aside': 0, notFinite: 0 },
       },
     ],
-    scorer: { frames: 1, rows: 41, queueMs: 1, computeMs: 250, warmedRows: 0, workerRestarts: 0, deviceFallbacks: 0, explained: { events: 0, rows: 0, computeMs: 0 } },
+    scorer: { frames: 1, rows: 41, queueMs: 1, computeMs: 250, warmedRows: 0, workers: 2, workerRestarts: 0, deviceFallbacks: 0, explained: { events: 0, rows: 0, computeMs: 0 } },
   }
 }
 
