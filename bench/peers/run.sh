@@ -1,6 +1,6 @@
 #!/bin/bash
 # usage: run.sh WORK N ROUNDS PEER...   each peer once a round, in turns; WORK: W1 (window) | W2 (step)
-# PEER: harrier, harrier2 (2 model threads), streams1 streams2 (one event at a time, 1 or 2 threads), streams1b streams2b (micro-batch),
+# PEER: harrier (as many model threads as it opens itself), harrier1 harrier2 (1 or 2), streams1 streams2 (one event at a time, 1 or 2 threads), streams1b streams2b (micro-batch),
 #       python, python2 (2 processes), quix, quix2, flink, copy
 # env:  JOPTS (JVM options), BATCH (python), COMMIT (quix), TAG (part of the result's name), CRASH=1 (SIGKILL half way), HARRIER_ARGS
 cd "$(dirname "$0")" || exit 1
@@ -23,13 +23,12 @@ one() {
   local streams="$PEERS_HOME/build/streams/streams-1.jar:$PEERS_HOME/build/streams/lib/*"
   local cmd
   case $peer in
-    harrier|harrier2)
+    harrier|harrier[12])
       local name=peers-${RUN_ID,,}
       sed "s/^name: .*/name: $name/" "harrier/gru-${kind[$work]}.yaml" >"$PEERS_HOME/state/$name.yaml"
       OUT_TOPIC=$name.scored
-      local workers=1
-      [ "$peer" = harrier2 ] && workers=2
-      cmd=(node "$PWD/../../bin/harrier.js" run --topology "$PEERS_HOME/state/$name.yaml" --models models --create-topics --workers "$workers" $HARRIER_ARGS) ;;
+      local workers=${peer:7:1}
+      cmd=(node "$PWD/../../bin/harrier.js" run --topology "$PEERS_HOME/state/$name.yaml" --models models --create-topics --workers "${workers:-auto}" $HARRIER_ARGS) ;;
     streams[12])  cmd=("${jvm[@]}" -cp "$streams" peers.StreamsPeer "$work" single "${peer:7:1}") ;;
     streams[12]b) cmd=("${jvm[@]}" -cp "$streams" peers.StreamsPeer "$work" batch "${peer:7:1}") ;;
     copy)    cmd=("${jvm[@]}" -cp "$streams" peers.RawCopy) ;;

@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js'
 import { HarrierError, messageOf } from '../base/errors.js'
+import { IdleCores } from '../base/idle-cores.js'
 import { silentLogger } from '../base/logger.js'
 import { Turns } from '../base/turns.js'
 import type { Frame, ModelFailure } from './frame.js'
@@ -168,11 +169,12 @@ export class PooledScorer extends ScorerBase {
     if (workersMax <= workers) return
     const limits = { ...workerRuleLimits, ...workerRule }
     const rule = new WorkerRule(workers, workersMax, limits)
+    const idleCores = new IdleCores()
     let [lastMs, lastRows, lastComputeMs] = [clock.monotonicMs(), 0, 0]
     this.#stopRule = clock.every(limits.intervalMs, () => {
       const nowMs = clock.monotonicMs()
       const { rows, computeMs } = this.counters
-      const load = { ms: nowMs - lastMs, rows: rows - lastRows, computeMs: computeMs - lastComputeMs }
+      const load = { ms: nowMs - lastMs, rows: rows - lastRows, computeMs: computeMs - lastComputeMs, idleCores: idleCores.look() }
       lastMs = nowMs
       lastRows = rows
       lastComputeMs = computeMs

@@ -4,6 +4,8 @@ export interface WorkerLoad {
   readonly rows: number
   /** Time from beginning to end of frames, of all workers together, ms. */
   readonly computeMs: number
+  /** Cores of the machine that nobody used. */
+  readonly idleCores: number
 }
 
 export const workerRuleLimits = {
@@ -11,8 +13,14 @@ export const workerRuleLimits = {
   intervalMs: 500,
   /** Another worker comes when those that are there were busy for this share of the time … */
   busyMin: 0.85,
-  /** … in so many intervals in a row, and stays when at least as many rows came through in as many intervals after it. */
+  /** … in so many intervals in a row, … */
   busyIntervals: 2,
+  /** … and so much of a core was left for it: where broker, fold and models fill the cores, another thread takes time from them. */
+  idleCoresMin: 0.3,
+  /** It stays unless fewer rows came through than this share of before, in so many intervals; those in which it warms up are not looked at. */
+  keepMin: 0.95,
+  trialIntervals: 4,
+  warmUpIntervals: 2,
   /** After one that did not help the rule waits so long before it tries again. */
   retryMs: 300_000,
   /** One goes when the others would have been busy for less than this share … */
@@ -24,8 +32,8 @@ export const workerRuleLimits = {
 export type WorkerRuleLimits = { readonly [Name in keyof typeof workerRuleLimits]: number }
 
 /**
- * How many workers run the models: one more when those that are there have no time left, and one less when it did not make scoring faster
- * (where broker, fold and models share the cores, it may not) or when it is not needed any more.
+ * How many workers run the models: one more when those that are there have no time left and the machine has, and one less when it did not
+ * make scoring faster, or when it is not needed any more.
  */
 export class WorkerRule {
   readonly #min: number
@@ -33,7 +41,7 @@ export class WorkerRule {
   readonly #limits: WorkerRuleLimits
   #busy: WorkerLoad[] = []
   #idle = 0
-  /** Rows/s before the last one came, while it is on trial; the interval in which it began is not looked at. */
+  /** Rows/ms before the last one came, while it is on trial. */
   #trial: { readonly before: number; readonly loads: WorkerLoad[]; skip: number } | null = null
   #retryAtMs = -Infinity
 
@@ -45,13 +53,13 @@ export class WorkerRule {
 
   /** How many there should be after an interval in which there were `workers`. */
   next(workers: number, load: WorkerLoad, nowMs: number): number {
-    const { busyMin, busyIntervals, retryMs, idleMax, idleIntervals } = this.#limits
+    const { busyMin, busyIntervals, idleCoresMin, keepMin, trialIntervals, warmUpIntervals, retryMs, idleMax, idleIntervals } = this.#limits
     const busy = load.computeMs / load.ms / workers
     if (this.#trial) {
       const { before, loads } = this.#trial
-      if (this.#trial.skip-- > 0 || loads.push(load) < busyIntervals) return workers
+      if (this.#trial.skip-- > 0 || loads.push(load) < trialIntervals) return workers
       this.#trial = null
-      if (rowsPerMs(loads) >= before) return workers
+      if (rowsPerMs(loads) >= before * keepMin) return workers
       this.#retryAtMs = nowMs + retryMs
       return workers - 1
     }
@@ -62,7 +70,8 @@ export class WorkerRule {
       return workers - 1
     }
     if (this.#busy.length < busyIntervals || workers >= this.#max || nowMs < this.#retryAtMs) return workers
-    this.#trial = { before: rowsPerMs(this.#busy), loads: [], skip: 1 }
+    if (this.#busy.reduce((sum, { idleCores }) => sum + idleCores, 0) / busyIntervals < idleCoresMin) return workers
+    this.#trial = { before: rowsPerMs(this.#busy), loads: [], skip: warmUpIntervals }
     this.#busy = []
     return workers + 1
   }

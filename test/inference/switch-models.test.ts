@@ -117,7 +117,7 @@ describe('models that take the place of others', () => {
     const parts = cut(makeSchedule(19, { events: 2000, entities, features: F, firstSlot: 0 }), 19, rowsMax)
     const inline = await open(models, 0)
     // Whatever they do, one more comes, and goes again when fewer rows came through after it.
-    const workerRule = { intervalMs: 5, busyMin: 0, busyIntervals: 1, retryMs: 0, idleMax: 0 }
+    const workerRule = { intervalMs: 5, busyMin: 0, busyIntervals: 1, idleCoresMin: 0, keepMin: 1, trialIntervals: 1, warmUpIntervals: 0, retryMs: 0, idleMax: 0 }
     const scorer = await createScorer({ features, window: 8, models, device: 'cpu', workers: 1, workersMax: 3, workerRule, clock: systemClock, limits: { rowsMax, framesMax: 4 }, chunkSlots: 16 })
     scorers.push(scorer)
     const counts = new Set<number>()
