@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js'
+import { withTimeout } from '../base/clock.js'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { IdleCores } from '../base/idle-cores.js'
 import { silentLogger } from '../base/logger.js'
@@ -131,8 +132,10 @@ export class PooledScorer extends ScorerBase {
     }
     const abandon = (): void => opened.threads.forEach((thread) => this.#retire(thread))
     const over = this.#endedBy()
-    if (over) abandon()
-    if (over) throw over
+    if (over) {
+      abandon()
+      throw over
+    }
     const install = (): void => {
       this.install(uses, uses.map((use, index) => describeModel(use, opened.models[index]!)), release)
       this.#restarts = new RestartPolicy(this.limits, uses.length)
@@ -252,7 +255,8 @@ export class PooledScorer extends ScorerBase {
     if (this.#over === null) this.#end(new HarrierError('MODEL_FAILED', 'the scorer was closed'))
     this.#stopWatchdog()
     this.#stopRule()
-    await this.#resizing
+    // Threads that are being opened are let go of when they are.
+    if (this.#resizing) await withTimeout(this.#resizing, this.limits.closeMsMax, () => new Error('too slow')).catch(() => undefined)
     await Promise.all([...this.#threads, ...(this.#resting?.threads ?? []), ...this.#abandoned].map((thread) => thread?.close(this.limits.closeMsMax)))
   }
 
