@@ -4,6 +4,7 @@ import { systemClock } from '../base/clock.js'
 import { createLogger } from '../base/logger.js'
 import { sizeText } from '../base/size-text.js'
 import { addConnectionOptions, resolveConnections, type ConnectionOptions } from '../stack/connections.js'
+import type { EngineChain } from '../topology/engine-chain.js'
 import { deviceFallbacks, type EngineStats } from '../topology/engine-stats.js'
 import { loadTopology } from '../topology/load-topology.js'
 import { openEngine } from '../topology/open-engine.js'
@@ -73,7 +74,18 @@ async function run(options: RunOptions): Promise<void> {
   })
   const models = modelsAt(options.models, () => connections, logger)
   const stopping = new AbortController()
-  const engine = await openEngine({
+  // Before models are opened: a process that is told to stop meanwhile ends as one that runs does.
+  const opening: { engine?: EngineChain } = {}
+  const stop = (): void => {
+    if (stopping.signal.aborted) process.exit(130)
+    stopping.abort()
+    logger.log('info', 'stopping; press Ctrl-C again to leave at once')
+    void systemClock.sleep(stopMsMax).then(() => process.exit(1))
+    void opening.engine?.stop()
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  const engine = (opening.engine = await openEngine({
     topology,
     ...connections,
     instanceId: options.instanceId,
@@ -87,14 +99,8 @@ async function run(options: RunOptions): Promise<void> {
     clock: systemClock,
     logger,
     signal: stopping.signal,
-  })
-  const stop = (): void => {
-    if (stopping.signal.aborted) process.exit(130)
-    stopping.abort()
-    logger.log('info', 'stopping; press Ctrl-C again to leave at once')
-    void systemClock.sleep(stopMsMax).then(() => process.exit(1))
-    void engine.stop()
-  }
+  }))
+  if (stopping.signal.aborted) await engine.stop()
   let serving: Serving | undefined
   let newest: EngineStats | undefined
   const view: EngineView = { topology: topology.name, metrics: () => engine.metrics(), stats: () => newest, get state() { return engine.state } }
@@ -105,8 +111,6 @@ async function run(options: RunOptions): Promise<void> {
     serving = await openServing({ options, listen, scored: { connection: connections, topology, namespace }, privacyKeys, cluster, models, device, engine: view, connectionFile: connections.file, clock: systemClock, logger })
     if (stopping.signal.aborted) await serving.close()
   }
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
   let before = 0
   const stopStats = systemClock.every(statsIntervalMs, () => {
     const stats = (newest = engine.stats())

@@ -126,7 +126,8 @@ export class SoakGroup {
       }
     } catch (error) {
       if (!(error instanceof HarrierError) || signal.aborted) throw error
-      stalled = `${error.message}\n${this.#alive.map(({ instanceId, log }) => `--- ${instanceId}\n${log.slice(-15).join('\n')}`).join('\n')}`
+      const told = this.#alive.map(({ instanceId, stats, ended, log }) => [`--- ${instanceId}: ${ended ? 'ended' : (stats?.state ?? 'silent')}, ${stats?.counters.restores ?? 0} restores`, ...log.slice(-15)])
+      stalled = [error.message, ...told.flat()].join('\n')
     } finally {
       await feeder.close().catch(() => undefined)
       await Promise.all(this.#alive.map((process) => (signal.aborted ? process.kill() : process.stop(soakGroupLimits.stopMsMax))))

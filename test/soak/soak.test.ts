@@ -46,7 +46,8 @@ describe('harrier soak', () => {
     const [uninterrupted, restarted, three] = groups as [SoakGroupResult, SoakGroupResult, SoakGroupResult]
     for (const { name, outcome, examples, lost, doubled, changed, unproved, disorder } of groups) {
       assert.equal(outcome.stalled, undefined, name)
-      assert.deepEqual({ lost, doubled, changed, unproved, disorder, deaths: outcome.deaths.length }, { lost: 0, doubled: 0, changed: 0, unproved: 0, disorder: 0, deaths: 0 }, `${name}: ${[...examples, ...outcome.deaths.map(({ instanceId, how, lastLines }) => `${instanceId}: ${how}\n${lastLines.join('\n')}`)].join('\n')}`)
+      const told = [...examples, ...outcome.deaths.map(({ instanceId, how, lastLines }) => [`${instanceId}: ${how}`, ...lastLines].join('\n'))].join('\n')
+      assert.deepEqual({ lost, doubled, changed, unproved, disorder, deaths: outcome.deaths.length }, { lost: 0, doubled: 0, changed: 0, unproved: 0, disorder: 0, deaths: 0 }, `${name}: ${told}`)
     }
     assert.equal(uninterrupted.outcome.restores, 6, 'each of the six partitions was taken once')
     assert.deepEqual(restarted.outcome.steps, { working: 2, leaving: 2 })
