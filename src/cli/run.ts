@@ -99,6 +99,10 @@ async function run(options: RunOptions): Promise<void> {
     clock: systemClock,
     logger,
     signal: stopping.signal,
+  }).catch((error: unknown) => {
+    // What was waited for then has been given up, which is no fault.
+    if (stopping.signal.aborted) process.exit(0)
+    throw error
   }))
   if (stopping.signal.aborted) await engine.stop()
   let serving: Serving | undefined
