@@ -61,9 +61,10 @@ export class WorkerRule {
       this.#trial = null
       if (rowsPerMs(loads) >= before * keepMin) return workers
       this.#retryAtMs = nowMs + retryMs
-      return workers - 1
+      // A release that was opened before it came may have taken it away already.
+      return Math.max(this.#min, workers - 1)
     }
-    this.#busy = busy >= busyMin ? [...this.#busy.slice(1 - busyIntervals), load] : []
+    this.#busy = busy >= busyMin ? [...this.#busy, load].slice(-busyIntervals) : []
     this.#idle = workers > this.#min && (busy * workers) / (workers - 1) < idleMax ? this.#idle + 1 : 0
     if (this.#idle >= idleIntervals) {
       this.#idle = 0

@@ -13,7 +13,7 @@ type Value = number | string | boolean | bigint | Uint8Array | null
 export type ColumnValues = ArrayLike<Value> | TextSlices
 
 /** DuckDB's vectors hold so many rows. */
-const vectorRowsMax = 2048
+export const vectorRowsMax = 2048
 
 /** Columns of the types' own arrays are copied whole; a value at a time costs an object and two calls. */
 interface PlainVector {

@@ -3,7 +3,7 @@ import { DuckDBInstance, type DuckDBDataChunk } from '@duckdb/node-api'
 import { HarrierError, messageOf } from '../base/errors.js'
 import { integerBytesMax, TextWriter } from '../base/text-writer.js'
 import { isTime, type FieldSpec } from '../codec/field-spec.js'
-import { quotedName } from './column-appender.js'
+import { quotedName, vectorRowsMax } from './column-appender.js'
 
 type Value = string | number | bigint | boolean | null
 
@@ -17,9 +17,6 @@ const simulatorColumns: Readonly<Record<string, readonly string[]>> = {
 const secondsColumn = 'seconds'
 /** Passed on to the feature rows when the table has them. */
 export const labelColumns = ['is_fraud', 'scenario'] as const
-
-/** Rows that come at once: what DuckDB's vectors hold. */
-export const tableRowsMax = 2048
 
 export interface TableRows {
   readonly count: number
@@ -199,8 +196,8 @@ class DocumentWriter {
   /** By field: whole numbers, which are most values; NaN where `#values` has to be looked at. */
   readonly #numbers: readonly Float64Array[]
   readonly #values: readonly Value[][]
-  readonly #documentEnds = new Int32Array(tableRowsMax)
-  readonly #keyEnds = new Int32Array(tableRowsMax)
+  readonly #documentEnds = new Int32Array(vectorRowsMax)
+  readonly #keyEnds = new Int32Array(vectorRowsMax)
   /** Of a row without its values that are no whole numbers. */
   readonly #rowBytesMax: number
 
@@ -208,8 +205,8 @@ class DocumentWriter {
     this.#pieces = documentPieces(fields)
     this.#isText = fields.map(isTextual)
     this.#key = key
-    this.#numbers = fields.map(() => new Float64Array(tableRowsMax).fill(NaN))
-    this.#values = fields.map(() => Array<Value>(tableRowsMax).fill(null))
+    this.#numbers = fields.map(() => new Float64Array(vectorRowsMax).fill(NaN))
+    this.#values = fields.map(() => Array<Value>(vectorRowsMax).fill(null))
     this.#rowBytesMax = integerBytesMax + this.#pieces.reduce<number>((sum, piece) => sum + (typeof piece === 'number' ? integerBytesMax + 2 : piece.length), 0)
   }
 

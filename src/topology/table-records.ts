@@ -1,5 +1,6 @@
 import { noTimestamp, RecordColumns } from '../base/record-columns.js'
-import { tableRowsMax, type TableRows } from '../replay/table-source.js'
+import { vectorRowsMax } from '../replay/column-appender.js'
+import type { TableRows } from '../replay/table-source.js'
 import type { Topology } from './load-topology.js'
 import { labelsOfRows } from './label-rows.js'
 import { isFraudOf, packTag } from './row-tag.js'
@@ -19,8 +20,8 @@ export function asJson(view: Topology): Topology {
 
 /** Rows of a table as the records of a topic with one partition. What is taken stands there until the next rows are. */
 export class TableRecords {
-  readonly records = new RecordColumns(tableRowsMax)
-  readonly tags: Tags = new Float64Array(tableRowsMax)
+  readonly records = new RecordColumns(vectorRowsMax)
+  readonly tags: Tags = new Float64Array(vectorRowsMax)
   #ordinal = 0
 
   take({ count, bytes, documentEnds, keyEnds, isFraud, scenario }: TableRows): void {

@@ -41,6 +41,13 @@ describe('how many workers run the models', () => {
     assert.deepEqual(run(new WorkerRule(1, 2), 1, alternating), times(10, 1))
   })
 
+  it('a trial whose worker a release has taken away leaves the least there', () => {
+    const rule = new WorkerRule(1, 2)
+    run(rule, 1, times(busyIntervals, (w: number) => load(w, 1, 1000)))
+    const alone = Array.from({ length: trial }, (_, index) => rule.next(1, load(1, 1, 500), index * intervalMs))
+    assert.deepEqual(alone, times(trial, 1))
+  })
+
   it('none comes while the cores are full', () => {
     const full = (workers: number): WorkerLoad => ({ ...load(workers, 1), idleCores: 0.1 })
     assert.deepEqual(run(new WorkerRule(1, 4), 1, times(10, full)), times(10, 1))
