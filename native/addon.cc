@@ -293,6 +293,11 @@ napi_value subscribe(Arguments &arguments) {
   return now(arguments, [&](Client &client) { return Failure::of(rd_kafka_subscribe(client.rk, list.get())); });
 }
 
+// unsubscribe(): leaves the group, a static member too.
+napi_value unsubscribe(Arguments &arguments) {
+  return now(arguments, [](Client &client) { return Failure::of(rd_kafka_unsubscribe(client.rk)); });
+}
+
 // setTopics(topics): between polls.
 napi_value setTopics(Arguments &arguments) {
   arguments.client().topics = textsOf(arguments.env, arguments.at[0], "topics are an array of at most 256 names");
@@ -604,7 +609,7 @@ std::string builtinFeatures() {
 napi_value start(napi_env env, napi_value exports) {
 #define METHOD(name, function, count) {name, nullptr, call<function, count>, nullptr, nullptr, nullptr, napi_default_method, nullptr}
   const napi_property_descriptor methods[] = {
-    METHOD("subscribe", subscribe, 1), METHOD("setTopics", setTopics, 1), METHOD("assign", assign, 1), METHOD("incrementalAssign", incrementalAssign, 1),
+    METHOD("subscribe", subscribe, 1), METHOD("unsubscribe", unsubscribe, 0), METHOD("setTopics", setTopics, 1), METHOD("assign", assign, 1), METHOD("incrementalAssign", incrementalAssign, 1),
     METHOD("incrementalUnassign", incrementalUnassign, 1), METHOD("pause", pausePartitions, 1), METHOD("resume", resumePartitions, 1), METHOD("seekSoon", seekSoon, 1), METHOD("setToken", setToken, 2),
     METHOD("knownEnd", knownEnd, 2), METHOD("interrupt", interrupt, 0), METHOD("poll", poll, 7), METHOD("seek", seek, 2), METHOD("committed", committed, 2),
     METHOD("watermarks", watermarks, 3), METHOD("partitionCount", partitionCount, 2), METHOD("partitionCounts", partitionCounts, 1), METHOD("initTransactions", transactional<rd_kafka_init_transactions>, 1),

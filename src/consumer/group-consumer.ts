@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js'
 import type { HarrierError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { RecordColumns } from '../base/record-columns.js'
+import type { GroupMember } from './admin.js'
 import type { KafkaSecurity } from '../connection/security.js'
 import type { ExtraSettings } from './kafka-settings.js'
 
@@ -92,6 +93,14 @@ export const groupConsumerLimits: GroupConsumerLimits = {
   positionCheckIntervalMs: 10_000,
 }
 
+/** The group as the broker knows it. */
+export interface GroupView {
+  /** Of the one topic that is read. */
+  readonly partitions: number
+  /** Who owns what; undefined while the group is not settled. */
+  members(): Promise<readonly GroupMember[] | undefined>
+}
+
 export interface GroupConsumerOptions {
   readonly brokers: string
   readonly groupId: string
@@ -100,6 +109,8 @@ export interface GroupConsumerOptions {
   readonly topics: readonly string[]
   readonly security?: KafkaSecurity | undefined
   readonly settings?: ExtraSettings
+  /** Who looks after partitions that no member owns needs to see the group. Without it nobody does. */
+  readonly group?: GroupView
   readonly handlers: AssignmentHandlers
   readonly clock: Clock
   readonly logger: Logger

@@ -22,6 +22,8 @@ export type NativeListener = (kind: string, code: number, text: string, detail: 
  */
 export interface NativeClient {
   subscribe(topics: readonly string[]): void
+  /** Leaves the group, a static member too; its partitions are revoked first. */
+  unsubscribe(): void
   /** The topics whose records are wanted; their order gives the topic index. Between polls only. */
   setTopics(topics: readonly string[]): void
   assign(partitions: FlatPartitions): void

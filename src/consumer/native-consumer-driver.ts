@@ -82,6 +82,10 @@ export class NativeConsumerDriver {
     this.#connection.client.subscribe(this.#topics)
   }
 
+  unsubscribe(): void {
+    this.#connection.client.unsubscribe()
+  }
+
   assign(partitions: readonly TopicPartitionOffset[]): void {
     this.#connection.client.assign(flatPartitions(partitions))
   }

@@ -17,6 +17,7 @@ import { librdkafkaSecurity } from './kafka-security.js'
 import { groupConsumerSettings, toConfiguration } from './kafka-settings.js'
 import { LogBounds, partitionName } from './log-bounds.js'
 import { NativeConsumerDriver } from './native-consumer-driver.js'
+import { OrphanWatch } from './orphan-watch.js'
 import { queryWatermarks, withRetries } from './kafka-calls.js'
 
 /**
@@ -29,7 +30,8 @@ import { queryWatermarks, withRetries } from './kafka-calls.js'
  *    one before `onLost` is called.
  * 2. Records of a partition pass only while it is open (assignment.ts), whatever librdkafka still delivers.
  * 3. A partition starts where it was told to, or fails loudly; librdkafka never chooses an offset.
- * 4. Group metadata fences dead members, not partitions: the owner of a batch asks `isOwnedSince` before it sends offsets.
+ * 4. No partition stays without an owner in a settled group (orphan-watch.ts).
+ * 5. Group metadata fences dead members, not partitions: the owner of a batch asks `isOwnedSince` before it sends offsets.
  */
 export class RdkafkaGroupConsumer implements GroupConsumer {
   readonly #options: GroupConsumerOptions
@@ -37,6 +39,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
   readonly #driver: NativeConsumerDriver
   readonly #assignment: Assignment
   readonly #bounds: LogBounds
+  readonly #orphans: OrphanWatch | undefined
   #rebalances: Promise<void> = Promise.resolve()
   #revoking = 0
   #polling: Promise<unknown> | undefined
@@ -74,6 +77,8 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
       },
     })
     this.#bounds = new LogBounds(this.#driver, clock, this.#limits)
+    const { group, groupInstanceId } = options
+    this.#orphans = group && new OrphanWatch({ topic: topics[0]!, partitions: group.partitions, self: groupInstanceId, members: () => group.members(), rejoin: () => this.#rejoin(), clock, logger })
   }
 
   get membership(): unknown {
@@ -96,6 +101,7 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     await this.#driver.connect(this.#limits.connectMsMax)
     this.#driver.subscribe()
     this.#stopPositionCheck = this.#options.clock.every(this.#limits.positionCheckIntervalMs, () => void this.#checkPositions())
+    this.#orphans?.start()
   }
 
   async poll(into: RecordColumns, { recordsMax, delayMsMax, fillMsMax = 0 }: PollOptions): Promise<number> {
@@ -233,11 +239,18 @@ export class RdkafkaGroupConsumer implements GroupConsumer {
     if (this.#stopping) return
     this.#stopping = true
     this.#stopPositionCheck()
+    this.#orphans?.stop()
     await this.#polling?.catch(() => undefined)
     const ended = new AbortController()
     await Promise.race([this.#rebalances, this.#options.clock.sleep(this.#limits.stopMsMax, ended.signal)])
     ended.abort()
     await this.#driver.close(this.#limits.stopMsMax)
+  }
+
+  /** Partitions are revoked in order, then the group shares all of them out without us and again with us. */
+  #rejoin(): void {
+    this.#driver.unsubscribe()
+    this.#driver.subscribe()
   }
 
   #onRebalance(error: KafkaError, partitions: readonly TopicPartition[], isLost: boolean): void {

@@ -46,7 +46,7 @@ export interface EngineParts {
   readonly makeLabelReader?: ((onFatal: (error: HarrierError) => void) => LabelReader) | undefined
   /** First offset of a partition of the input that has not been deleted. */
   readonly startOfInput: (partition: number) => Promise<number>
-  readonly closeReader: () => Promise<void>
+  readonly closeReaders: () => Promise<void>
   readonly makeConsumer: (handlers: AssignmentHandlers) => GroupConsumer
   readonly clock: Clock
   readonly logger: Logger
@@ -120,7 +120,7 @@ export class Engine {
 
   /** Joins the group and runs until `stop`, or until it fails for good. */
   async run(): Promise<void> {
-    const { producer, closeReader, stage, logger, clock, standby, modelTurns } = this.#parts
+    const { producer, closeReaders, stage, logger, clock, standby, modelTurns } = this.#parts
     const failed = (error: unknown): void => this.#fail(error)
     try {
       await producer.init()
@@ -135,7 +135,7 @@ export class Engine {
     } catch (error) {
       this.#fail(error)
     }
-    for (const close of [async () => modelTurns?.stop(), async () => standby?.stop(), async () => this.#labels?.stop(), () => this.#consumer.stop(), () => this.#restores.ended(), closeReader, () => producer.close(), () => stage.scorer.close()]) {
+    for (const close of [async () => modelTurns?.stop(), async () => standby?.stop(), async () => this.#labels?.stop(), () => this.#consumer.stop(), () => this.#restores.ended(), closeReaders, () => producer.close(), () => stage.scorer.close()]) {
       await close().catch((error: unknown) => logger.log('warn', 'closing', { cause: messageOf(error) }))
     }
     if (this.#fatal) throw this.#fatal

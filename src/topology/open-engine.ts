@@ -172,21 +172,24 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
   const names = topologyNames(topology, options.namespace)
   const transactionalId = names.transactionalId(instanceId)
   const core = await openCore(options, names, transactionalId, outputPrivacy(topology, options.privacyKeys), tracing?.stage(topology, names.input))
-  const { client, registry, stage, outputs, reader } = core
+  const { client, partitions, registry, stage, outputs, reader } = core
+  const admin = new KafkaAdmin(client)
   let standby: Standby | undefined
   let labelReader: RangeReader | undefined
   let modelTurns: ModelTurns | undefined
   try {
+    await admin.start()
     if (hasModels(topology)) modelTurns = await openModelTurns(core, options, names, () => lineage?.switched())
     if (names.labels !== undefined) {
       // Of its own: a restore reads for seconds.
       labelReader = new RangeReader({ ...client, groupId: names.group })
       await labelReader.start()
     }
-    if (topology.spec.limits.standby > 0) standby = await openStandby(core, names, names.instance(instanceId))
+    if (topology.spec.limits.standby > 0) standby = await openStandby(core, admin, names, names.instance(instanceId))
   } catch (error) {
     await modelTurns?.stop()
     await labelReader?.close()
+    await admin.close()
     await reader.close()
     await stage.scorer.close()
     throw error
@@ -208,12 +211,12 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
       reached: modelTurns && ((release, signal) => modelTurns.reached(release, signal)),
       predecessors: {
         ownTransactionalId: transactionalId,
-        isAlive: (id) => withAdmin(client, (admin) => isMember(admin, names, id)),
+        isAlive: (id) => isMember(admin, names, id),
         free: (id) => freeTransactionalId({ ...client, transactionalId: id }),
       },
     }),
-    closeReader: async () => {
-      await reader.close()
+    closeReaders: async () => {
+      await Promise.all([reader.close(), admin.close()])
       await tracing?.flush()
     },
     startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
@@ -221,7 +224,14 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
     modelTurns,
     makeLabelReader: labelReader && ((onFatal) => new LabelReader({ stage, reader: labelReader, topic: names.labels!, clock, logger, onFatal })),
     makeConsumer: (handlers) =>
-      new RdkafkaGroupConsumer({ ...client, groupId: names.group, groupInstanceId: names.instance(instanceId), topics: [names.input], handlers }),
+      new RdkafkaGroupConsumer({
+        ...client,
+        groupId: names.group,
+        groupInstanceId: names.instance(instanceId),
+        topics: [names.input],
+        group: { partitions, members: () => admin.groupMembers(names.group, names.input) },
+        handlers,
+      }),
   })
   const lineage = options.openLineage && (await openRunLineage(options, options.openLineage, { names, client, stage, counters: engine.counters }))
   return { engine, lineage }
@@ -239,11 +249,10 @@ async function openModelTurns({ client, registry, stage, released }: EngineCore,
 }
 
 /** Follows changelogs with a client of its own, beside the restores. */
-async function openStandby({ client, partitions, stage }: EngineCore, names: TopologyNames, self: string): Promise<Standby> {
+async function openStandby({ client, partitions, stage }: EngineCore, admin: KafkaAdmin, names: TopologyNames, self: string): Promise<Standby> {
   const { clock, logger } = client
   const reader = new RangeReader({ ...client, groupId: names.group })
-  const admin = new KafkaAdmin(client)
-  await Promise.all([reader.start(), admin.start()])
+  await reader.start()
   const plan: StandbyPlan = {
     async wanted() {
       const members = await admin.groupMembers(names.group, names.input)
@@ -253,9 +262,7 @@ async function openStandby({ client, partitions, stage }: EngineCore, names: Top
       if ((await admin.memberClientIds(names.group)).every((clientId) => clientId === self)) return []
       return Array.from({ length: partitions }, (_, partition) => partition)
     },
-    async close() {
-      await Promise.all([reader.close(), admin.close()])
-    },
+    close: () => reader.close(),
   }
   return new Standby({ stage, clock, logger, plan, changelog: new Changelog({ reader, names }) })
 }

@@ -11,11 +11,11 @@ export interface FuzzCounts {
 }
 
 const asyncMethods = ['poll', 'seek', 'committed', 'watermarks', 'partitionCount', 'partitionCounts', 'initTransactions', 'begin', 'send', 'sendOffsets', 'flush', 'commit', 'abort'] as const
-const methods = [...asyncMethods, 'subscribe', 'setTopics', 'assign', 'incrementalAssign', 'incrementalUnassign', 'pause', 'resume', 'seekSoon', 'setToken', 'knownEnd', 'interrupt'] as const
+const methods = [...asyncMethods, 'subscribe', 'unsubscribe', 'setTopics', 'assign', 'incrementalAssign', 'incrementalUnassign', 'pause', 'resume', 'seekSoon', 'setToken', 'knownEnd', 'interrupt'] as const
 /** In front of the arguments that make sense stands whether a call of this method is worth making at all without a broker. */
 const arity: Record<(typeof methods)[number], number> = {
   poll: 7, seek: 2, committed: 2, watermarks: 3, partitionCount: 2, partitionCounts: 1, initTransactions: 1, begin: 0, send: 3, sendOffsets: 3, flush: 1, commit: 1, abort: 1,
-  subscribe: 1, setTopics: 1, assign: 1, incrementalAssign: 1, incrementalUnassign: 1, pause: 1, resume: 1, seekSoon: 1, setToken: 2, knownEnd: 2, interrupt: 0,
+  subscribe: 1, unsubscribe: 0, setTopics: 1, assign: 1, incrementalAssign: 1, incrementalUnassign: 1, pause: 1, resume: 1, seekSoon: 1, setToken: 2, knownEnd: 2, interrupt: 0,
 }
 
 const rows = 8

@@ -262,7 +262,7 @@ export class Simulation {
       modelTurns,
       producer: new SimulatedProducer(world, names.transactionalId(world.instanceId)),
       restorer: new TaskRestorer({ reader, names, registry: { schemaById: () => Promise.resolve(loadOwnSchema('lineage')) }, clock: world.clock, logger: silentLogger, reached: (release, signal) => modelTurns.reached(release, signal) }),
-      closeReader: () => Promise.resolve(),
+      closeReaders: () => Promise.resolve(),
       startOfInput: () => Promise.resolve(0),
       standby: this.#options.seed % 2 === 0 ? this.#makeStandby(world, stage, reader) : undefined,
       makeConsumer: (handlers) => (consumer = new SimulatedConsumer(world, names.input, handlers)),

@@ -50,7 +50,7 @@ describe('a turn of the models and what reads hidden states', () => {
       },
       standby: { partitions: 0, entities: 0, warm: () => Promise.resolve(), start: () => undefined, stop: () => Promise.resolve(), take: () => undefined, forget: () => void told.push('copies forgotten') },
       modelTurns: { start: (given: typeof switchModels) => (switchModels = given), stop: () => Promise.resolve() },
-      startOfInput: () => Promise.resolve(0), closeReader: () => Promise.resolve(),
+      startOfInput: () => Promise.resolve(0), closeReaders: () => Promise.resolve(),
       makeConsumer: (given: AssignmentHandlers) => {
         handlers = given
         return consumer as unknown as GroupConsumer
