@@ -80,7 +80,10 @@ async function run(options: RunOptions): Promise<void> {
     if (stopping.signal.aborted) process.exit(130)
     stopping.abort()
     logger.log('info', 'stopping; press Ctrl-C again to leave at once')
-    void systemClock.sleep(stopMsMax).then(() => process.exit(1))
+    void systemClock.sleep(stopMsMax).then(() => {
+      logger.log('warn', `not stopped after ${stopMsMax} ms; leaving what is open to the broker, which aborts it`)
+      process.exit(1)
+    })
     void opening.engine?.stop()
   }
   process.on('SIGINT', stop)

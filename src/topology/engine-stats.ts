@@ -138,7 +138,7 @@ export interface EngineStats {
 /** Takes the counted delays: quantiles are since the call before. */
 export function engineStats(
   { state, lag, counters: all, stage, standby, modelTurns, folded }:
-  { state: string; lag: number; counters: EngineCounters; stage: Stage; standby: Pick<Standby, 'partitions' | 'entities'> | undefined; modelTurns?: Pick<ModelTurns, 'refused' | 'guardrails'> | undefined; folded: readonly { readonly batch: Batch }[] },
+  { state: string; lag: number; counters: EngineCounters; stage: Stage; standby?: Pick<Standby, 'partitions' | 'entities'> | undefined; modelTurns?: Pick<ModelTurns, 'refused' | 'guardrails'> | undefined; folded: readonly { readonly batch: Batch }[] },
 ): EngineStats {
   const { delay, commit, ...counters } = all
   const { checkpointer, store, scorer } = stage

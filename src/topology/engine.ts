@@ -118,7 +118,7 @@ export class Engine {
     return this.#parts.stage.topology.stageName
   }
 
-  /** Joins the group and runs until `stop`, or until it fails for good. */
+  /** Joins the group and runs until `stop`, or until it fails for good. What uses others is closed before them. */
   async run(): Promise<void> {
     const { producer, closeReaders, stage, logger, clock, standby, modelTurns } = this.#parts
     const failed = (error: unknown): void => this.#fail(error)
@@ -135,8 +135,9 @@ export class Engine {
     } catch (error) {
       this.#fail(error)
     }
-    for (const close of [async () => modelTurns?.stop(), async () => standby?.stop(), async () => this.#labels?.stop(), () => this.#consumer.stop(), () => this.#restores.ended(), closeReaders, () => producer.close(), () => stage.scorer.close()]) {
-      await close().catch((error: unknown) => logger.log('warn', 'closing', { cause: messageOf(error) }))
+    const users = [async () => modelTurns?.stop(), async () => standby?.stop(), async () => this.#labels?.stop(), () => this.#consumer.stop().finally(() => this.#restores.ended())]
+    for (const closes of [users, [closeReaders, () => producer.close(), () => stage.scorer.close()]]) {
+      await Promise.all(closes.map((close) => close().catch((error: unknown) => logger.log('warn', 'closing', { cause: messageOf(error) }))))
     }
     if (this.#fatal) throw this.#fatal
   }
@@ -473,9 +474,8 @@ export class Engine {
 
   /** Quantiles are since the call before. */
   stats(): EngineStats {
-    const { stage, standby, modelTurns } = this.#parts
     const lag = this.#consumer.progress().reduce((sum, partition) => sum + partition.lag, 0)
-    return engineStats({ state: this.state, lag, counters: this.counters, stage, standby, modelTurns, folded: this.#folded })
+    return engineStats({ ...this.#parts, state: this.state, lag, counters: this.counters, folded: this.#folded })
   }
 
   /** All since the start; takes nothing from `stats`. */
