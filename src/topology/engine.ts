@@ -360,8 +360,7 @@ export class Engine {
     const task = stage.tasks[partition]
     assert(task, 'a task that is restored exists')
     const topicPartition = { topic: names.input, partition }
-    const startedMs = clock.monotonicMs()
-    const warmEntities = task.index.size
+    const [startedMs, warmEntities] = [clock.monotonicMs(), task.index.size]
     // A revocation waits until this has ended, and the broker may let these two wait long.
     await orAborted(restorer.freePredecessor(task), signal)
     const [committed] = await orAborted(this.#consumer.committed([topicPartition]), signal)
@@ -371,8 +370,9 @@ export class Engine {
     if (!signal.aborted) this.#labels?.attach(task)
     if (task.position >= 0) await this.#seek(topicPartition, task.position)
     if (signal.aborted) return
+    const { name, nextSequence: sequence, position } = task
     await this.#consumer.resume([topicPartition])
-    logger.log('info', 'task ready', { task: task.name, sequence: task.nextSequence, position: task.position, restored: restored.records, entities: task.index.size, warmEntities, ms: Math.round(clock.monotonicMs() - startedMs) })
+    logger.log('info', 'task ready', { task: name, sequence, position, restored: restored.records, entities: task.index.size, warmEntities, ms: Math.round(clock.monotonicMs() - startedMs) })
   }
 
   /** Invariant 3. After a loss nothing in flight may commit; after a revocation everything in flight does. */
