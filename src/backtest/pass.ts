@@ -11,7 +11,7 @@ import type { Topology } from '../topology/load-topology.js'
 import { openScorer } from '../topology/open-scorer.js'
 import { Stage } from '../topology/stage.js'
 import { StageChain, type TaggedBatch } from '../topology/stage-chain.js'
-import { asJson, labelsOfTable } from '../topology/table-records.js'
+import { ofTable, labelsOfTable } from '../topology/table-records.js'
 import { eventTimeField } from '../topology/topology-schema.js'
 import type { BacktestOptions, LossSpec, PartitionRange } from './backtest-options.js'
 import { openReader, readTable, readTopic } from './event-sources.js'
@@ -101,7 +101,7 @@ async function openStage(view: Topology, isFirst: boolean, partitions: number, i
   const before = view.chain[view.place - 1]?.forward
   // Between stages there is one schema, and no registry in the way.
   const lookup: SchemaLookup | undefined = isFirst ? registry : before && { schemaById: () => Promise.resolve(before.schema), isUnknownId: () => false }
-  return new Stage(isFirst && isFile ? asJson(view) : view, scorer, lookup, partitions)
+  return new Stage(isFirst && isFile ? ofTable(view) : view, scorer, lookup, partitions)
 }
 
 function withLargeBatches(view: Topology): Topology {

@@ -1,11 +1,13 @@
-/** Writes text as UTF-8 into one growing buffer, numbers without a string for each. */
+/** Writes text as UTF-8 into one growing buffer, numbers without a string for each, and numbers as they lie in memory (little-endian). */
 export class TextWriter {
   bytes: Uint8Array
   used = 0
   #buffer: Buffer
+  #view: DataView
 
   constructor(initialBytes = 1 << 16) {
     this.bytes = this.#buffer = Buffer.allocUnsafeSlow(initialBytes)
+    this.#view = new DataView(this.#buffer.buffer)
   }
 
   /** Makes room for `size` more bytes. */
@@ -14,6 +16,7 @@ export class TextWriter {
     const grown = Buffer.allocUnsafeSlow(Math.max(this.used + size, this.bytes.length * 2))
     grown.set(this.bytes.subarray(0, this.used))
     this.bytes = this.#buffer = grown
+    this.#view = new DataView(grown.buffer)
   }
 
   /** Bytes for which there is room. */
@@ -22,6 +25,21 @@ export class TextWriter {
     let at = this.used
     for (let i = 0; i < bytes.length; i++) to[at++] = bytes[i]!
     this.used = at
+  }
+
+  byte(value: number): void {
+    this.bytes[this.used++] = value
+  }
+
+  /** Eight bytes, for which there is room. */
+  float64(value: number): void {
+    this.#view.setFloat64(this.used, value, true)
+    this.used += 8
+  }
+
+  /** Four bytes at a place that has been written. */
+  setInt32(at: number, value: number): void {
+    this.#view.setInt32(at, value, true)
   }
 
   text(text: string): void {

@@ -5,6 +5,7 @@ import type { EventColumns } from './event-columns.js'
 import { checkFieldSpecs, type FieldSpec } from './field-spec.js'
 import { JsonSchemaSourceDecoder } from './json-schema-source-decoder.js'
 import { JsonSourceDecoder } from './json-source-decoder.js'
+import { PackedRowDecoder } from './packed-row.js'
 import type { SchemaLookup } from './registry-client.js'
 
 /** `json-schema` is JSON behind the registry's envelope. */
@@ -39,14 +40,16 @@ export interface SourceDecoderOptions {
   readonly registry?: SchemaLookup | undefined
   /** Largest accepted value in bytes. */
   readonly recordBytesMax?: number | undefined
+  /** `json` only: the rows of a table, of which some are packed (packed-row.ts). */
+  readonly isTable?: boolean | undefined
 }
 
 /** Throws TOPOLOGY_INVALID or SCHEMA_INVALID when the fields cannot be read from the reader schema. */
 export function createSourceDecoder(options: SourceDecoderOptions): SourceDecoder {
   checkFieldSpecs(options.fields)
   const recordBytesMax = options.recordBytesMax ?? recordBytesMaxDefault
-  const { format, fields, readerSchema, registry } = options
-  if (format === 'json') return new JsonSourceDecoder(fields, recordBytesMax, readerSchema)
+  const { format, fields, readerSchema, registry, isTable } = options
+  if (format === 'json') return new JsonSourceDecoder(fields, recordBytesMax, readerSchema, isTable ? new PackedRowDecoder(fields) : undefined)
   if (format === 'json-schema') return new JsonSchemaSourceDecoder(fields, recordBytesMax, readerSchema, registry)
   return new AvroSourceDecoder(fields, recordBytesMax, readerSchema, registry)
 }

@@ -1,11 +1,9 @@
 import { existsSync } from 'node:fs'
 import { DuckDBInstance, type DuckDBDataChunk } from '@duckdb/node-api'
 import { HarrierError, messageOf } from '../base/errors.js'
-import { integerBytesMax, TextWriter } from '../base/text-writer.js'
 import { isTime, type FieldSpec } from '../codec/field-spec.js'
-import { quotedName, vectorRowsMax } from './column-appender.js'
-
-type Value = string | number | bigint | boolean | null
+import { quotedName } from './column-appender.js'
+import { isTextual, RowWriter, type Value, type WrittenRows } from './row-writer.js'
 
 /** Names that a column may have besides the name of the field and its path: those of `harrier simulate --to csv`. */
 const simulatorColumns: Readonly<Record<string, readonly string[]>> = {
@@ -18,16 +16,9 @@ const secondsColumn = 'seconds'
 /** Passed on to the feature rows when the table has them. */
 export const labelColumns = ['is_fraud', 'scenario'] as const
 
-export interface TableRows {
+/** What was written is there only until the next rows are taken. */
+export interface TableRows extends WrittenRows {
   readonly count: number
-  /**
-   * For each row a JSON document in the shape of the source, as a JSON record of the topic would hold it, and behind it the value of the
-   * key field as text. Only until the next rows are taken.
-   */
-  readonly bytes: Uint8Array
-  /** Where the document of each row ends, and where its key does: the next document begins there. */
-  readonly documentEnds: Int32Array
-  readonly keyEnds: Int32Array
   readonly isFraud: (boolean | null)[]
   readonly scenario: (number | null)[]
 }
@@ -50,8 +41,8 @@ interface TableShape {
 }
 
 /**
- * A CSV or Parquet table as a bounded source: each row becomes the JSON record that the topology's source describes,
- * so that a table passes the same decoder and the same checks as a topic.
+ * A CSV or Parquet table as a bounded source: each row becomes a record of a topic, so that a table passes the same decoder and
+ * the same checks.
  */
 export class TableSource {
   readonly rows: number
@@ -112,7 +103,7 @@ export class TableSource {
     const connection = await this.#instance.connect()
     try {
       const result = await connection.stream(`SELECT ${selected.join(', ')} FROM ${this.#relation}`)
-      const writer = new DocumentWriter(fields, fields.findIndex((field) => field.name === keyField))
+      const writer = new RowWriter(fields, { key: fields.findIndex((field) => field.name === keyField), has: (name) => this.#columnOf.has(name) })
       const names = [...this.#columnOf.keys()]
       const label = (chunk: DuckDBDataChunk, index: number): readonly Value[] | undefined => (this.#labels.length > index ? (chunk.getColumnValues(names.length + index) as Value[]) : undefined)
       const fieldOf = names.map((name) => fields.findIndex((field) => field.name === name))
@@ -144,10 +135,6 @@ export class TableSource {
   close(): void {
     this.#instance.closeSync()
   }
-}
-
-function isTextual({ type }: FieldSpec): boolean {
-  return type === 'text' || type === 'iso8601'
 }
 
 /**
@@ -184,111 +171,4 @@ function columnsOf({ file, fields, columns = {}, eventTimeField }: TableSourceOp
     }
   }
   return columnOf
-}
-
-/** Writes the rows of a chunk as JSON documents: the dotted paths of the fields are compiled to pieces of text, values come between. */
-class DocumentWriter {
-  readonly #writer = new TextWriter()
-  /** Text as bytes, or the number of a field. */
-  readonly #pieces: readonly (Uint8Array | number)[]
-  readonly #isText: readonly boolean[]
-  readonly #key: number
-  /** By field: whole numbers, which are most values; NaN where `#values` has to be looked at. */
-  readonly #numbers: readonly Float64Array[]
-  readonly #values: readonly Value[][]
-  readonly #documentEnds = new Int32Array(vectorRowsMax)
-  readonly #keyEnds = new Int32Array(vectorRowsMax)
-  /** Of a row without its values that are no whole numbers. */
-  readonly #rowBytesMax: number
-
-  constructor(fields: readonly FieldSpec[], key: number) {
-    this.#pieces = documentPieces(fields)
-    this.#isText = fields.map(isTextual)
-    this.#key = key
-    this.#numbers = fields.map(() => new Float64Array(vectorRowsMax).fill(NaN))
-    this.#values = fields.map(() => Array<Value>(vectorRowsMax).fill(null))
-    this.#rowBytesMax = integerBytesMax + this.#pieces.reduce<number>((sum, piece) => sum + (typeof piece === 'number' ? integerBytesMax + 2 : piece.length), 0)
-  }
-
-  set(field: number, row: number, value: Value): void {
-    const number = typeof value === 'number' || typeof value === 'bigint' ? Number(value) : NaN
-    const isWhole = Number.isSafeInteger(number)
-    this.#numbers[field]![row] = isWhole ? number : NaN
-    if (!isWhole) this.#values[field]![row] = value
-  }
-
-  /** The rows that were set. */
-  write(count: number): Pick<TableRows, 'bytes' | 'documentEnds' | 'keyEnds'> {
-    const writer = this.#writer
-    writer.used = 0
-    for (let row = 0; row < count; row++) {
-      writer.reserve(this.#rowBytesMax)
-      for (const piece of this.#pieces) {
-        if (typeof piece !== 'number') writer.raw(piece)
-        else this.#writeValue(piece, row)
-      }
-      this.#documentEnds[row] = writer.used
-      this.#writeKey(row)
-      this.#keyEnds[row] = writer.used
-    }
-    return { bytes: writer.bytes.subarray(0, writer.used), documentEnds: this.#documentEnds, keyEnds: this.#keyEnds }
-  }
-
-  #writeValue(field: number, row: number): void {
-    const writer = this.#writer
-    const number = this.#numbers[field]![row]!
-    const isText = this.#isText[field]!
-    if (Number.isNaN(number)) {
-      writer.text(toJson(this.#values[field]![row]!, isText))
-      writer.reserve(this.#rowBytesMax)
-      return
-    }
-    if (isText) writer.raw(quote)
-    writer.integer(number)
-    if (isText) writer.raw(quote)
-  }
-
-  #writeKey(row: number): void {
-    const number = this.#numbers[this.#key]![row]!
-    if (Number.isNaN(number)) this.#writer.text(String(this.#values[this.#key]![row] ?? ''))
-    else this.#writer.integer(number)
-  }
-}
-
-const quote = Buffer.from('"')
-
-function documentPieces(fields: readonly FieldSpec[]): (Uint8Array | number)[] {
-  interface Node {
-    readonly children: Map<string, Node>
-    field: number
-  }
-  const root: Node = { children: new Map(), field: -1 }
-  for (const [index, field] of fields.entries()) {
-    let node = root
-    for (const part of field.path.split('.')) {
-      const child = node.children.get(part) ?? { children: new Map(), field: -1 }
-      node.children.set(part, child)
-      node = child
-    }
-    node.field = index
-  }
-  const pieces: (Uint8Array | number)[] = []
-  const walk = (node: Node): void => {
-    if (node.children.size === 0) return void pieces.push(node.field)
-    let separator = '{'
-    for (const [name, child] of node.children) {
-      pieces.push(Buffer.from(`${separator}${JSON.stringify(name)}:`))
-      walk(child)
-      separator = ','
-    }
-    pieces.push(Buffer.from('}'))
-  }
-  walk(root)
-  return pieces
-}
-
-function toJson(value: Value, asText: boolean): string {
-  if (value === null) return 'null'
-  if (typeof value === 'string') return JSON.stringify(value)
-  return asText ? `"${value}"` : String(value)
 }

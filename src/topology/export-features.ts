@@ -18,7 +18,7 @@ import { openScorer } from './open-scorer.js'
 import { isFraudOf, scenarioOf } from './row-tag.js'
 import { Stage } from './stage.js'
 import { StageChain, framesNeeded, type Tags } from './stage-chain.js'
-import { asJson, labelsOfTable, TableRecords } from './table-records.js'
+import { ofTable, labelsOfTable, TableRecords } from './table-records.js'
 import { eventIdField, eventTimeField } from './topology-schema.js'
 
 export interface ExportOptions {
@@ -70,7 +70,7 @@ async function exportTable(options: ExportOptions): Promise<ExportResult> {
   const stages: Stage[] = []
   try {
     for (const view of views) {
-      const source = view.place > 0 ? view : asJson(view)
+      const source = view.place > 0 ? view : ofTable(view)
       const before = topology.chain[view.place - 1]?.forward
       stages.push(new Stage(source, await scorerFor(view, options), before && { schemaById: () => Promise.resolve(before.schema), isUnknownId: () => false }))
     }

@@ -40,6 +40,8 @@ export interface Topology {
   readonly personal: PersonalFields | undefined
   /** The parsed schema that the source names. */
   readonly readerSchema: object | undefined
+  /** The events are the rows of a table. */
+  readonly isTable?: true
   /** The line on which a path stands in the file. */
   lineOf(path: readonly PropertyKey[]): number | undefined
   /** sha256 of the parts of the topology that lineage names. `layout` covers what a slot's meaning depends on. */

@@ -88,6 +88,7 @@ export class Stage {
       readerSchema: topology.readerSchema,
       registry,
       recordBytesMax: spec.limits.recordBytesMax,
+      isTable: topology.isTable,
     })
     this.checkpointer = new Checkpointer(this)
     this.#program = new FeatureProgram(stage.features, this.store.log, new Set(fields.filter(isText).map((field) => field.name)))

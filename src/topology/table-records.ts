@@ -7,12 +7,13 @@ import { isFraudOf, packTag } from './row-tag.js'
 import type { Stage } from './stage.js'
 import type { TaggedBatch, Tags } from './stage-chain.js'
 
-/** The first stage as it reads a table's rows, which come as JSON. */
-export function asJson(view: Topology): Topology {
+/** The first stage as it reads a table's rows. */
+export function ofTable(view: Topology): Topology {
   const { spec, labels } = view
   return {
     ...view,
     readerSchema: undefined,
+    isTable: true,
     spec: { ...spec, source: { ...spec.source, format: 'json' } },
     labels: labels && { ...labels, readerSchema: undefined, spec: { ...labels.spec, format: 'json' } },
   }
@@ -24,15 +25,15 @@ export class TableRecords {
   readonly tags: Tags = new Float64Array(vectorRowsMax)
   #ordinal = 0
 
-  take({ count, bytes, documentEnds, keyEnds, isFraud, scenario }: TableRows): void {
+  take({ count, bytes, recordEnds, keyEnds, isFraud, scenario }: TableRows): void {
     const { records, tags } = this
     records.reset()
     let at = records.arena.append(bytes)
     for (let row = 0; row < count; row++) {
       records.begin(0, 0, this.#ordinal, noTimestamp)
-      const [documentEnd, keyEnd] = [documentEnds[row]!, keyEnds[row]!]
-      records.setValue(row, at, documentEnd - at)
-      records.setKey(row, documentEnd, keyEnd - documentEnd)
+      const [recordEnd, keyEnd] = [recordEnds[row]!, keyEnds[row]!]
+      records.setValue(row, at, recordEnd - at)
+      records.setKey(row, recordEnd, keyEnd - recordEnd)
       at = keyEnd
       tags[row] = packTag({ ordinal: this.#ordinal, isFraud: isFraud[row]!, scenario: scenario[row]! })
       this.#ordinal++

@@ -6,7 +6,12 @@ import { after, describe, it } from 'node:test'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
-import type { FieldSpec } from '../../src/codec/field-spec.js'
+import { noTimestamp, RecordColumns } from '../../src/base/record-columns.js'
+import { exponentOf } from '../../src/codec/decimal-text.js'
+import { EventColumns } from '../../src/codec/event-columns.js'
+import { isText, type FieldSpec } from '../../src/codec/field-spec.js'
+import { packedRowMark } from '../../src/codec/packed-row.js'
+import { createSourceDecoder } from '../../src/codec/source-decoder.js'
 import { exportFeatures } from '../../src/topology/export-features.js'
 import { loadTopology } from '../../src/topology/load-topology.js'
 import { TableSource, type TableRows } from '../../src/replay/table-source.js'
@@ -25,17 +30,39 @@ describe('tables', () => {
     readonly keys: string[]
   }
 
-  function textsOf({ count, bytes, documentEnds, keyEnds }: TableRows): Pick<Texts, 'documents' | 'keys'> {
-    const text = (from: number, to: number): string => Buffer.from(bytes.subarray(from, to)).toString()
+  /** A record as JSON, a packed one in the shape and the units that its document would have. */
+  function documentOf(bytes: Uint8Array, fields: readonly FieldSpec[]): string {
+    if (bytes[0] !== packedRowMark) return Buffer.from(bytes).toString()
+    const records = new RecordColumns(1)
+    records.append(0, 0, 0, noTimestamp, null, bytes)
+    const events = new EventColumns(fields, 1)
+    createSourceDecoder({ format: 'json', fields, isTable: true }).decode(records, events)
+    assert.equal(events.faults, 0)
+    const document: Record<string, unknown> = {}
+    for (const [index, field] of fields.entries()) {
+      const number = events.numbers[index]![0] ?? NaN
+      const value = isText(field) ? events.text(index, 0, records.arena) : Number.isNaN(number) ? null : field.type === 'boolean' ? number === 1 : number / 10 ** Math.max(0, exponentOf(field))
+      const steps = field.path.split('.')
+      let inner = document
+      for (const step of steps.slice(0, -1)) inner = (inner[step] ??= {}) as Record<string, unknown>
+      inner[steps.at(-1)!] = value
+    }
+    return JSON.stringify(document)
+  }
+
+  function textsOf({ count, bytes, recordEnds, keyEnds }: TableRows, fields: readonly FieldSpec[]): Pick<Texts, 'documents' | 'keys'> {
     const rows = Array.from({ length: count }, (_, row) => row)
-    return { documents: rows.map((row) => text(row === 0 ? 0 : keyEnds[row - 1]!, documentEnds[row]!)), keys: rows.map((row) => text(documentEnds[row]!, keyEnds[row]!)) }
+    return {
+      documents: rows.map((row) => documentOf(bytes.subarray(row === 0 ? 0 : keyEnds[row - 1]!, recordEnds[row]!), fields)),
+      keys: rows.map((row) => Buffer.from(bytes.subarray(recordEnds[row]!, keyEnds[row]!)).toString()),
+    }
   }
 
   async function readAll(file: string, columns: Readonly<Record<string, string>> = {}): Promise<Texts> {
     const table = await TableSource.open({ file, fields, keyField: 'customer', eventTimeField: 'event_time', epochMs, columns })
     const all: Texts = { documents: [], keys: [], isFraud: [], scenario: [] }
     for await (const rows of table.chunks()) {
-      const { documents, keys } = textsOf(rows)
+      const { documents, keys } = textsOf(rows, fields)
       all.documents.push(...documents)
       all.keys.push(...keys)
       all.isFraud.push(...rows.isFraud)
@@ -68,7 +95,7 @@ describe('tables', () => {
   async function documentsOf(file: string, fields: FieldSpec[]): Promise<Record<string, unknown>[]> {
     const table = await TableSource.open({ file, fields, keyField: 'card', eventTimeField: 'event_time', epochMs })
     const documents: Record<string, unknown>[] = []
-    for await (const rows of table.chunks()) documents.push(...textsOf(rows).documents.map((text) => JSON.parse(text) as Record<string, unknown>))
+    for await (const rows of table.chunks()) documents.push(...textsOf(rows, fields).documents.map((text) => JSON.parse(text) as Record<string, unknown>))
     table.close()
     return documents
   }
@@ -132,7 +159,7 @@ describe('tables', () => {
     const field = (name: string, type: FieldSpec['type']): FieldSpec => ({ name, path: `body.${name}`, type, optional: true })
     const fields = [field('card', 'text'), field('long', 'text'), field('double', 'number'), field('decimal', 'number'), field('flag', 'boolean'), field('tiny', 'integer')]
     const table = await TableSource.open({ file: parquet, fields, keyField: 'card', eventTimeField: 'none', epochMs })
-    const { documents, keys } = textsOf((await table.chunks().next()).value as TableRows)
+    const { documents, keys } = textsOf((await table.chunks().next()).value as TableRows, fields)
     table.close()
     assert.deepEqual(documents, [
       '{"body":{"card":"q\\"\\\\é€","long":"9007199254740993","double":1.5,"decimal":12.50,"flag":true,"tiny":7}}',
