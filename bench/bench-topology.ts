@@ -27,6 +27,8 @@ export function benchTopology(folder: string, name: string, model: string, limit
 }
 
 const peerJob = fileURLToPath(new URL('../../bench/peers/harrier/gru-step.yaml', import.meta.url))
+/** The job of bench/peers with a GRU over a window. */
+export const peerWindowJob = fileURLToPath(new URL('../../bench/peers/harrier/gru-window.yaml', import.meta.url))
 export const peerModels = fileURLToPath(new URL('../../bench/peers/models', import.meta.url))
 
 /** The job of bench/peers with a carried GRU, whose slots have less than 1 KB, under another name; returns the file. */

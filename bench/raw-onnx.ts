@@ -11,8 +11,8 @@ import { modelsFolder } from '../src/topology/open-scorer.js'
  * Rows per second of a model in a bare onnxruntime session on one thread, with inputs that lie ready: the most that any
  * engine could reach with that thread.
  */
-export async function rawOnnxRowsPerSecond(reference: string, batch: number, seconds: number): Promise<number> {
-  const model = new ModelStore(modelsFolder).load(reference)
+export async function rawOnnxRowsPerSecond(reference: string, batch: number, seconds: number, folder = modelsFolder): Promise<number> {
+  const model = new ModelStore(folder).load(reference)
   const session = await createSession(readModelFile(model), reference, 'cpu')
   const graph = readGraph(session, model.manifest)
   const prng = new Prng(1)

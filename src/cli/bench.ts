@@ -76,7 +76,7 @@ export function register(program: Command): void {
     .command('backtest')
     .description('backtests of the published data set: window models in turns with raw onnxruntime, and both stages of card-terminal; needs no broker')
     .option('--from <table>', 'a .csv or .parquet of `harrier simulate` (default: drawn anew)')
-    .option('--models <names>', 'window models of card-fraud', 'card-attention@1')
+    .option('--models <names>', 'window models of card-fraud, or peer-gru-window@1 of bench/peers', 'card-attention@1,peer-gru-window@1')
     .option('--repeats <n>', 'runs of each; the medians count', parseCount, 5)
     .option('--json', 'the result as one line of JSON at the end')
     .action(runBacktestBench)
@@ -109,15 +109,15 @@ async function runBacktestBench({ from, models, repeats, json }: { from?: string
   process.exit(0)
 }
 
-function backtestTable({ events, models, bothStagesSeconds }: BacktestBenchResult): string {
+function backtestTable({ models, bothStagesSeconds }: BacktestBenchResult): string {
   const whole = (values: readonly number[]): string => values.map((value) => Math.round(value).toLocaleString('en')).join(', ')
-  const lines = models.flatMap(({ model, rawPerSecond, eventsPerSecond, share }) => [
+  const lines = models.flatMap(({ model, events, rawPerSecond, eventsPerSecond, share }) => [
     [`${model}, raw on a core alone`, `${whole(rawPerSecond)} windows/s`],
-    [`${model}, in a backtest`, `${whole(eventsPerSecond)} events/s`],
+    [`${model}, ${whole([events])} events`, `${whole(eventsPerSecond)} events/s`],
     ['  of the raw rate', `${share.toFixed(2)}, median of the pairs`],
   ])
   const rows = [...lines, ['both stages, start to report', `${bothStagesSeconds.map((seconds) => seconds.toFixed(1)).join(', ')} s`]]
-  return `\n${rows.map(([name, value]) => `${name!.padEnd(40)}${value!}`).join('\n')}\n${events.toLocaleString('en')} payments\n`
+  return `\n${rows.map(([name, value]) => `${name!.padEnd(40)}${value!}`).join('\n')}\n`
 }
 
 interface DeviceOptions {
