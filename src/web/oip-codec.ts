@@ -130,10 +130,12 @@ function shown(value: unknown): string {
 
 function fromBytes(type: Tensor.Type, count: number, binary: BinaryPart, size: unknown, where: string): TensorData {
   const Holder = holderOf(type)!
-  const wanted = count * (Holder as unknown as { BYTES_PER_ELEMENT: number }).BYTES_PER_ELEMENT
+  const elementBytes = (Holder as unknown as { BYTES_PER_ELEMENT: number }).BYTES_PER_ELEMENT
+  const wanted = count * elementBytes
   if (size !== wanted) return invalid(`${where}: binary_data_size is ${shown(size)}, the shape needs ${wanted}`)
-  // A copy: the bytes may begin anywhere, and typed arrays begin at multiples of their size.
-  return new Holder(new Uint8Array(binary.take(wanted, where)).buffer)
+  const bytes = binary.take(wanted, where)
+  // A copy where they begin between two multiples of the size of a value.
+  return bytes.byteOffset % elementBytes === 0 ? new Holder(bytes.buffer as ArrayBuffer, bytes.byteOffset, count) : new Holder(new Uint8Array(bytes).buffer)
 }
 
 /** Flat or nested by rows, as both are met. */

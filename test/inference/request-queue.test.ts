@@ -30,6 +30,16 @@ describe('the queue of a served model', () => {
     assert.equal(names(queue.take(8)), 'bc')
   })
 
+  it('takes back what was taken, before all others of its priority and beyond its limits', () => {
+    const queue = new RequestQueue<Item>({ ...queueLimitsDefault, requestsMax: 2 })
+    for (const name of ['a', 'b']) queue.add(item(name), 0)
+    const taken = queue.take(8)
+    for (const name of ['c', 'd']) queue.add(item(name), 0)
+    queue.putBack(taken)
+    assert.deepEqual([queue.requests, queue.rows, queue.bytes], [4, 4, 40])
+    assert.equal(names(queue.take(8)), 'abcd')
+  })
+
   it('refuses what goes beyond requests, rows or bytes, at once and with a time to come back', () => {
     const queue = new RequestQueue<Item>({ ...queueLimitsDefault, requestsMax: 2, rowsMax: 10, bytesMax: 100 })
     queue.add(item('a', { rows: 9 }), 7)

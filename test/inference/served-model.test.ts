@@ -104,6 +104,35 @@ describe('a served model', () => {
     assert.equal(served.queued.requests, 0)
   })
 
+  it('gives a thread its next batch before it has ended this one where that is large, and waits where it is small', async () => {
+    const served = await serve(rowModel(), { manifest: { limits: { batchRowsMax: 4 } } })
+    await served.infer(rowRequest(4))
+    const full = Array.from({ length: 6 }, () => rowRequest(4))
+    const answers = full.map((request) => served.infer(request))
+    assert.equal(served.queued.requests, 4, 'one runs, one lies ahead')
+    const together = await Promise.all(answers)
+    for (const [index, request] of full.entries()) assert.deepEqual(values(await served.infer(request)), values(together[index]!))
+    const small = Array.from({ length: 3 }, () => served.infer(rowRequest(1)))
+    assert.equal(served.queued.requests, 2)
+    assert.deepEqual((await Promise.all(small)).map(({ batchRows }) => batchRows), [1, 2, 2])
+  })
+
+  it('does not lose the batch that lies ahead when its thread hangs', async () => {
+    const served = await serve(gruStep(1, true), { manifest: { limits: { timeoutMs: 150, batchRowsMax: 1 } } })
+    const request = (first: number): InferRequest => {
+      const data = numbers(F)
+      data[0] = first
+      return { inputs: [{ name: 'x', type: 'float32', dims: [1, F], data }, { name: 'h', type: 'float32', dims: [1, H], data: new Float32Array(H) }], outputs: null, priority: 2, timeoutMs: Infinity }
+    }
+    const [first, second] = [request(0.1), request(0.2)]
+    const alone = [values(await served.infer(first)), values(await served.infer(second))]
+    const hanging = assert.rejects(served.infer(request(HANG_AT)), isError('MODEL_FAILED'))
+    const ahead = [served.infer(first), served.infer(second)]
+    assert.equal(served.queued.requests, 1)
+    await hanging
+    assert.deepEqual((await Promise.all(ahead)).map(values), alone)
+  })
+
   it('fails the batch of a model that throws, and goes on', async () => {
     const served = await serve(windowDense(4, true))
     const request = (first: number): InferRequest => {

@@ -81,6 +81,16 @@ export class RequestQueue<T extends Waiting> {
     return batch
   }
 
+  /** What was taken and not begun waits again, before all others of its priority, whatever waits by now. */
+  putBack(batch: readonly T[]): void {
+    for (const item of [...batch].reverse()) {
+      this.#lanes[item.priority - 1]!.unshift(item)
+      this.requests++
+      this.rows += item.rows
+      this.bytes += item.bytes
+    }
+  }
+
   /** Takes out what has waited too long. */
   expired(nowMs: number): T[] {
     const gone: T[] = []

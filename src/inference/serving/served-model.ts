@@ -53,21 +53,33 @@ interface Running {
   readonly id: number
   readonly batch: readonly Pending[]
   readonly rows: number
-  readonly sinceMs: number
+  /** When its thread began with it. */
+  sinceMs: number
 }
 
 interface Place {
   thread: ServingThread | null
   opening: boolean
   running: Running | null
+  /** Lies with the thread already, and runs when that has ended. */
+  ahead: Running | null
 }
+
+/** When a batch lies with a busy thread already. */
+const aheadLimits = {
+  /** It has so many rows, or as many as it may have: more make no row cheaper. */
+  rowsMin: 256,
+  /** Batches take less on average: a pause between longer ones is not worth it, and what lies ahead does not expire. */
+  computeMsMax: 50,
+} as const
 
 /**
  * One model version that answers requests, in threads of its own: each holds a session, and ends with the model.
  *
  * Owns: its threads and the queue before them. Talks to: threads, by serving-protocol.ts.
- * 1. A thread has one batch at a time. What comes meanwhile waits and is the next batch: dynamic batching without a delay; with
- *    `delayMs` a free thread waits that long for a batch to fill.
+ * 1. A thread runs one batch at a time. What comes meanwhile waits and is the next batch: dynamic batching without a delay; with
+ *    `delayMs` a free thread waits that long for a batch to fill. A large one lies with a thread that is still busy (aheadLimits),
+ *    so that this is not idle between two.
  * 2. Every request is settled: answered, refused by a limit, expired in the queue, or failed with its batch.
  * 3. A batch that takes longer than the model's `limits.timeoutMs` fails, and a fresh thread takes the place of the one that hangs.
  *    After three such ends in a minute the model is set aside for a minute.
@@ -93,7 +105,7 @@ export class ServedModel {
     this.model = options.model
     this.fileBytes = modelFileBytes(options.model)
     this.#queue = new RequestQueue(options.queue)
-    this.#places = Array.from({ length: options.threads }, () => ({ thread: null, opening: false, running: null }))
+    this.#places = Array.from({ length: options.threads }, () => ({ thread: null, opening: false, running: null, ahead: null }))
   }
 
   get reference(): string {
@@ -205,7 +217,7 @@ export class ServedModel {
     this.#waker.abort()
     for (const pending of this.#queue.expired(Infinity)) this.#reject(pending, new HarrierError('OVERLOADED', `${this.reference} is being closed`, { retryAfterMs: 1000 }))
     await Promise.all([...this.#places.map(({ thread }) => thread), ...this.#abandoned].map((thread) => thread?.close(scorerLimitsDefault.closeMsMax)))
-    for (const { running } of this.#places) for (const pending of running?.batch ?? []) this.#reject(pending, new HarrierError('MODEL_FAILED', `${this.reference} was closed`))
+    for (const { running, ahead } of this.#places) for (const pending of [...(running?.batch ?? []), ...(ahead?.batch ?? [])]) this.#reject(pending, new HarrierError('MODEL_FAILED', `${this.reference} was closed`))
   }
 
   async #open(place: Place): Promise<void> {
@@ -243,7 +255,7 @@ export class ServedModel {
     }
   }
 
-  /** Gives batches to free threads, or sets a time to look again. */
+  /** Gives batches to free threads, or sets a time to look again; large ones to threads that will be free. */
   #dispatch(): void {
     const { clock } = this.#options
     for (const place of this.#places) {
@@ -256,7 +268,16 @@ export class ServedModel {
       }
       this.#expire(nowMs)
       if (this.#queue.requests === 0) return
-      this.#give(place, place.thread, this.#queue.take(this.batchRowsMax), nowMs)
+      place.running = this.#give(place.thread, nowMs)
+    }
+    const { batches, computeMs } = this.counters
+    if (batches === 0 || computeMs / batches > aheadLimits.computeMsMax) return
+    for (const place of this.#places) {
+      if (!place.thread || !place.running || place.ahead) continue
+      const nowMs = clock.monotonicMs()
+      this.#expire(nowMs)
+      if (this.#queue.rows < Math.min(aheadLimits.rowsMin, this.batchRowsMax)) return
+      place.ahead = this.#give(place.thread, nowMs)
     }
   }
 
@@ -272,22 +293,25 @@ export class ServedModel {
     })
   }
 
-  #give(place: Place, thread: ServingThread, batch: readonly Pending[], nowMs: number): void {
+  #give(thread: ServingThread, nowMs: number): Running {
+    const batch = this.#queue.take(this.batchRowsMax)
     const rows = batch.reduce((sum, pending) => sum + pending.rows, 0)
     const inputs = joinInputs(this.opened, batch.map(({ rows: count, request }) => ({ rows: count, inputs: request.inputs })), rows)
     const names = this.opened.outputs.map(({ name }) => name)
     const outputs = batch.some(({ request }) => request.outputs === null) ? names : names.filter((name) => batch.some(({ request }) => request.outputs!.includes(name)))
     const id = this.#nextId++
-    place.running = { id, batch, rows, sinceMs: nowMs }
     thread.post({ kind: 'run', id, rows, inputs, outputs }, inputs.map(({ data }) => data.buffer as ArrayBuffer))
+    return { id, batch, rows, sinceMs: nowMs }
   }
 
   #done(place: Place, outcome: RunOutcome): void {
     const { running } = place
     if (running?.id !== outcome.id) return
-    place.running = null
-    this.#dispatch()
     const nowMs = this.#options.clock.monotonicMs()
+    place.running = place.ahead
+    place.ahead = null
+    if (place.running) place.running.sinceMs = nowMs
+    this.#dispatch()
     if (outcome.kind === 'failed') return this.#fail(running, `${this.reference} failed: ${outcome.message}`)
     const { computeMs, runs } = outcome
     this.counters.batch(running.rows, runs, computeMs)
@@ -313,9 +337,11 @@ export class ServedModel {
   /** The thread of a place hangs or has ended; `watch` starts another. */
   #lost(place: Place, cause: string): void {
     this.#options.logger.log('warn', 'a serving thread is replaced', { model: this.reference, cause })
-    const { running } = place
+    const { running, ahead } = place
     place.thread = null
     place.running = null
+    place.ahead = null
+    if (ahead) this.#queue.putBack(ahead.batch)
     this.#blame(cause)
     if (running) this.#fail(running, `${this.reference}: ${cause}`)
   }

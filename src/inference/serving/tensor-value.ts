@@ -18,7 +18,7 @@ export interface ServedTensor {
   readonly shape: ShapeTemplate | null
 }
 
-type Holder = new (source: number | ArrayBuffer) => TensorData
+type Holder = new (source: number | ArrayBuffer, at?: number, length?: number) => TensorData
 
 const holders: Readonly<Partial<Record<Tensor.Type, Holder>>> = {
   float32: Float32Array, float64: Float64Array, float16: Uint16Array, int64: BigInt64Array, int32: Int32Array, bool: Uint8Array,
