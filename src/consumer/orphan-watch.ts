@@ -36,6 +36,7 @@ export class OrphanWatch {
   #seen = ''
   #looks = 0
   #looking = false
+  #stopped = false
   #stopTicking: () => void = () => undefined
 
   constructor(options: OrphanWatchOptions) {
@@ -46,7 +47,9 @@ export class OrphanWatch {
     this.#stopTicking = this.#options.clock.every(orphanWatchLimits.lookMs, () => void this.#look())
   }
 
+  /** A look under way has no effect any more. */
   stop(): void {
+    this.#stopped = true
     this.#stopTicking()
   }
 
@@ -54,7 +57,8 @@ export class OrphanWatch {
     if (this.#looking) return
     this.#looking = true
     try {
-      this.#judge(await this.#options.members())
+      const members = await this.#options.members()
+      if (!this.#stopped) this.#judge(members)
     } catch (error) {
       this.#options.logger.log('debug', 'the members of the group could not be looked at', { cause: messageOf(error) })
     } finally {

@@ -48,4 +48,22 @@ describe('the watch over partitions that no member owns', () => {
   ] as const) {
     it(what, async () => assert.deepEqual(await lookAt(self, views), joined))
   }
+
+  it('does nothing after it was stopped, not even by a look that was under way', async () => {
+    const clock = new ManualClock()
+    let rejoined = 0
+    let look = 0
+    let answer = (_: Group): void => undefined
+    const members = (): Promise<Group> => (++look < orphanWatchLimits.looksMin ? Promise.resolve(torn) : new Promise((resolve) => (answer = resolve)))
+    const watch = new OrphanWatch({ topic: 'input', partitions: 4, self: 'b', members, rejoin: () => void rejoined++, clock, logger: silentLogger })
+    watch.start()
+    while (look < orphanWatchLimits.looksMin) {
+      clock.advance(orphanWatchLimits.lookMs)
+      await new Promise(setImmediate)
+    }
+    watch.stop()
+    answer(torn)
+    await new Promise(setImmediate)
+    assert.equal(rejoined, 0)
+  })
 })
