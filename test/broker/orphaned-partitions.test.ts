@@ -5,6 +5,7 @@ import { createLogger } from '../../src/base/logger.js'
 import { RecordColumns } from '../../src/base/record-columns.js'
 import { KafkaAdmin } from '../../src/consumer/admin.js'
 import type { GroupConsumer } from '../../src/consumer/group-consumer.js'
+import { orphanWatchLimits } from '../../src/consumer/orphan-watch.js'
 import { RdkafkaGroupConsumer } from '../../src/consumer/rdkafka-group-consumer.js'
 import { startTestStack, type TestStack } from './test-stack.js'
 
@@ -114,7 +115,7 @@ describe('a partition that its owner gave up just before it died', () => {
     const two = await join('whole', 'd')
     await until('both own half', () => one.owned().length === 3 && two.owned().length === 3)
     const before = [one.assignments, two.assignments]
-    await clock.sleep(15_000)
+    await clock.sleep(orphanWatchLimits.lookMs * (orphanWatchLimits.looksMin + 1))
     assert.deepEqual([one.assignments, two.assignments], before)
     assert.equal(log.join(''), '')
     await one.stop()
