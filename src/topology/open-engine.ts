@@ -216,7 +216,9 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
       },
     }),
     closeReaders: async () => {
-      await Promise.all([reader.close(), admin.close()])
+      // Not waited for: it may be asking a coordinator that is slow to answer, and a stop has seconds.
+      void admin.close().catch(() => undefined)
+      await reader.close()
       await tracing?.flush()
     },
     startOfInput: async (partition) => (await reader.watermarks(names.input, partition)).low,
