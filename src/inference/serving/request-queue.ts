@@ -52,9 +52,7 @@ export class RequestQueue<T extends Waiting> {
     const full = this.requests >= requestsMax || (this.requests > 0 && (this.rows + item.rows > rowsMax || this.bytes + item.bytes > bytesMax))
     if (full) throw new HarrierError('OVERLOADED', `${this.requests} requests with ${this.rows} rows are waiting, and no more may`, { retryAfterMs })
     this.#lanes[item.priority - 1]!.push(item)
-    this.requests++
-    this.rows += item.rows
-    this.bytes += item.bytes
+    this.#came(item)
   }
 
   /** Until when a free thread should wait for more: a time that may have passed; Infinity = nothing is waiting. */
@@ -85,9 +83,7 @@ export class RequestQueue<T extends Waiting> {
   putBack(batch: readonly T[]): void {
     for (const item of [...batch].reverse()) {
       this.#lanes[item.priority - 1]!.unshift(item)
-      this.requests++
-      this.rows += item.rows
-      this.bytes += item.bytes
+      this.#came(item)
     }
   }
 
@@ -110,6 +106,12 @@ export class RequestQueue<T extends Waiting> {
     lane.splice(at, 1)
     this.#left(item)
     return true
+  }
+
+  #came({ rows, bytes }: T): void {
+    this.requests++
+    this.rows += rows
+    this.bytes += bytes
   }
 
   #left({ rows, bytes }: T): void {

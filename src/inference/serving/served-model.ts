@@ -217,7 +217,7 @@ export class ServedModel {
     this.#waker.abort()
     for (const pending of this.#queue.expired(Infinity)) this.#reject(pending, new HarrierError('OVERLOADED', `${this.reference} is being closed`, { retryAfterMs: 1000 }))
     await Promise.all([...this.#places.map(({ thread }) => thread), ...this.#abandoned].map((thread) => thread?.close(scorerLimitsDefault.closeMsMax)))
-    for (const { running, ahead } of this.#places) for (const pending of [...(running?.batch ?? []), ...(ahead?.batch ?? [])]) this.#reject(pending, new HarrierError('MODEL_FAILED', `${this.reference} was closed`))
+    for (const pending of this.#places.flatMap(({ running, ahead }) => [running, ahead]).flatMap((given) => given?.batch ?? [])) this.#reject(pending, new HarrierError('MODEL_FAILED', `${this.reference} was closed`))
   }
 
   async #open(place: Place): Promise<void> {
