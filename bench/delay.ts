@@ -11,7 +11,7 @@ import { connectionArguments, type Connections } from '../src/stack/connections.
 import { loadTopology } from '../src/topology/load-topology.js'
 import { topologyNames } from '../src/topology/names.js'
 import { BenchEngine } from './bench-engine.js'
-import { peerModels, peerTopology } from './bench-topology.js'
+import { peerModels, peerTopology, type Delivery } from './bench-topology.js'
 import { fillTopic } from './fill-topic.js'
 import { measureGroup, round, startHarrier, startScript } from './meter.js'
 
@@ -38,10 +38,11 @@ export interface DelayBenchOptions {
 }
 
 export interface DelayAtRate {
+  readonly delivery: Delivery
   /** Of the highest rate; null for the rate that was asked for. */
   readonly share: number | null
   readonly perSecond: number
-  /** From the timestamp of a record to the commit of its score. */
+  /** From the timestamp of a record to the moment when its score can be read. */
   readonly msP50: number
   readonly msP99: number
   readonly msP999: number
@@ -61,44 +62,49 @@ export interface DelayBenchResult {
 
 /**
  * The delay of the whole engine under an open loop, at shares of the highest rate that it reached just before, with the load and the
- * broker on the same machine: the job of bench/peers, state durable, exactly once.
+ * broker on the same machine: the job of bench/peers, state durable, with scores that leave exactly once and then with such that leave before their transaction.
  */
 export async function benchDelay({ connections, events, seconds, perSecond, onStep }: DelayBenchOptions): Promise<DelayBenchResult> {
   const namespace = `bench-${uniqueSuffix()}`
   const folder = mkdtempSync(join(tmpdir(), 'harrier-bench-'))
   const admin = new KafkaAdmin({ brokers: connections.brokers, security: connections.security, clock: systemClock, ...connectLimits(connections) })
   await admin.start()
-  const file = peerTopology(folder, 'bench-delay')
-  const names = topologyNames(loadTopology(file), namespace)
-  const args = ['--topology', file, '--models', peerModels, '--namespace', namespace, '--create-topics', '--partitions', String(partitions), '--instance-id', 'bench', ...connectionArguments(connections)]
+  const fileOf = (delivery: Delivery): string => peerTopology(folder, 'bench-delay', delivery)
+  const names = topologyNames(loadTopology(fileOf('exactlyOnce')), namespace)
+  const argsOf = (delivery: Delivery): string[] => ['--topology', fileOf(delivery), '--models', peerModels, '--namespace', namespace, '--create-topics', '--partitions', String(partitions), '--instance-id', 'bench', ...connectionArguments(connections)]
   try {
     await admin.ensureTopics([{ topic: names.input, partitions }], { create: true })
     const total = await fillTopic({ connection: connections, topic: names.input, cards, hotShare: 0, payloadBytes, events })
     const start = () => {
-      const child = startHarrier(['run', '--json', ...args])
+      const child = startHarrier(['run', '--json', ...argsOf('exactlyOnce')])
       child.stdout!.resume()
       return child
     }
     const highest = await measureGroup(admin, { group: names.group, topic: names.input, total, warm: cards, start })
     onStep(`highest rate: ${Math.round(highest.perSecond).toLocaleString('en')} events/s`)
-    const engine = new BenchEngine(args)
-    try {
-      await engine.until('restored', () => engine.ready.length >= partitions, readyMsMax)
-      await systemClock.sleep(warmUpMs)
-      const idleCores = await coresOver(engine, () => systemClock.sleep(warmUpMs))
-      onStep(`idle: ${(idleCores * 100).toFixed(1)} % of a core`)
-      const rates: DelayAtRate[] = []
-      let written = total
-      for (const rate of [{ share: null, perSecond }, ...shares.map((share) => ({ share, perSecond: Math.round(highest.perSecond * share) }))]) {
-        const measured = await delayAt(engine, { connections, topic: names.input, written, seconds, ...rate })
-        written += Math.round(rate.perSecond * (seconds + unmeasuredSeconds))
-        rates.push(measured)
-        onStep(`${measured.perSecond.toLocaleString('en')} events/s: p50 ${measured.msP50} ms, p99 ${measured.msP99} ms, p99.9 ${measured.msP999} ms`)
+    const rates: DelayAtRate[] = []
+    let idleCores = NaN
+    let written = total
+    for (const delivery of ['exactlyOnce', 'atLeastOnce'] as const) {
+      const engine = new BenchEngine(argsOf(delivery))
+      try {
+        await engine.until('restored', () => engine.ready.length >= partitions, readyMsMax)
+        await systemClock.sleep(warmUpMs)
+        if (Number.isNaN(idleCores)) {
+          idleCores = await coresOver(engine, () => systemClock.sleep(warmUpMs))
+          onStep(`idle: ${(idleCores * 100).toFixed(1)} % of a core`)
+        }
+        for (const rate of [{ share: null, perSecond }, ...shares.map((share) => ({ share, perSecond: Math.round(highest.perSecond * share) }))]) {
+          const measured = await delayAt(engine, { connections, topic: names.input, written, seconds, ...rate })
+          written += Math.round(rate.perSecond * (seconds + unmeasuredSeconds))
+          rates.push({ delivery, ...measured })
+          onStep(`${delivery}, ${measured.perSecond.toLocaleString('en')} events/s: p50 ${measured.msP50} ms, p99 ${measured.msP99} ms, p99.9 ${measured.msP999} ms`)
+        }
+      } finally {
+        await engine.stop()
       }
-      return { highestPerSecond: Math.round(highest.perSecond), rates, idleCores: round(idleCores, 3) }
-    } finally {
-      await engine.stop()
     }
+    return { highestPerSecond: Math.round(highest.perSecond), rates, idleCores: round(idleCores, 3) }
   } finally {
     await admin.deleteTopics([names.input, ...names.sinks]).catch(() => undefined)
     await admin.close()
@@ -116,7 +122,7 @@ interface DelayRun {
   readonly perSecond: number
 }
 
-async function delayAt(engine: BenchEngine, { connections, topic, written, seconds, share, perSecond }: DelayRun): Promise<DelayAtRate> {
+async function delayAt(engine: BenchEngine, { connections, topic, written, seconds, share, perSecond }: DelayRun): Promise<Omit<DelayAtRate, 'delivery'>> {
   const delay = new LatencyHistogram()
   const commits: number[] = []
   const load = startScript(new URL('./paced-load-process.js', import.meta.url), [topic, ...[written, cards, payloadBytes, perSecond, seconds + unmeasuredSeconds].map(String), ...connectionArguments(connections)])

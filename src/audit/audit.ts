@@ -7,6 +7,7 @@ import { isForgetRecord } from '../topology/control-record.js'
 import type { Topology } from '../topology/load-topology.js'
 import { topologyNames, type TopologyNames } from '../topology/names.js'
 import { clearEvents } from './clear-entities.js'
+import { otherCopy, verdictOfCopy } from './early-copies.js'
 import { findLineage, type LineagePlace } from './log-search.js'
 import type { ModelFiles } from './model-files.js'
 import { stageOfTask } from './provenance.js'
@@ -41,6 +42,8 @@ export interface Audited {
   readonly replayed: ReplayedScore | undefined
   /** From where state was rebuilt, in words. */
   readonly basis: string | undefined
+  /** The batch that it names has no such event. */
+  readonly isAbsent?: true
 }
 
 /**
@@ -48,6 +51,12 @@ export interface Audited {
  * a score unavailable, with the reason; nothing is guessed.
  */
 export async function auditEvents(events: readonly ScoredEvent[], options: AuditOptions): Promise<Audited[]> {
+  const audited = await auditEach(events, options)
+  for (const [index, each] of audited.entries()) if (each.isAbsent) audited[index] = await auditCopy(each, options)
+  return audited
+}
+
+async function auditEach(events: readonly ScoredEvent[], options: AuditOptions): Promise<Audited[]> {
   const byTask = new Map<string, ScoredEvent[]>()
   for (const event of events) byTask.set(event.task, [...(byTask.get(event.task) ?? []), event])
   const audited = new Map<ScoredEvent, Audited>()
@@ -55,6 +64,16 @@ export async function auditEvents(events: readonly ScoredEvent[], options: Audit
     for (const each of await auditTask(task, own, options)) audited.set(each.event, each)
   }
   return events.map((event) => audited.get(event)!)
+}
+
+/** The batch that it names does not hold it: it was tampered with, or is a copy of one that another batch holds. */
+async function auditCopy(audited: Audited, options: AuditOptions): Promise<Audited> {
+  const { event } = audited
+  const { log, topology, namespace, signal } = options
+  const counts = await otherCopy(log, topologyNames(stageOfTask(topology, event.task), namespace).scored, event, signal)
+  if (!counts) return audited
+  const [other] = await auditEach([counts], options)
+  return { ...other!, event, verdict: verdictOfCopy(event, counts, other!.verdict), basis: other!.basis && `${other!.basis}; a copy of offset ${counts.offset}, which counts` }
 }
 
 /** Events as they are on the topic: where their entity is a token, they are computed again under what stands behind it. */
@@ -110,7 +129,10 @@ async function auditClear(task: string, events: readonly ScoredEvent[], options:
       onProgress: (done, of) => onProgress(`${task}: ${done.toLocaleString('en')} of ${of.toLocaleString('en')} batches folded again`),
     }, (await log.partitions(names.input)) ?? partition + 1)
     if (targets.size > 0) await replay.run(start, lastPlace, snapshots)
-    for (const event of open()) settle(event, { kind: 'differs', what: [`batch ${event.sequence} of ${task} has no event ${event.eventId} that is scored`] })
+    for (const event of open()) {
+      const verdict: Verdict = { kind: 'differs', what: [`batch ${event.sequence} of ${task} has no event ${event.eventId} that is scored`] }
+      settled.set(event, { event, verdict, replayed: undefined, basis: undefined, isAbsent: true })
+    }
   } catch (error) {
     if (!isUnavailable(error)) throw error
     for (const event of open()) unavailable(event, messageOf(error))

@@ -12,6 +12,8 @@ export interface ScoredSearch {
   readonly otherIds?: readonly string[] | undefined
   /** Where to look; undefined: in all partitions. */
   readonly partition?: number | undefined
+  /** In that partition: not the record at this offset. */
+  readonly except?: number | undefined
   /** About when it was scored (the timestamp of its record), ms; undefined: from the newest back. */
   readonly atMs?: number | undefined
   /** Records that are looked at before it is given up. */
@@ -27,7 +29,7 @@ const windowRecords = 20_000
 
 /** The newest scored event with this id. Errors: TOPIC_MISSING; NOT_FOUND when the search has ended without it. */
 export async function findScored(log: RecordLog, search: ScoredSearch): Promise<ScoredEvent> {
-  const { topic, eventId, otherIds = [], partition, atMs, scanMax, signal, onProgress } = search
+  const { topic, eventId, otherIds = [], partition, except, atMs, scanMax, signal, onProgress } = search
   const count = await log.partitions(topic)
   if (count === undefined) throw new HarrierError('TOPIC_MISSING', `there is no topic ${topic}`, { remedy: 'give --topology and --namespace as the engine runs' })
   if (partition !== undefined && partition >= count) throw new HarrierError('USAGE', `${topic} has ${count} partitions, there is no ${partition}`)
@@ -52,7 +54,7 @@ export async function findScored(log: RecordLog, search: ScoredSearch): Promise<
       await log.read({ topic, partition: place.partition, from, to: place.to }, (columns) => {
         scanned += columns.count
         for (let row = 0; row < columns.count; row++) {
-          if (wanted.some((id) => beginsWith(columns, row, id))) found = { value: Uint8Array.from(columns.value(row)!), offset: columns.offset[row]!, timestampMs: columns.timestamp[row]! }
+          if (columns.offset[row] !== except && wanted.some((id) => beginsWith(columns, row, id))) found = { value: Uint8Array.from(columns.value(row)!), offset: columns.offset[row]!, timestampMs: columns.timestamp[row]! }
         }
       }, signal)
       if (found) {

@@ -82,11 +82,11 @@ async function runDelay({ json, rate, ...options }: DelayCommandOptions): Promis
 }
 
 function delayTable({ highestPerSecond, rates, idleCores }: DelayBenchResult): string {
-  const head = `\n${'of the highest'.padEnd(16)}${'events/s'.padStart(10)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}${'p99.9 ms'.padStart(10)}${'commit p50 ms'.padStart(15)}${'records a batch'.padStart(17)}${'cores'.padStart(8)}\n`
+  const head = `\n${'delivery'.padEnd(14)}${'of the highest'.padEnd(16)}${'events/s'.padStart(10)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}${'p99.9 ms'.padStart(10)}${'commit p50 ms'.padStart(15)}${'records a batch'.padStart(17)}${'cores'.padStart(8)}\n`
   const ms = (value: number, width = 9): string => value.toFixed(1).padStart(width)
   const rows = rates.map(
-    ({ share, perSecond, msP50, msP99, msP999, commitMsP50, batchRecords, cores }) =>
-      `${(share === null ? 'a rate' : `${share * 100} %`).padEnd(16)}${whole(perSecond).padStart(10)}${ms(msP50)}${ms(msP99)}${ms(msP999, 10)}${ms(commitMsP50, 15)}${whole(batchRecords).padStart(17)}${cores.toFixed(2).padStart(8)}\n`,
+    ({ delivery, share, perSecond, msP50, msP99, msP999, commitMsP50, batchRecords, cores }) =>
+      `${delivery.padEnd(14)}${(share === null ? 'a rate' : `${share * 100} %`).padEnd(16)}${whole(perSecond).padStart(10)}${ms(msP50)}${ms(msP99)}${ms(msP999, 10)}${ms(commitMsP50, 15)}${whole(batchRecords).padStart(17)}${cores.toFixed(2).padStart(8)}\n`,
   )
-  return `${head}${rows.join('')}highest rate ${whole(highestPerSecond)} events/s; idle: ${(idleCores * 100).toFixed(1)} % of a core; from a record's timestamp to the commit of its score\n`
+  return `${head}${rows.join('')}highest rate ${whole(highestPerSecond)} events/s; idle: ${(idleCores * 100).toFixed(1)} % of a core; from a record's timestamp to the moment when its score can be read\n`
 }

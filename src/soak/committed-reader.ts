@@ -63,7 +63,7 @@ async function readOnce({ brokers, security }: Connections, topics: readonly str
       })
       running.catch(reject)
     })
-    await withTimeout(read, readMsMax, () => new HarrierError('BROKER_UNAVAILABLE', `reading back did not end within ${readMsMax} ms; not at their end: ${[...open].join(', ')}`))
+    await withTimeout(read, readMsMax, () => new HarrierError('BROKER_UNAVAILABLE', `reading back did not end within ${readMsMax} ms; not at their end: ${[...open].map((place) => `${place} (offset ${next.get(place) ?? 0})`).join(', ')}`, { remedy: 'a transaction that hangs holds committed readers up: docs/operations.md' }))
   } finally {
     await consumer.disconnect()
   }

@@ -47,9 +47,9 @@ export class BatchTracing {
     this.#input = input
   }
 
-  /** The newest row of the outputs belongs to a row of the batch's records, and has its headers. */
-  event(batch: Batch, row: number): void {
-    const { outputs, records } = batch
+  /** The newest row of these outputs of the batch belongs to a row of its records, and has its headers. */
+  event(batch: Batch, outputs: RecordColumns, row: number): void {
+    const { records } = batch
     const at = traceparentAt(outputs, outputs.count - 1)
     if (at < 0) return
     const pending = (batch.trace ??= new PendingTrace(this, batch)) as PendingTrace

@@ -58,6 +58,10 @@ export class Batch {
   readonly events: EventColumns
   readonly outcome: OutcomeColumns
   readonly outputs: RecordColumns
+  /** Scored events and alerts: among the outputs, or in columns of their own where they leave before the transaction. */
+  readonly early: RecordColumns
+  /** Wall clock, ms, when they had left early; NaN where they did not. */
+  publishedAtMs = NaN
   readonly undo = new UndoLog()
   /** Entities that the batch created. */
   readonly created = new IntStack()
@@ -120,7 +124,7 @@ export class Batch {
   readonly #partOfPartition = new Map<number, TaskPart>()
 
   /** `daysMax`: rows of days that turn. */
-  constructor(options: { recordsMax: number; bytesMax: number; fields: readonly FieldSpec[]; models: number; restoring?: boolean; daysMax?: number }) {
+  constructor(options: { recordsMax: number; bytesMax: number; fields: readonly FieldSpec[]; models: number; restoring?: boolean; daysMax?: number; early?: boolean }) {
     const { recordsMax, bytesMax, fields, models, daysMax = 0 } = options
     const rowsMax = recordsMax + daysMax
     this.recordsMax = recordsMax
@@ -132,6 +136,7 @@ export class Batch {
     this.events = new EventColumns(fields, rowsMax)
     this.outcome = new OutcomeColumns(rowsMax, models)
     this.outputs = new RecordColumns(recordsMax * 2 + Math.min(partitionsMax, recordsMax) + checkpointRowsMax, new Arena(bytes, bytesMax))
+    this.early = options.early === true ? new RecordColumns(recordsMax * 2, new Arena(bytes, bytesMax)) : this.outputs
     this.recordRow = new Int32Array(rowsMax)
     this.frameRow = new Int32Array(rowsMax)
     this.nextRow = new Int32Array(rowsMax)
@@ -149,6 +154,8 @@ export class Batch {
     this.frameRows = 0
     this.records.reset()
     this.outputs.reset()
+    this.early.reset()
+    this.publishedAtMs = NaN
     this.undo.clear()
     this.created.clear()
     this.createdIn.clear()

@@ -32,7 +32,7 @@ export class EngineCounters {
   aborts = 0
   restores = 0
   restoredRecords = 0
-  /** From a record's timestamp to the commit of its score. */
+  /** From a record's timestamp to the moment when its score could be read: the commit, or before it with `delivery: atLeastOnce`. */
   readonly delay = new LatencyHistogram()
   /** Duration of transactions, begin to commit. */
   readonly commit = new LatencyHistogram()
@@ -42,7 +42,7 @@ export class EngineCounters {
 
   /** A batch has committed. */
   countBatch(batch: Batch, clock: Pick<Clock, 'nowMs' | 'monotonicMs'>): void {
-    const nowMs = clock.nowMs()
+    const nowMs = Number.isNaN(batch.publishedAtMs) ? clock.nowMs() : batch.publishedAtMs
     for (let row = 0; row < batch.polled; row++) this.delay.add(nowMs - batch.records.timestamp[row]!)
     this.#batchRecords.add(batch.polled)
     for (const part of batch.parts) {
@@ -138,7 +138,7 @@ export interface EngineStats {
 /** Takes the counted delays: quantiles are since the call before. */
 export function engineStats(
   { state, lag, counters: all, stage, standby, modelTurns, folded }:
-  { state: string; lag: number; counters: EngineCounters; stage: Stage; standby?: Pick<Standby, 'partitions' | 'entities'> | undefined; modelTurns?: Pick<ModelTurns, 'refused' | 'guardrails'> | undefined; folded: readonly { readonly batch: Batch }[] },
+  { state: string; lag: number; counters: EngineCounters; stage: Stage; standby?: Pick<Standby, 'partitions' | 'entities'> | undefined; modelTurns?: Pick<ModelTurns, 'refused' | 'guardrails'> | undefined; folded: Iterable<Batch> },
 ): EngineStats {
   const { delay, commit, ...counters } = all
   const { checkpointer, store, scorer } = stage
@@ -163,9 +163,9 @@ export function engineStats(
 }
 
 /** A task stands where its oldest folded batch began, until that has committed. */
-function committedOf(task: Task, folded: readonly { readonly batch: Batch }[]): { sequence: number; position: number } {
-  for (const { batch } of folded) {
-    const part = batch.parts.find((each) => each.task === task)
+function committedOf(task: Task, folded: Iterable<Batch>): { sequence: number; position: number } {
+  for (const { parts } of folded) {
+    const part = parts.find((each) => each.task === task)
     if (part) return { sequence: part.sequence - 1, position: part.from }
   }
   return { sequence: task.nextSequence - 1, position: task.position }

@@ -5,10 +5,14 @@ import { HarrierError, messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { Turns } from '../base/turns.js'
 import type { AssignmentHandlers, GroupConsumer, TopicPartition } from '../consumer/group-consumer.js'
+import type { OutputPublisher } from '../producer/output-publisher.js'
 import type { TransactionalProducer } from '../producer/transactional-producer.js'
 import type { Batch } from './batch.js'
 import { BatchPace } from './batch-pace.js'
+import { assertOwned, commitBatches } from './batch-transaction.js'
+import { batchesAheadMax, publishesEarly } from './delivery.js'
 import { EngineCounters, engineStats, type EngineState, type EngineStats } from './engine-stats.js'
+import { FoldedBatches } from './folded-batches.js'
 import type { LabelReader } from './label-reader.js'
 import type { ModelTurns } from './model-turns.js'
 import type { TopologyNames } from './names.js'
@@ -38,6 +42,8 @@ export interface EngineParts {
   readonly outputs: Outputs
   readonly names: TopologyNames
   readonly producer: TransactionalProducer
+  /** Writes scored events and alerts where `delivery: atLeastOnce` lets them out before their transaction. */
+  readonly publisher?: OutputPublisher | undefined
   readonly restorer: TaskRestorer
   readonly standby?: Standby | undefined
   /** Follows the releases of the stage; absent where its models stay as they are. */
@@ -52,24 +58,18 @@ export interface EngineParts {
   readonly logger: Logger
 }
 
-/** A batch that has been folded: its scores are on their way. */
-interface FoldedBatch {
-  readonly batch: Batch
-  readonly scored: Promise<void>
-}
-
 /**
  * Runs one stage on the partitions that the group gives it.
  *
- * Two coroutines share the main thread. The *folder* polls, decodes and folds, and sends frames to the scorer; the
- * *committer* takes folded batches in order, decides, encodes and commits. So batch n+1 is folded and scored while
- * batch n commits, and there is one transaction at a time.
+ * Two coroutines share the main thread. The *folder* polls, decodes and folds, and sends frames to the scorer; what is scored
+ * is decided and encoded in order, and published where outputs leave early (`FoldedBatches`); the *committer* takes what is ready.
+ * So batch n+1 is folded and scored while batch n commits, and there is one transaction at a time.
  *
  *      folder:    poll -> decode -> update -> features -> (scorer's threads) --+
- *      committer:                  policy <- scores <--------------------------+ -> produce -> send offsets -> commit
+ *      committer:    policy <- scores <----------------------------------------+ -> produce -> send offsets -> commit
  *
  * Invariants:
- * 1. Batches commit in the order in which they were folded; at most `batchesAheadMax` wait behind the one that commits.
+ * 1. Batches commit in the order in which they were folded; at most `batchesAheadMax` of them wait behind the one that commits.
  * 2. A failed commit rolls back every folded batch, newest first, and reads again from the tasks' positions: no trace, no
  *    restore. Only where its outcome is not known are the tasks restored from the log.
  * 3. A partition is revoked only when the folder is parked and every folded batch has committed or been rolled back.
@@ -83,7 +83,7 @@ export class Engine {
   readonly #labels: LabelReader | undefined
   readonly #pace: BatchPace
   readonly #free: Batch[]
-  readonly #folded: FoldedBatch[] = []
+  readonly #folded: FoldedBatches
   /** Takes what an empty poll should not have given. */
   readonly #scrap: Batch
   readonly #changed = new Condition()
@@ -101,10 +101,14 @@ export class Engine {
 
   constructor(parts: EngineParts) {
     this.#parts = parts
-    const { limits } = parts.stage.topology.spec
-    this.#pace = new BatchPace(limits)
-    this.#free = Array.from({ length: limits.batchesAheadMax + 2 }, () => parts.stage.makeBatch())
-    this.#scrap = parts.stage.makeBatch({ recordsMax: 1 })
+    const { stage, outputs, publisher } = parts
+    const [early, aheadMax] = [publishesEarly(stage.topology), batchesAheadMax(stage.topology)]
+    assert(early === (publisher !== undefined), 'what leaves early has a publisher')
+    this.#pace = new BatchPace(stage.topology.spec.limits, { aheadMax, always: early })
+    this.#free = Array.from({ length: aheadMax + 2 }, () => stage.makeBatch({ early }))
+    const encode = (batch: Batch): void => (outputs.decide(batch), outputs.encode(batch))
+    this.#folded = new FoldedBatches({ encode, publish: publisher && ((batch) => this.#publish(batch, publisher)) })
+    this.#scrap = stage.makeBatch({ recordsMax: 1 })
     this.#labels = parts.makeLabelReader?.((error) => this.#fail(error))
     this.#consumer = parts.makeConsumer({
       onAssigned: (partitions) => this.#onAssigned(partitions),
@@ -120,7 +124,7 @@ export class Engine {
 
   /** Joins the group and runs until `stop`, or until it fails for good. What uses others is closed before them. */
   async run(): Promise<void> {
-    const { producer, closeReaders, stage, logger, clock, standby, modelTurns } = this.#parts
+    const { producer, publisher, closeReaders, stage, logger, clock, standby, modelTurns } = this.#parts
     const failed = (error: unknown): void => this.#fail(error)
     try {
       await producer.init()
@@ -136,7 +140,7 @@ export class Engine {
       this.#fail(error)
     }
     const users = [async () => modelTurns?.stop(), async () => standby?.stop(), async () => this.#labels?.stop(), () => this.#consumer.stop().finally(() => this.#restores.ended())]
-    for (const closes of [users, [closeReaders, () => producer.close(), () => stage.scorer.close()]]) {
+    for (const closes of [users, [closeReaders, () => producer.close(), async () => publisher?.close(), () => stage.scorer.close()]]) {
       await Promise.all(closes.map((close) => close().catch((error: unknown) => logger.log('warn', 'closing', { cause: messageOf(error) }))))
     }
     if (this.#fatal) throw this.#fatal
@@ -201,7 +205,7 @@ export class Engine {
       stage.fold(batch)
       const scored = stage.score(batch)
       scored.catch((error: unknown) => this.#fail(error))
-      this.#folded.push({ batch, scored })
+      this.#folded.push(batch, scored)
       this.#changed.notify()
     }
   }
@@ -215,24 +219,31 @@ export class Engine {
     await stage.frozen(() => stage.checkpointer.turn(batch, clock.monotonicMs()))
   }
 
-  /** Steps 6 and 7, and the transaction. */
+  async #publish(batch: Batch, publisher: OutputPublisher): Promise<void> {
+    assertOwned(batch, this.#parts.names, this.#consumer)
+    await publisher.publish(batch.early, this.#parts.names.sinks)
+    batch.publishedAtMs = this.#parts.clock.nowMs()
+  }
+
+  /** The transactions. */
   async #commitBatches(): Promise<void> {
-    const { stage, outputs } = this.#parts
+    const { stage, modelTurns, clock } = this.#parts
     for (;;) {
       await this.#changed.until(() => this.#folded.length > 0 || (this.#stopping && this.#folderParked) || this.#fatal !== undefined)
-      const next = this.#folded[0]
-      if (this.#fatal || !next) return
+      if (this.#fatal || this.#folded.length === 0) return
       this.#committing = true
       try {
-        await next.scored
-        outputs.decide(next.batch)
-        outputs.encode(next.batch)
-        await this.#commit(next.batch)
-        this.#parts.modelTurns?.committed(next.batch)
-        this.#folded.shift()
-        stage.commit(next.batch)
-        this.counters.countBatch(next.batch, this.#parts.clock)
-        this.#free.push(next.batch)
+        const batches = await this.#folded.next()
+        const startedMs = clock.monotonicMs()
+        await commitBatches(batches, { ...this.#parts, consumer: this.#consumer })
+        this.counters.commit.add(clock.monotonicMs() - startedMs)
+        for (const batch of batches) {
+          modelTurns?.committed(batch)
+          this.#folded.shift()
+          stage.commit(batch)
+          this.counters.countBatch(batch, clock)
+          this.#free.push(batch)
+        }
         this.#abortsInARow = 0
       } catch (error) {
         await this.#recover(error)
@@ -240,22 +251,6 @@ export class Engine {
       this.#committing = false
       this.#changed.notify()
     }
-  }
-
-  async #commit(batch: Batch): Promise<void> {
-    const { producer, names, clock } = this.#parts
-    const startedMs = clock.monotonicMs()
-    const partitions = batch.parts.map(({ task }) => ({ topic: names.input, partition: task.partition }))
-    const lost = partitions.find((partition) => !this.#consumer.isOwnedSince(partition, batch.epoch))
-    if (lost) throw new HarrierError('TRANSACTION_ABORTED', `partition ${lost.partition} was taken away before its batch could commit`)
-    await producer.begin()
-    await producer.send(batch.outputs, names.sinks)
-    const offsets = batch.parts.map(({ task, to }) => ({ topic: names.input, partition: task.partition, offset: to }))
-    // For those who watch the group: the lineage is what a restore goes by.
-    for (const { task, labelsTo } of batch.parts) if (labelsTo >= 0) offsets.push({ topic: names.labels!, partition: task.partition, offset: labelsTo })
-    await producer.sendOffsets(offsets, this.#consumer)
-    await producer.commit()
-    this.counters.commit.add(clock.monotonicMs() - startedMs)
   }
 
   /** A batch could not commit: as if it and those after it had never been polled. */
@@ -317,10 +312,11 @@ export class Engine {
   }
 
   async #rollbackAll(): Promise<void> {
+    await this.#folded.halt()
     await this.#parts.stage.frozen(() => {
-      for (let folded = this.#folded.pop(); folded; folded = this.#folded.pop()) {
-        this.#parts.stage.rollback(folded.batch)
-        this.#free.push(folded.batch)
+      for (let batch = this.#folded.pop(); batch; batch = this.#folded.pop()) {
+        this.#parts.stage.rollback(batch)
+        this.#free.push(batch)
       }
     })
   }

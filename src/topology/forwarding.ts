@@ -53,7 +53,7 @@ export class Forwarding {
     this.#encoder.head.late = batch.late[row] === 1
     const outRow = this.#begin(outputs, records, events, this.#keyColumn, row)
     passHeaders(outputs, records, row)
-    tracing?.event(batch, row)
+    tracing?.event(batch, batch.outputs, row)
     this.#encoder.encodeEvent(outputs, outRow, records, events, row, frame!, batch.frameRow[row]!, this.#features)
   }
 

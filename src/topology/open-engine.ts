@@ -11,12 +11,15 @@ import { onnxruntimeVersion } from '../inference/device-class.js'
 import type { DevicePolicy } from '../inference/device.js'
 import type { Scorer } from '../inference/scorer.js'
 import type { PrivacyKeys } from '../privacy/privacy-keys.js'
+import { outputPublisher, publisherLimits, type OutputPublisher } from '../producer/output-publisher.js'
+import { RecordProducer } from '../producer/record-producer.js'
 import { freeTransactionalId, RdkafkaTransactionalProducer } from '../producer/rdkafka-transactional-producer.js'
 import { ReleaseFollower, type ReleaseLogOptions } from '../registry/release-ledger.js'
 import { releaseTopicSpecifications } from '../registry/release-topics.js'
 import type { StageModels } from '../registry/release.js'
 import type { BatchTracing } from './batch-tracing.js'
 import { settleContracts } from './contracts.js'
+import { publishesEarly } from './delivery.js'
 import { EngineChain } from './engine-chain.js'
 import { Engine } from './engine.js'
 import { harrierVersion } from './harrier-version.js'
@@ -177,8 +180,10 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
   let standby: Standby | undefined
   let labelReader: RangeReader | undefined
   let modelTurns: ModelTurns | undefined
+  let publisher: OutputPublisher | undefined
   try {
     await admin.start()
+    if (publishesEarly(topology)) publisher = await openPublisher(client, names.instance(instanceId))
     if (hasModels(topology)) modelTurns = await openModelTurns(core, options, names, () => lineage?.switched())
     if (names.labels !== undefined) {
       // Of its own: a restore reads for seconds.
@@ -189,6 +194,7 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
   } catch (error) {
     await modelTurns?.stop()
     await labelReader?.close()
+    await publisher?.close()
     await admin.close()
     await reader.close()
     await stage.scorer.close()
@@ -201,6 +207,7 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
     clock,
     logger,
     producer: new RdkafkaTransactionalProducer({ ...client, transactionalId }),
+    publisher,
     restorer: new TaskRestorer({
       reader,
       names,
@@ -237,6 +244,11 @@ async function openStageEngine(options: EngineOptions, tracing: Tracing | undefi
   })
   const lineage = options.openLineage && (await openRunLineage(options, options.openLineage, { names, client, stage, counters: engine.counters }))
   return { engine, lineage }
+}
+
+/** Beside the transactional producer, which can send nothing outside of a transaction. */
+async function openPublisher(client: ClientOptions, clientId: string): Promise<OutputPublisher> {
+  return outputPublisher(await RecordProducer.open({ ...client, settings: { 'client.id': clientId, 'message.timeout.ms': publisherLimits.publishMsMax } }))
 }
 
 /** Follows releases with a client of its own, beside the restores. */

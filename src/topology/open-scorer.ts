@@ -10,6 +10,7 @@ import type { Categories } from '../inference/recodes.js'
 import type { ModelUse, Scorer, ScorerModel } from '../inference/scorer.js'
 import type { StageModels } from '../registry/release.js'
 import { frameRowsMax } from './day-calendar.js'
+import { batchesAheadMax } from './delivery.js'
 import type { Topology } from './load-topology.js'
 import { fallbackModel, releasedUses } from './released-models.js'
 import type { StageSpec } from './topology-schema.js'
@@ -83,7 +84,7 @@ export async function openScorer({ topology, models, device, workers, released, 
     ...workersOf(workers ?? spec.limits.workers, spec.limits.workersMax),
     clock,
     logger,
-    limits: { rowsMax: frameRowsMax(stage, topology.place, spec.limits), framesMax: spec.limits.batchesAheadMax + spareFrames },
+    limits: { rowsMax: frameRowsMax(stage, topology.place, spec.limits), framesMax: batchesAheadMax(topology) + spareFrames },
   })
   tellOpened(scorer.models, logger)
   return scorer

@@ -161,6 +161,7 @@ export class Outputs {
   encode(batch: Batch): void {
     const { scored, alerts } = this.#of(batch)
     batch.outputs.makeRoom(2 * batch.records.count + batch.labels.length + 2 * batch.parts.length)
+    batch.early.makeRoom(2 * batch.records.count)
     for (const part of batch.parts) {
       scored?.setLineage(part.task.name, part.sequence)
       alerts?.setLineage(part.task.name, part.sequence)
@@ -181,11 +182,11 @@ export class Outputs {
         }
         if (batch.outcome.fallback[row] === 1) part.fallbacks++
         const scoredRow = this.#begin(batch, Sink.scored, row)
-        scored!.encode(batch.outputs, scoredRow, batch.records, batch.events, batch.outcome, row)
+        scored!.encode(batch.early, scoredRow, batch.records, batch.events, batch.outcome, row)
         if (batch.outcome.decision[row] === Decision.approve) continue
         part.alerts++
         const alertRow = this.#begin(batch, Sink.alerts, row)
-        alerts!.encode(batch.outputs, alertRow, batch.records, batch.events, batch.outcome, row)
+        alerts!.encode(batch.early, alertRow, batch.records, batch.events, batch.outcome, row)
       }
       if (part.before) this.#appendLineage(batch, part.before, true)
       this.#appendLineage(batch, part, false)
@@ -211,7 +212,7 @@ export class Outputs {
    * token is the key; the partition is that of the input all the same, so that no key of tokens moves a record.
    */
   #begin(batch: Batch, sink: number, row: number): number {
-    const { records, outputs } = batch
+    const { records, early: outputs } = batch
     const outRow = outputs.begin(sink, records.partition[row]!, 0, records.timestamp[row]!)
     if (this.#keyDomain < 0) outputs.copyKey(outRow, records.arena.bytes, records.keyAt[row]!, records.keyBytes[row]!)
     else {
@@ -221,7 +222,7 @@ export class Outputs {
     }
     if (this.#tokens === null) passHeaders(outputs, records, row)
     else passContextHeaders(outputs, records, row)
-    this.#options.tracing?.event(batch, row)
+    this.#options.tracing?.event(batch, outputs, row)
     return outRow
   }
 

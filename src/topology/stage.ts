@@ -110,10 +110,10 @@ export class Stage {
     this.#explain = topology.forward || stage.policy.reasons === 0 ? undefined : { from: stage.policy.review, top: stage.policy.reasons, eventsMax: spec.limits.explainedEventsMax, hidden: personalFeatures(fields, stage.features) }
   }
 
-  makeBatch({ recordsMax = this.topology.spec.limits.batchRecordsMax, restoring = false } = {}): Batch {
+  makeBatch({ recordsMax = this.topology.spec.limits.batchRecordsMax, restoring = false, early = false } = {}): Batch {
     const { spec, stage, fields, place } = this.topology
     const daysMax = this.turns ? frameRowsMax(stage, place, spec.limits) : 0
-    return new Batch({ recordsMax, restoring, bytesMax: spec.limits.batchBytesMax, fields, models: this.scorer.models.length, daysMax })
+    return new Batch({ recordsMax, restoring, early, bytesMax: spec.limits.batchBytesMax, fields, models: this.scorer.models.length, daysMax })
   }
 
   /** A task that is none of this process's yet: see `addTask`. */

@@ -142,6 +142,7 @@ export const limitsSchema = z.strictObject({
   batchRecordsMax: z.number().int().min(1).max(16_384).default(2000).describe('Records of one batch, which is one transaction.'),
   batchDelayMsMax: z.number().min(0).max(1000).default(5).describe('A batch begins at least so long after the one before, in ms, so that events share a transaction; one that comes alone waits for nothing.'),
   batchesAheadMax: z.number().int().min(1).max(4).default(2).describe('Batches folded but not committed, besides the one that is committing.'),
+  earlyBatchesMax: z.number().int().min(1).max(64).optional().describe('In place of `batchesAheadMax` with `delivery: atLeastOnce`: batches whose scores can be read already and that have not committed. 8 where it is left out.'),
   recordBytesMax: z.number().int().min(1).default(1 << 20).describe('Largest value of an input record in bytes; a larger one is a dead letter.'),
   batchBytesMax: z.number().int().min(64 << 20).default(256 << 20).describe('Records of one batch in bytes, and its outputs in bytes.'),
   windowEntriesMax: z.number().int().min(64).max(1 << 17).default(4096).describe('Entries in the window log of one entity; a power of two. Past it the windows of that entity are tiled.'),
@@ -169,6 +170,10 @@ export const topologySchema = z
     releases: releasesSchema.optional().describe('What a release needs; see releases.md, "Validation and approval".'),
     privacy: privacySchema.optional().describe('What happens to personal fields and to dead letters; see privacy.md.'),
     schemas: schemasSchema.optional().describe('How the schemas of the outputs get into the registry.'),
+    delivery: z
+      .enum(['exactlyOnce', 'atLeastOnce'])
+      .optional()
+      .describe('When scored events and alerts can be read: with the transaction of their batch (`exactlyOnce`, also where it is left out), or as soon as they are computed, and after a crash some of them twice (`atLeastOnce`); see "Delivery".'),
     limits: limitsSchema.prefault({}),
   })
   .superRefine((topology, context) => {

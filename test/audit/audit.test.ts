@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } fr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import avro from 'avsc'
 import { ArchiveLog } from '../../src/audit/archive-log.js'
 import { reachOf } from '../../src/audit/archive-index.js'
 import { FolderStore } from '../../src/audit/archive-store.js'
@@ -118,6 +119,31 @@ describe('an audit', () => {
     assert.match(far!.basis!, /the first batch/)
     assert.equal(far!.replayed!.stateDigest, near!.replayed!.stateDigest)
     assert.deepEqual(far!.replayed!.features, near!.replayed!.features)
+  })
+
+  it('proves an early copy by the one whose batch committed, and finds one that says something else', async () => {
+    const { log, scoredTopic, scored } = ran
+    const type = avro.Type.forSchema(loadOwnSchema('scored-event') as avro.Schema)
+    const id = scored.at(-60)!
+    const { offset, sequence, timestampMs } = await findScored(log, { topic: scoredTopic, eventId: id, scanMax: 1e6, onProgress: () => undefined })
+    let original: Buffer | undefined
+    log.tamper(scoredTopic, offset, (value) => (original = value))
+    const publish = (change: (event: { score: number; lineage: { sequence: number } }) => void): void => {
+      const event = type.fromBuffer(original!.subarray(5)) as { score: number; lineage: { sequence: number } }
+      event.lineage.sequence = sequence - 1
+      change(event)
+      log.append(scoredTopic, { timestampMs, key: null, value: Buffer.concat([original!.subarray(0, 5), type.toBuffer(event)]), headers: [] })
+    }
+    publish(() => undefined)
+    const [copy] = await audit(log, topology, [id])
+    assert.deepEqual([copy!.event.sequence, copy!.verdict.kind], [sequence - 1, 'equal'])
+    assert.match(copy!.basis!, new RegExp(`a copy of offset ${offset}, which counts`))
+    const other = scored.at(-61)!
+    const place = await findScored(log, { topic: scoredTopic, eventId: other, scanMax: 1e6, onProgress: () => undefined })
+    log.tamper(scoredTopic, place.offset, (value) => (original = value))
+    publish((event) => (event.score /= 2))
+    const [changed] = await audit(log, topology, [other])
+    assert.equal(changed!.verdict.kind, 'differs')
   })
 
   it('finds the scores of turned days bit-equal, those of events between them too, from the first batch and from snapshots, with restarts and labels', async () => {

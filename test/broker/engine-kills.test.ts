@@ -4,12 +4,14 @@ import { systemClock } from '../../src/base/clock.js'
 import { Prng } from '../../src/base/prng.js'
 import { CardFeeder, EngineProcess, smallBatchTopology } from './engine-fixture.js'
 import { assertSameList, verifyEngineRun, type EngineRun } from './engine-verify.js'
+import { readCommitted } from './kafka-verifier.js'
 import { startTestStack, type TestStack } from './test-stack.js'
 
 const seed = Number(process.env.SEED ?? 20)
 /** Of one instance that is started again, and of two instances that take partitions from each other. */
 const killsOfOne = 14
 const killsOfTwo = 6
+const killsOfEarly = 6
 
 describe(`SIGKILL at seeded moments (SEED=${seed})`, () => {
   let stack: TestStack
@@ -84,6 +86,29 @@ describe(`SIGKILL at seeded moments (SEED=${seed})`, () => {
     const run = await verifyEngineRun(stack.brokers, 'two', feeder.sent)
     assertSameScores(run, await uninterrupted('two-calm', feeder))
     t.diagnostic(`${feeder.total} events`)
+  })
+
+  it(`outputs before their transaction, killed ${killsOfEarly} times: no gap, copies of the same bits, a lineage without gap or duplicate`, async (t) => {
+    const prng = new Prng(seed + 2)
+    const early = smallBatchTopology((text) => text.replace('name: card-fraud\n', 'name: card-fraud\ndelivery: atLeastOnce\n'))
+    const startEarly = (): EngineProcess => new EngineProcess({ stack, namespace: 'early', instanceId: 'a', topology: early })
+    const feeder = new CardFeeder(stack, ['early', 'early-calm'], seed + 2)
+    await feeder.start()
+    feeder.feed(200)
+    for (let kill = 0; kill < killsOfEarly; kill++) {
+      const engine = startEarly()
+      await engine.until('three tasks ready', () => engine.ready >= 3)
+      await systemClock.sleep(prng.below(700))
+      await engine.kill()
+    }
+    await feeder.close()
+    const engine = startEarly()
+    await drained(engine, feeder)
+    assert.equal(await engine.interrupt(), 0)
+    const run = await verifyEngineRun(stack.brokers, 'early', feeder.sent, undefined, undefined, true)
+    assertSameScores(run, await uninterrupted('early-calm', feeder))
+    const scored = (await readCommitted(stack.brokers, 'early.card-fraud.scored')).reduce((sum, records) => sum + records.length, 0)
+    t.diagnostic(`${feeder.total} events, ${scored - feeder.total} copies`)
   })
 })
 

@@ -36,7 +36,7 @@ export interface EngineRun {
  * Reads all that a run left, as a committed reader by kafkajs, and proves: each input is scored or dead-lettered exactly
  * once; the order of each partition; alerts fit decisions; lineage ranges and sequences without a gap; offsets at the end.
  * `sent` has the event ids by partition and offset; `dead` those that must be dead letters instead; `writers` schemas by
- * id of records that another release wrote.
+ * id of records that another release wrote; `copies`: outputs left before their transaction, and an event may be there more than once.
  */
 export async function verifyEngineRun(
   brokers: string,
@@ -44,6 +44,7 @@ export async function verifyEngineRun(
   sent: readonly (readonly string[])[],
   dead: ReadonlySet<string> = new Set(),
   writers: ReadonlyMap<number, object> = new Map(),
+  copies = false,
 ): Promise<EngineRun> {
   const own = `${namespace}.card-fraud`
   const scored = await readCommitted(brokers, `${own}.scored`)
@@ -52,17 +53,32 @@ export async function verifyEngineRun(
   const lineage = (await readCommitted(brokers, `${own}.lineage`)).map((records) => records.map((record) => decodeOwn<LineageRecord>('lineage', record, writers)))
   const contents = new Map<string, string>()
   for (const [partition, ids] of sent.entries()) {
-    const events = scored[partition]!.map((record) => decodeOwn<Scored>('scored-event', record, writers))
+    const all = scored[partition]!.map((record) => decodeOwn<Scored>('scored-event', record, writers))
+    const events = copies ? thatCount(all, ids, lineage[partition]!) : all
     const expected = ids.filter((id) => !dead.has(id))
     assertSameList(events.map(({ event_id: id }) => id), expected, `scored events of partition ${partition}`)
     assertSameList(deadLetters[partition]!.map(originOffset), ids.flatMap((id, offset) => (dead.has(id) ? [String(offset)] : [])), `dead letters of partition ${partition}`)
     const wanted = events.filter(({ decision }) => decision !== 'APPROVE').map(({ event_id: id }) => id)
-    assertSameList(alerts[partition]!.map((record) => decodeOwn<Scored>('alert', record, writers).event_id), wanted, `alerts of partition ${partition}`)
+    const alerted = alerts[partition]!.map((record) => decodeOwn<Scored>('alert', record, writers).event_id)
+    assertSameList(copies ? wanted.filter((id) => alerted.includes(id)) : alerted, wanted, `alerts of partition ${partition}`)
+    if (copies) assert.deepEqual(alerted.filter((id) => !wanted.includes(id)), [], 'copies of alerts fit decisions')
     for (const event of events) contents.set(event.event_id, JSON.stringify({ ...event, lineage: event.lineage.task }))
     checkLineage(lineage[partition]!, events, ids.length, partition)
   }
   await checkOffsets(brokers, own, `${namespace}.transactions`, sent)
   return { contents, deadLetters, lineage }
+}
+
+/** Of the copies of each event, which are alike, the one whose batch committed; in the order of the input. */
+function thatCount(all: readonly Scored[], ids: readonly string[], lineage: readonly LineageRecord[]): Scored[] {
+  const byId = new Map<string, Scored[]>()
+  for (const event of all) byId.set(event.event_id, [...(byId.get(event.event_id) ?? []), event])
+  return ids.flatMap((id, offset) => {
+    const copies = byId.get(id) ?? []
+    assert.equal(new Set(copies.map((event) => JSON.stringify({ ...event, lineage: event.lineage.task }))).size, copies.length === 0 ? 0 : 1, `copies of ${id} are alike`)
+    const { sequence } = lineage.find(({ inputs }) => offset < inputs[0]!.to) ?? {}
+    return copies.filter((event) => event.lineage.sequence === sequence).slice(0, 1)
+  })
 }
 
 function originOffset({ headers }: VerifiedRecord): string {

@@ -93,8 +93,9 @@ export class MemoryBroker {
     return transaction
   }
 
-  produce(transaction: MemoryTransaction, columns: RecordColumns, topics: readonly string[]): void {
-    for (let row = 0; row < columns.count; row++) {
+  /** The first `rows` of the columns; `transaction`: null outside of one. */
+  produce(transaction: MemoryTransaction | null, columns: RecordColumns, topics: readonly string[], rows = columns.count): void {
+    for (let row = 0; row < rows; row++) {
       const log = this.log(topics[columns.topic[row]!]!, columns.partition[row]!)
       const key = columns.key(row)
       const value = columns.value(row)
@@ -106,7 +107,7 @@ export class MemoryBroker {
         transaction,
         marker: false,
       })
-      transaction.touched.add(log)
+      transaction?.touched.add(log)
     }
   }
 

@@ -14,12 +14,16 @@ import type {
   TopicPartitionOffset,
 } from '../../src/consumer/group-consumer.js'
 import type { Range, LastRecordsOptions, RangeReadOptions, RangeResult } from '../../src/consumer/range-reader.js'
+import type { OutputPublisher } from '../../src/producer/output-publisher.js'
 import type { TransactionalProducer } from '../../src/producer/transactional-producer.js'
 import { appendTo, type MemoryBroker, type MemoryTransaction } from './memory-broker.js'
 import type { GroupMember, MemoryGroup } from './memory-group.js'
 
 /** What can happen to one commit. */
 export type CommitFault = 'none' | 'aborted' | 'crash-before' | 'crash-after' | 'unknown-committed' | 'unknown-aborted' | 'timed-out'
+
+/** What can happen to outputs that leave before their transaction: none of them arrived, some did, all did and the process died. */
+export type PublishFault = 'none' | 'unpublished' | 'unacknowledged' | 'crash-published'
 
 /** What the adapters of one process share: its clock stands still for ever once it has crashed. */
 export interface ProcessWorld {
@@ -31,6 +35,7 @@ export interface ProcessWorld {
   isCrashed(): boolean
   crash(): void
   nextCommitFault(): CommitFault
+  nextPublishFault(): PublishFault
 }
 
 interface Membership {
@@ -312,6 +317,33 @@ export class SimulatedProducer implements TransactionalProducer {
 
   async #wait(): Promise<void> {
     await this.#world.clock.sleep(this.#world.prng.below(4))
+  }
+}
+
+/** `OutputPublisher` over the memory broker. */
+export class SimulatedPublisher implements OutputPublisher {
+  readonly #world: ProcessWorld
+
+  constructor(world: ProcessWorld) {
+    this.#world = world
+  }
+
+  async publish(columns: RecordColumns, topics: readonly string[]): Promise<void> {
+    const { broker, clock, prng } = this.#world
+    await clock.sleep(prng.below(4))
+    const fault = this.#world.nextPublishFault()
+    const arrived = fault === 'unpublished' ? 0 : fault === 'unacknowledged' ? prng.below(columns.count + 1) : columns.count
+    broker.produce(null, columns, topics, arrived)
+    if (fault === 'crash-published') {
+      this.#world.crash()
+      return await neverMs
+    }
+    await clock.sleep(prng.below(4))
+    if (fault !== 'none') throw new HarrierError('TRANSACTION_ABORTED', 'publishing before the transaction: no answer')
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
   }
 }
 

@@ -5,6 +5,7 @@ import { Simulation, type SimulationResult } from './simulation.js'
 const only = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 const schedules = Number(process.env.SCHEDULES ?? 100)
 const releaseSchedules = Math.ceil(schedules / 4)
+const earlySchedules = Math.ceil(schedules / 4)
 const daySchedules = Math.ceil(schedules / 8)
 /** Seeds whose schedule meets what was wrong once. */
 const found: readonly (readonly [seed: number, what: string])[] = [
@@ -22,7 +23,7 @@ async function simulateReleases(seed: number): Promise<SimulationResult> {
   return run
 }
 
-async function simulate(seed: number, topology: 'events' | 'days' = 'events'): Promise<SimulationResult> {
+async function simulate(seed: number, topology: 'events' | 'early' | 'days' = 'events'): Promise<SimulationResult> {
   const calm = await new Simulation({ seed, topology, faults: false }).run()
   assert.deepEqual(calm.problems, [], `seed ${seed}, without faults`)
   const run = await new Simulation({ seed, topology, faults: true }).run()
@@ -39,7 +40,7 @@ async function simulate(seed: number, topology: 'events' | 'days' = 'events'): P
 
 describe('the engine under seeded schedules of faults', () => {
   if (only !== undefined) {
-    it(`seed ${only}`, async () => void (await (process.env.RELEASES === '1' ? simulateReleases(only) : simulate(only, process.env.DAYS === '1' ? 'days' : 'events'))))
+    it(`seed ${only}`, async () => void (await (process.env.RELEASES === '1' ? simulateReleases(only) : simulate(only, process.env.DAYS === '1' ? 'days' : process.env.EARLY === '1' ? 'early' : 'events'))))
     return
   }
 
@@ -63,6 +64,15 @@ describe('the engine under seeded schedules of faults', () => {
     }
     t.diagnostic(`faults ${JSON.stringify(totals)}`)
     for (const what of ['release', 'in force', 'crash', 'lost']) assert.ok((totals[what] ?? 0) > 2 * releaseSchedules, `the schedules hold ${what}`)
+  })
+
+  it(`${earlySchedules} schedules with outputs before their transaction: each input has one output or more, all of the same bits; lineage has no gap (EARLY=1 with SEED)`, async (t) => {
+    const totals: Record<string, number> = {}
+    for (let seed = 2001; seed <= 2000 + earlySchedules; seed++) {
+      for (const [fault, count] of Object.entries((await simulate(seed, 'early')).faults)) totals[fault] = (totals[fault] ?? 0) + count
+    }
+    t.diagnostic(`faults ${JSON.stringify(totals)}`)
+    for (const what of ['copy', 'unpublished', 'unacknowledged', 'crash-published', 'aborted', 'lost']) assert.ok((totals[what] ?? 0) > 0, `the schedules hold ${what}`)
   })
 
   it(`${daySchedules} schedules of days that turn: each entity and day has one score, with the bits of an uninterrupted run (DAYS=1 with SEED)`, async (t) => {

@@ -12,6 +12,7 @@ import { ModelTurns } from '../../src/topology/model-turns.js'
 import { topologyNames } from '../../src/topology/names.js'
 import { Changelog } from '../../src/topology/changelog.js'
 import { Standby } from '../../src/topology/standby.js'
+import { publishesEarly } from '../../src/topology/delivery.js'
 import { Outputs, type OutputOptions } from '../../src/topology/outputs.js'
 import { TaskRestorer } from '../../src/topology/restore.js'
 import { Stage } from '../../src/topology/stage.js'
@@ -22,7 +23,7 @@ import { smallTopology, startMs } from '../topology/card-events.js'
 import { daysTopology } from '../topology/day-topologies.js'
 import { MemoryBroker, type MemoryRecord } from './memory-broker.js'
 import { MemoryGroup } from './memory-group.js'
-import { SimulatedConsumer, SimulatedProducer, SimulatedReader, type CommitFault, type ProcessWorld } from './simulated-kafka.js'
+import { SimulatedConsumer, SimulatedProducer, SimulatedPublisher, SimulatedReader, type CommitFault, type ProcessWorld, type PublishFault } from './simulated-kafka.js'
 import { SimulatedReleases, usesOf } from './simulated-releases.js'
 import { SimulatedScorer } from './simulated-scorer.js'
 import { tellAgain } from './told-again.js'
@@ -34,7 +35,7 @@ export interface SimulationOptions {
   readonly faults: boolean
   /** Models are released, rolled back, tried and withdrawn all the while. */
   readonly releases?: boolean
-  /** What runs: a score for each event, or for each entity and day. Default: `events`. */
+  /** What runs: a score for each event, the same before its transaction, or a score for each entity and day. Default: `events`. */
   readonly topology?: keyof typeof topologies
 }
 
@@ -60,6 +61,7 @@ const settleMsMax = 120_000
 const limits = 'batchRecordsMax: 12, checkpointIntervalMs: 300ms, checkpointBytesMax: 4096, abortsInARowMax: 1000'
 const topologies = {
   events: smallTopology({ ttl: '5d', limits }),
+  early: smallTopology({ ttl: '5d', limits: `${limits}, earlyBatchesMax: 3`, delivery: 'atLeastOnce' }),
   days: daysTopology({ ring: 4, ttl: '6d', events: ', events: { field: amount, from: 60000 }', limits: `${limits}, turnedPerBatchMax: 16` }),
 } satisfies Record<string, Topology>
 const types = {
@@ -233,6 +235,14 @@ export class Simulation {
     void this.#clock.sleep(sessionMs).then(() => this.#group.expire(process.instanceId, process.consumer))
   }
 
+  nextPublishFault(prng: Prng): PublishFault {
+    if (!this.#failing || prng.below(20) !== 0) return 'none'
+    const faults: PublishFault[] = ['unpublished', 'unacknowledged', 'crash-published']
+    const fault = faults[prng.below(faults.length)]!
+    this.count(fault)
+    return fault
+  }
+
   nextCommitFault(prng: Prng): CommitFault {
     if (!this.#failing || prng.below(12) !== 0) return 'none'
     const faults: CommitFault[] = ['aborted', 'aborted', 'crash-before', 'crash-after', 'unknown-committed', 'unknown-aborted', 'timed-out']
@@ -261,6 +271,7 @@ export class Simulation {
       logger,
       modelTurns,
       producer: new SimulatedProducer(world, names.transactionalId(world.instanceId)),
+      publisher: publishesEarly(topology) ? new SimulatedPublisher(world) : undefined,
       restorer: new TaskRestorer({ reader, names, registry: { schemaById: () => Promise.resolve(loadOwnSchema('lineage')) }, clock: world.clock, logger: silentLogger, reached: (release, signal) => modelTurns.reached(release, signal) }),
       closeReaders: () => Promise.resolve(),
       startOfInput: () => Promise.resolve(0),
@@ -339,7 +350,15 @@ export class Simulation {
       }
       const input = this.#broker.log(this.#names.input, partition)
       const told = await tellAgain({ topology: this.#topology, registry: this.#registry, releases: this.#releases, outputs: this.#outputOptions('told'), partition, input, lineage })
-      for (const [index, value] of read(this.#names.scored).entries()) {
+      const scored = read(this.#names.scored)
+      // With copies: the one of the batch that committed is there.
+      if (publishesEarly(this.#topology)) {
+        const copies = new Set(scored.map((value) => value.toString('latin1')))
+        const missing = told.findIndex((value) => !copies.has(value.toString('latin1')))
+        if (missing >= 0) this.#problems.push(`${partition}: no copy of scored event ${missing} is that of the batch which committed: ${JSON.stringify(types.scored.fromBuffer(told[missing]!.subarray(5)))}`)
+        continue
+      }
+      for (const [index, value] of scored.entries()) {
         if (told[index]?.equals(value) === true) continue
         const text = (bytes: Buffer | undefined): string => (bytes ? JSON.stringify(types.scored.fromBuffer(bytes.subarray(5))) : 'nothing')
         this.#problems.push(`${partition}: scored event ${index} differs from that of an engine without interruptions:\n  ${text(value)}\n  ${text(told[index])}`)
@@ -350,6 +369,7 @@ export class Simulation {
 
   #verify(): Map<string, string> {
     const contents = new Map<string, string>()
+    const early = publishesEarly(this.#topology)
     for (const [partition, ids] of this.#inputs.entries()) {
       const read = (topic: string): MemoryRecord[] => this.#broker.read(topic, partition, 0, Infinity).map(({ record }) => record)
       const offsetOf = new Map(ids.map((id, offset) => [id, offset]))
@@ -364,6 +384,12 @@ export class Simulation {
           continue
         }
         const offset = offsetOf.get(event.event_id) ?? -1
+        const known = contents.get(`${partition}/${offset}`)
+        if (known !== undefined && early) {
+          this.count('copy')
+          if (known !== content && !this.#options.releases) this.#problems.push(`${partition}: two copies of the scored event of offset ${offset} differ:\n  ${known}\n  ${content}`)
+          continue
+        }
         if (offset < before) this.#problems.push(`${partition}: the scored event of offset ${offset} comes after that of ${before}`)
         before = offset
         seen.set(offset, (seen.get(offset) ?? 0) + 1)
@@ -424,6 +450,7 @@ export class SimulatedProcess {
       isCrashed,
       crash: () => this.crash('crash at a commit'),
       nextCommitFault: () => simulation.nextCommitFault(prng),
+      nextPublishFault: () => simulation.nextPublishFault(prng),
     }
     const made = simulation.makeEngine(world)
     this.#engine = made.engine

@@ -56,15 +56,17 @@ export interface SmallTopology {
   readonly aheadMax?: string
   /** The customer is personal. */
   readonly personal?: boolean
+  readonly delivery?: 'exactlyOnce' | 'atLeastOnce'
 }
 
 /** A topology over the test models' features f0 to f4: f0 is the amount in units, so that an event can spring a trap. */
 export function smallTopology(options: SmallTopology = {}): Topology {
-  const { champion = 'gru@1', shadows = [], fallback = 'review', late = 'score', grace = '1h', ttl = '60d', format = 'avro', limits = '', aheadMax, personal = false } = options
+  const { champion = 'gru@1', shadows = [], fallback = 'review', late = 'score', grace = '1h', ttl = '60d', format = 'avro', limits = '', aheadMax, personal = false, delivery } = options
   const file = new URL('../../../topologies/small.yaml', import.meta.url).pathname
   return parseTopology(
     `
 name: small
+${delivery === undefined ? '' : `delivery: ${delivery}`}
 source:
   topic: transactions
   format: ${format}
