@@ -81,7 +81,7 @@ export const producerSettings: readonly KafkaSetting[] = [
   { name: 'delivery.report.only.error', value: true, why: 'the commit acknowledges; a report for each record costs CPU' },
 ]
 
-/** Of producers without transactions: the simulator, the score API, `harrier forget`. */
+/** Of producers without transactions: the simulator, the score API, `harrier forget`, outputs that leave before their transaction. */
 export const recordProducerSettings: readonly KafkaSetting[] = [
   ...connectionSettings,
   ...deliverySettings,

@@ -63,7 +63,10 @@ async function readOnce({ brokers, security }: Connections, topics: readonly str
       })
       running.catch(reject)
     })
-    await withTimeout(read, readMsMax, () => new HarrierError('BROKER_UNAVAILABLE', `reading back did not end within ${readMsMax} ms; not at their end: ${[...open].map((place) => `${place} (offset ${next.get(place) ?? 0})`).join(', ')}`, { remedy: 'a transaction that hangs holds committed readers up: docs/operations.md' }))
+    await withTimeout(read, readMsMax, () => {
+      const places = [...open].map((place) => `${place}, read up to ${next.get(place) ?? 0}`)
+      return new HarrierError('BROKER_UNAVAILABLE', `reading back did not end within ${readMsMax} ms; not at their end: ${places.join('; ')}`)
+    })
   } finally {
     await consumer.disconnect()
   }

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../base/clock.js'
+import { HarrierError } from '../base/errors.js'
 import { silentLogger } from '../base/logger.js'
 import { uniqueSuffix } from '../base/prng.js'
 import { loadOwnSchema } from '../codec/schema-files.js'
@@ -127,7 +128,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     for (const [group, outcome] of outcomes.entries()) {
       if (signal.aborted) break
       onProgress(`group ${group}: reading back`)
-      results.push(judge(`group ${group}`, outcome, inputs, await readRun(options.connections, names[group + 1]!), reference))
+      results.push(judge(`group ${group}`, outcome, inputs, await readBack(options.connections, names[group + 1]!, options.partitions, ends), reference))
     }
     return summary(results, options, records.length, (clock.monotonicMs() - startedMs) / 1000)
   } finally {
@@ -138,6 +139,24 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     else for (const each of names) await removeTopics(admin, each)
     if (connected) await admin.close()
     rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Where a committed reader does not come to the end: a transaction that was never ended is told; a reader that stopped by itself begins anew, once. */
+async function readBack(connections: Connections, names: TopologyNames, partitions: number, ends: GroupRun['ends'], isAgain = false): Promise<Awaited<ReturnType<typeof readRun>>> {
+  try {
+    return await readRun(connections, names)
+  } catch (error) {
+    if (!(error instanceof HarrierError)) throw error
+    const held: string[] = []
+    for (const topic of [names.scored, names.alerts, names.deadLetters, names.lineage]) {
+      for (let partition = 0; partition < partitions; partition++) {
+        const [all, committed] = await Promise.all([ends.all.watermarks(topic, partition), ends.committed.watermarks(topic, partition)])
+        if (committed.stableEnd < all.stableEnd) held.push(`${topic}/${partition} is stable up to ${committed.stableEnd} of ${all.stableEnd}`)
+      }
+    }
+    if (held.length === 0 && !isAgain) return await readBack(connections, names, partitions, ends, true)
+    throw new HarrierError(error.code, `${error.message}; ${held.length === 0 ? 'no transaction is open: the reader stopped by itself' : held.join(', ')}`, { cause: error })
   }
 }
 

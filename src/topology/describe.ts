@@ -6,6 +6,7 @@ import { ModelStore } from '../inference/model-store.js'
 import { SequenceMemory } from '../inference/sequence-memory.js'
 import { EntityStore } from '../entity/entity-store.js'
 import { turnsDays } from './day-calendar.js'
+import { publishesEarly } from './delivery.js'
 import { guardrailTexts } from './guardrail-spec.js'
 import type { Topology } from './load-topology.js'
 import { isPersonal } from './personal-fields.js'
@@ -105,6 +106,7 @@ function textOf(stages: readonly DescribedStage[]): string {
     ['lineage', names.lineage],
     ...stages.map(({ names: own, view: stageView }) => [stages.length === 1 ? 'changelog' : `changelog of ${stageView.stageName}`, own.state]),
   ])
+  if (publishesEarly(last.view)) lines.push('delivery', '  atLeastOnce: scored events and alerts leave before their transaction, and may come twice after a crash', '')
   lines.push(...privacyLines(last.view), ...releaseLines(view))
   const groups = stages.map(({ names: own }) => own.group)
   lines.push(`group${groups.length === 1 ? '' : 's'}  ${groups.join(' ')}`, `limits ${Object.entries(view.spec.limits).map(([name, value]) => `${name}=${value}`).join(' ')}`, '')
