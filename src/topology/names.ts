@@ -11,6 +11,8 @@ export interface TopologyNames {
   readonly scored: string
   readonly alerts: string
   readonly deadLetters: string
+  /** Claims of idempotency keys. */
+  readonly requests: string
   readonly lineage: string
   /** The changelog of the stage's state generation, compacted. */
   readonly state: string
@@ -51,6 +53,7 @@ export function topologyNames(topology: Pick<Topology, 'name' | 'spec' | 'stageN
     scored: sinks[0],
     alerts: sinks[1],
     deadLetters: sinks[2],
+    requests: `${own}.requests`,
     lineage: sinks[3],
     state: sinks[4],
     forward,

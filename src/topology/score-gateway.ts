@@ -13,6 +13,8 @@ import { RecordOutbox } from '../producer/record-outbox.js'
 import { RecordProducer } from '../producer/record-producer.js'
 import type { Topology } from './load-topology.js'
 import { topologyNames, type TopologyNames } from './names.js'
+import { claimLimits, RequestClaims } from './request-claims.js'
+import { RequestSearch } from './request-search.js'
 import { TransactionEncoder } from './transaction-encoder.js'
 
 export const scoreGatewayLimits = {
@@ -56,6 +58,17 @@ export interface ScoreAnswer {
   readonly isRepeated: boolean
 }
 
+interface SentRequest extends Pick<ScoreRequest, 'body' | 'json' | 'headers'> {
+  readonly isKeyed: boolean
+}
+
+interface GatewayParts {
+  readonly encoder: TransactionEncoder
+  readonly registry: RegistryClient
+  readonly producer: RecordProducer
+  readonly claims: RequestClaims
+}
+
 interface Asked {
   readonly id: string
   readonly digest: string
@@ -66,16 +79,20 @@ interface Asked {
   readonly wake: () => void
   /** Until the brokers have the record, or it is not known whether they do. */
   taken: Promise<void>
+  /** Another instance, or this one before a restart, has the key: it sends the record, or did. */
+  isTheirs: boolean
+  /** From its claim until it is taken. */
+  isSending: boolean
 }
 
 /**
  * Transactions in, their scores out, through the stream: each is a record of the input topic like any other, scored exactly once
  * with the live state of its entity; the answer is found by following the scored topic and the dead letters.
  *
- * Owns: an outbox, a follower of two topics, what is waited for. It reads what is committed only: an answer is what every
+ * Owns: an outbox, a follower of two topics, claims of idempotency keys, what is waited for. It reads what is committed only: an answer is what every
  * subscriber sees.
  * 1. A transaction that breaks the contract is refused before it is in the log.
- * 2. An idempotency key stands for one record, as long as this process remembers it.
+ * 2. An idempotency key stands for one record, whichever instance is asked (`RequestClaims`).
  * 3. Never more than `pendingMax` are waited for. Who waits too long is told that the score will come.
  */
 export class ScoreGateway {
@@ -85,6 +102,8 @@ export class ScoreGateway {
   readonly #outbox: RecordOutbox
   readonly #encoder: TransactionEncoder
   readonly #decoder: GenericDecoder
+  readonly #claims: RequestClaims
+  readonly #search: RequestSearch
   #follower: TopicFollower | undefined
   /** By request id, oldest first: those that are waited for, and answers that are remembered. */
   readonly #asked = new Map<string, Asked>()
@@ -92,12 +111,14 @@ export class ScoreGateway {
   #stopSweeping: () => void = () => undefined
   readonly #closing = new AbortController()
 
-  private constructor(options: ScoreGatewayOptions, names: TopologyNames, encoder: TransactionEncoder, registry: RegistryClient, producer: RecordProducer) {
+  private constructor(options: ScoreGatewayOptions, names: TopologyNames, { encoder, registry, producer, claims }: GatewayParts) {
     this.topology = options.topology.name
     this.#options = options
     this.#names = names
     this.#encoder = encoder
     this.#decoder = new GenericDecoder(registry)
+    this.#claims = claims
+    this.#search = new RequestSearch({ ...options, header: requestHeaderBytes })
     const { pendingMax, sendBytesMax, deliveredMsMax, closeMsMax } = scoreGatewayLimits
     this.#outbox = new RecordOutbox(producer, names.input, { recordsMax: pendingMax, bytesMax: sendBytesMax, deliveredMsMax, closeMsMax }, options.clock)
   }
@@ -113,7 +134,11 @@ export class ScoreGateway {
     const last = topologyNames(topology.chain.at(-1)!, namespace)
     const encoder = await TransactionEncoder.open(first, names, registry)
     const producer = await RecordProducer.open({ ...connection, clock, logger, settings: { 'client.id': 'harrier-score', 'message.timeout.ms': scoreGatewayLimits.messageMsMax } })
-    const gateway = new ScoreGateway(options, { ...names, scored: last.scored, deadLetters: last.deadLetters }, encoder, registry, producer)
+    const claims = await RequestClaims.open({ connection, topic: names.requests, leaseMs: options.claimLeaseMs, clock, logger }).catch(async (error: unknown) => {
+      await producer.close(scoreGatewayLimits.closeMsMax)
+      throw error
+    })
+    const gateway = new ScoreGateway(options, { ...names, scored: last.scored, deadLetters: last.deadLetters }, { encoder, registry, producer, claims })
     try {
       await gateway.#follow()
     } catch (error) {
@@ -158,32 +183,37 @@ export class ScoreGateway {
     const digest = createHash('sha256').update(body).digest('hex')
     const id = idempotencyKey === undefined ? `${uniqueSuffix()}${uniqueSuffix()}` : createHash('sha256').update(`${caller}\n${idempotencyKey}`).digest('hex').slice(0, 32)
     const known = this.#asked.get(id)
-    if (known && known.digest !== digest) throw new HarrierError('REQUEST_INVALID', 'the idempotency key was used for another transaction', { remedy: 'take another key for each transaction' })
-    const asked = known ?? this.#ask(id, digest, body, json, headers)
+    if (known && known.digest !== digest) throw keyUsedOtherwise()
+    const request = { body, json, headers, isKeyed: idempotencyKey !== undefined }
+    const asked = known ?? this.#ask(id, digest, request)
+    // Whoever has the key may have died before it sent the record.
+    if (known?.isTheirs && known.outcome === null && !known.isSending) known.taken = this.#send(known, request)
     if (asked.outcome === null) await Promise.race([asked.taken, asked.settled])
     if (asked.outcome === null) await this.#waitFor(asked, timeoutMs)
     const { outcome } = asked
     if (outcome === null) throw new HarrierError('SCORE_PENDING', `no score within ${timeoutMs} ms: the transaction is in ${this.#names.input} and will be scored`, { retryAfterMs: 1000 })
     if ('error' in outcome) throw outcome.error
-    return { event: outcome.event, isRepeated: known !== undefined }
+    return { event: outcome.event, isRepeated: known !== undefined || asked.isTheirs }
   }
 
-  #ask(id: string, digest: string, body: Uint8Array, json: unknown, headers: Readonly<Record<string, string>>): Asked {
+  #ask(id: string, digest: string, request: SentRequest): Asked {
     if (this.#pending >= scoreGatewayLimits.pendingMax) throw new HarrierError('OVERLOADED', `${this.#pending} transactions wait for their scores`, { retryAfterMs: 1000 })
     let wake = (): void => undefined
     const settled = new Promise<void>((resolve) => (wake = resolve))
-    const asked: Asked = { id, digest, atMs: this.#options.clock.monotonicMs(), outcome: null, settled, wake, taken: settled }
+    const asked: Asked = { id, digest, atMs: this.#options.clock.monotonicMs(), outcome: null, settled, wake, taken: settled, isTheirs: false, isSending: false }
     // At once: the same key may come again while the record is on its way.
     this.#asked.set(id, asked)
     this.#pending++
-    asked.taken = this.#send(asked, body, json, headers)
+    asked.taken = this.#send(asked, request)
     return asked
   }
 
-  async #send(asked: Asked, body: Uint8Array, json: unknown, headers: Readonly<Record<string, string>>): Promise<void> {
+  async #send(asked: Asked, { body, json, headers, isKeyed }: SentRequest): Promise<void> {
     let isPut = false
+    asked.isSending = true
     try {
       const { key, value } = await this.#encoder.encode(body, json)
+      if (isKeyed && !(await this.#isOurs(asked))) return
       const put = this.#outbox.put({ key, value, headers: [[requestHeader, asked.id], ...Object.entries(headers)] })
       isPut = true
       await put
@@ -197,7 +227,32 @@ export class ScoreGateway {
       // It may have been taken all the same: the key stays, so that a retry waits for the score and sends no second record.
       asked.taken = Promise.resolve()
       throw new HarrierError('BROKER_UNAVAILABLE', `the broker has not said that it took the transaction: ${messageOf(error)}`, { cause: error })
+    } finally {
+      asked.isSending = false
     }
+  }
+
+  /** Whether the record of an idempotency key is for us to send. Errors: REQUEST_INVALID, those of a claim. */
+  async #isOurs(asked: Asked): Promise<boolean> {
+    const { clock, logger } = this.#options
+    const startedMs = clock.monotonicMs()
+    const { isOurs, before } = await this.#claims.claim(asked.id, asked.digest)
+    if (before && before.digest !== asked.digest) throw keyUsedOtherwise()
+    asked.isTheirs = !isOurs
+    if (before) {
+      const { skewMsMax, sendMsMax, messageMsMax } = claimLimits
+      const window = { fromMs: before.atMs - skewMsMax, toMs: before.atMs + sendMsMax + messageMsMax + skewMsMax }
+      const find = (topics: readonly string[]): ReturnType<RequestSearch['find']> => this.#search.find(topics, asked.id, window, this.#closing.signal)
+      asked.isTheirs ||= (await find([this.#names.input])) !== undefined
+      if (asked.isTheirs) {
+        // Its outcome may have come before anybody here waited for it.
+        const looking = find([this.#names.scored, this.#names.deadLetters]).then((found) => found && this.#onOutcome(asked, found.topic, found.columns, 0))
+        looking.catch((error: unknown) => logger.log('warn', 'an earlier answer could not be looked for', { cause: messageOf(error) }))
+        return false
+      }
+    }
+    if (clock.monotonicMs() - startedMs > claimLimits.sendMsMax) throw new HarrierError('BROKER_UNAVAILABLE', 'the brokers took too long over the idempotency key', { retryAfterMs: 1000 })
+    return true
   }
 
   async #waitFor(asked: Asked, timeoutMs: number): Promise<void> {
@@ -212,16 +267,20 @@ export class ScoreGateway {
       if (columns.headersBytes[row] === 0) continue
       const id = columns.header(row, requestHeaderBytes)
       const asked = id ? this.#asked.get(Buffer.from(id.buffer, id.byteOffset, id.length).toString('latin1')) : undefined
-      if (!asked || asked.outcome !== null) continue
-      if (topics[columns.topic[row]!] === this.#names.deadLetters) this.#settle(asked, { error: refusalOf(columns, row) })
-      else await this.#onScored(asked, columns.value(row))
+      if (asked) await this.#onOutcome(asked, topics[columns.topic[row]!]!, columns, row)
     }
+  }
+
+  async #onOutcome(asked: Asked, topic: string, columns: RecordColumns, row: number): Promise<void> {
+    if (asked.outcome !== null) return
+    if (topic === this.#names.deadLetters) this.#settle(asked, { error: refusalOf(columns, row) })
+    else await this.#onScored(asked, columns.value(row))
   }
 
   async #onScored(asked: Asked, value: Uint8Array | null): Promise<void> {
     const decoded = await this.#decoder.decode(value, this.#closing.signal)
     if (decoded.problem !== undefined) this.#options.logger.log('error', 'a scored event cannot be read', { cause: decoded.problem })
-    else this.#settle(asked, { event: decoded.value as Readonly<Record<string, unknown>> })
+    else if (asked.outcome === null) this.#settle(asked, { event: decoded.value as Readonly<Record<string, unknown>> })
   }
 
   #settle(asked: Asked, outcome: NonNullable<Asked['outcome']>): void {
@@ -243,8 +302,12 @@ export class ScoreGateway {
   async close(): Promise<void> {
     this.#closing.abort()
     this.#stopSweeping()
-    await Promise.all([this.#follower?.close(), this.#outbox.close()])
+    await Promise.all([this.#follower?.close(), this.#outbox.close(), this.#claims.close(), this.#search.close()])
   }
+}
+
+function keyUsedOtherwise(): HarrierError {
+  return new HarrierError('REQUEST_INVALID', 'the idempotency key was used for another transaction', { remedy: 'take another key for each transaction' })
 }
 
 /** What a dead letter says of its record. */
@@ -259,6 +322,8 @@ export interface ScoreGatewayOptions {
   readonly connection: ClusterConnection
   readonly topology: Topology
   readonly namespace?: string | undefined
+  /** See `RequestClaims`. */
+  readonly claimLeaseMs?: number | undefined
   readonly clock: Clock
   readonly logger: Logger
 }

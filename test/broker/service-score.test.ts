@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,9 +20,10 @@ import { tokenOf } from '../../src/privacy/tokeniser.js'
 import { loadTopology, parseTopology } from '../../src/topology/load-topology.js'
 import { topologyNames } from '../../src/topology/names.js'
 import { openEngine } from '../../src/topology/open-engine.js'
-import { requestHeader, ScoreGateway } from '../../src/topology/score-gateway.js'
+import { requestHeader, ScoreGateway, type ScoreAnswer } from '../../src/topology/score-gateway.js'
 import { modelsFolder } from '../../src/topology/open-scorer.js'
 import type { StageState } from '../../src/topology/release-action.js'
+import { RequestClaims } from '../../src/topology/request-claims.js'
 import { RecordDesk } from '../../src/topology/record-desk.js'
 import { redrivenHeader } from '../../src/topology/record-view.js'
 import { StageDesks } from '../../src/topology/stage-desks.js'
@@ -140,6 +142,36 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
     assert.deepEqual([other.statusCode, other.json<{ code: string }>().code], [400, 'REQUEST_INVALID'])
   })
 
+  it('come once into the log for one key, whichever instance is asked, at once and after a restart, and whoever died with the key', async () => {
+    const options = { connection: { brokers: stack.brokers, registryUrl: stack.registryUrl }, topology, namespace, claimLeaseMs: 1500, clock: systemClock, logger: silentLogger }
+    const before = (await recordsOf(names.input)).length
+    const ask = (of: ScoreGateway, key: string, json: object, timeoutMs = 30_000): Promise<ScoreAnswer> =>
+      of.score({ body: Buffer.from(JSON.stringify(json)), json, caller: 'till', idempotencyKey: key, timeoutMs, headers: {} })
+    const others = [await ScoreGateway.open(options), await ScoreGateway.open(options)] as const
+    const payment = transaction(5)
+    const answers = await Promise.all([ask(others[0], 'shared', payment), ask(others[1], 'shared', payment)])
+    assert.deepEqual(answers[0].event, answers[1].event)
+    assert.deepEqual(answers.map(({ isRepeated }) => isRepeated).sort(), [false, true])
+    await assert.rejects(ask(others[1], 'shared', { ...payment, amount_minor: 2 }), { code: 'REQUEST_INVALID' })
+    await Promise.all(others.map((each) => each.close()))
+    const restarted = await ScoreGateway.open(options)
+    assert.deepEqual(await ask(restarted, 'shared', payment), { event: answers[0].event, isRepeated: true })
+    await assert.rejects(ask(restarted, 'shared', { ...payment, amount_minor: 2 }), { code: 'REQUEST_INVALID' })
+
+    // Somebody claims, and dies before it sends.
+    const orphan = transaction(6)
+    const claims = await RequestClaims.open({ ...options, topic: names.requests })
+    const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+    const claim = await claims.claim(sha256('till\norphan').slice(0, 32), sha256(JSON.stringify(orphan)))
+    assert.deepEqual([claim.isOurs, claim.before], [true, undefined])
+    await claims.close()
+    await assert.rejects(ask(restarted, 'orphan', orphan, 300), { code: 'SCORE_PENDING' })
+    await systemClock.sleep(options.claimLeaseMs)
+    assert.equal((await ask(restarted, 'orphan', orphan)).event['event_id'], String(orphan['transaction_id']))
+    await restarted.close()
+    assert.equal((await recordsOf(names.input)).length, before + 2)
+  })
+
   it('that break the contract are refused with the words of a dead letter, and are not in the log', async () => {
     const { amount_minor: _amount, ...without } = transaction(4)
     for (const [payload, message] of [[without, /amount_minor/], [transaction(4, { amount_minor: -5 }), /amount.*below its minimum/], [transaction(4, { event_time: 'today' }), /event_time/]] as const) {
@@ -157,20 +189,20 @@ describe('transactions over HTTP, scored in the stream', { timeout: 400_000 }, (
     test.diagnostic(`60 transactions at once took ${Math.round(systemClock.monotonicMs() - beganMs)} ms`)
     assert.deepEqual(answers.map((answer) => answer.json<{ event_id: string }>().event_id), payments.map((payment) => String(payment.transaction_id)))
     const [input, scored] = [await recordsOf(names.input), await recordsOf(names.scored)]
-    assert.equal(input.length, 1 + 5 + 1 + 60)
+    assert.equal(input.length, 1 + 5 + 1 + 2 + 60)
     assert.deepEqual(scored.map(({ request }) => request).sort(), input.map(({ request }) => request).sort())
     assert.equal(new Set(scored.map(({ request }) => request)).size, scored.length)
-    assert.ok(scored.every(({ trace }) => trace?.startsWith('00-4bf92f')))
+    assert.equal(scored.filter(({ trace }) => trace?.startsWith('00-4bf92f')).length, scored.length - 2)
   })
 
   it('are counted by the engine that scored them', async () => {
     const text = (await service.app.inject('/metrics')).body
     const value = (name: string): number => Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, 'm').exec(text)?.[1])
-    assert.equal(value('harrier_scored_total'), 67)
-    assert.equal(value('harrier_delay_seconds_count'), 67)
+    assert.equal(value('harrier_scored_total'), 69)
+    assert.equal(value('harrier_delay_seconds_count'), 69)
     assert.ok(value('harrier_commit_seconds_sum') > 0 && value('harrier_state_bytes') > 0)
     assert.match(text, /harrier_stage_state\{topology="card-fraud",stage="customer",state="running"\} 1/)
-    assert.match(text, /harrier_model_rows_total\{topology="card-fraud",stage="customer",model="card-gru",version="1",role="champion",device="cpu"\} 67/)
+    assert.match(text, /harrier_model_rows_total\{topology="card-fraud",stage="customer",model="card-gru",version="1",role="champion",device="cpu"\} 69/)
   })
 
   const stagePath = '/v1/topologies/card-fraud/stages/customer'
