@@ -6,13 +6,13 @@ import { recodeRow, type Recodes } from './recodes.js'
 import { copyFeatures, type FeatureMap } from './ring.js'
 import type { RunSession } from './session.js'
 
-/** Runs a row model or a window model over all rows of a walk, in dense chunks. */
+/** Runs a row model over all rows of a walk, or a window model over those of its last chunk, in dense batches. */
 export class DenseRunner implements ModelRunner {
   readonly step: DenseStep
   readonly #map: FeatureMap
   readonly #recodes: Recodes
   readonly #gather: WindowGather | null
-  /** Row models: the rows of one chunk; the memory of the only input where that takes them as they are. */
+  /** Row models: the rows of one batch; the memory of the only input where that takes them as they are. */
   readonly #rows: Int32Array
   readonly #features: number
 
@@ -27,16 +27,17 @@ export class DenseRunner implements ModelRunner {
   }
 
   async score(frame: Frame, walk: FrameWalk, scores: Float32Array, run: RunSession): Promise<RunCounts> {
-    const counts: RunCounts = { rows: walk.count, runs: 0, notFinite: 0 }
     const gather = this.#gather
     const { batchRows } = this.step
-    for (let from = 0; from < walk.count; from += batchRows) {
+    const first = gather === null ? 0 : walk.chunkAt
+    const counts: RunCounts = { rows: walk.count - first, runs: 0, notFinite: 0 }
+    for (let from = first; from < walk.count; from += batchRows) {
       const rows = Math.min(batchRows, walk.count - from)
       if (gather === null) this.#gatherRows(frame, walk, from, rows)
       const gathered =
         gather === null
           ? { bits: this.#rows, at: 0, lengths: null, lengthsAt: 0 }
-          : { bits: gather.bits, at: from * gather.window * this.#features, lengths: gather.lengths, lengthsAt: from }
+          : { bits: gather.bits, at: (from - first) * gather.window * this.#features, lengths: gather.lengths, lengthsAt: from - first }
       counts.notFinite += await this.step.run(gathered, rows, run, scores, walk.rows, from)
       counts.runs++
     }

@@ -45,6 +45,15 @@ export interface Explained {
   readonly computeMs: number
 }
 
+interface IndexedRunner {
+  readonly index: number
+  /** Place among the hidden slabs; -1: the model keeps no state. */
+  readonly hidden: number
+  /** The runner, of a window model. */
+  readonly window?: DenseRunner
+  readonly runner: DenseRunner | RecurrentRunner
+}
+
 const nothingExplained: Explained = { explanations: [], rows: 0, computeMs: 0 }
 
 export interface ProcessOptions {
@@ -54,7 +63,7 @@ export interface ProcessOptions {
   readonly explain?: (ExplainOptions & { readonly sharing: Sharing }) | undefined
 }
 
-/** How a processor runs sessions, and whom it tells before a model's first run of a frame. */
+/** How a processor runs sessions, and whom it tells before a model runs over the frame, or over a chunk of it. */
 export interface ProcessHooks {
   readonly run: RunSession
   beginModel(model: number): void
@@ -85,7 +94,11 @@ export function hiddenLayouts(models: readonly { model: LoadedModel; epoch?: num
 /** Takes the rows of one worker through the ring and through every model. The same code runs inline and in worker threads. */
 export class FrameProcessor {
   readonly #walk: FrameWalk
-  readonly #runners: { readonly index: number; readonly hidden: number; readonly runner: DenseRunner | RecurrentRunner }[]
+  /** Of window models: they run chunk by chunk, the others when all rows have been walked. */
+  readonly #windowRunners: readonly IndexedRunner[]
+  readonly #otherRunners: readonly IndexedRunner[]
+  /** Rows of a chunk: the largest batch of a window model. */
+  readonly #chunkRows: number
   /** By model, made when one is first needed. */
   readonly #explainers = new Map<number, Explainer>()
   readonly #makeExplainer: (model: number) => Explainer
@@ -99,7 +112,7 @@ export class FrameProcessor {
   ) {
     const windows: WindowGather[] = []
     const hidden: HiddenGather[] = []
-    const runners = models.map(({ open, model }, index) => {
+    const runners = models.map(({ open, model }, index): IndexedRunner => {
       const { manifest } = model
       const indexes = featureIndexes(model, features)
       const map = featureMap(indexes)
@@ -114,7 +127,8 @@ export class FrameProcessor {
           return each.window === window && each.features === floats && each.right === right && sameMap(each.map, map) && sameRecodes(each.recodes, recodes)
         })
         if (!gather) windows.push((gather = { window, features: floats, map, recodes, right, bits: new Int32Array(0), lengths: new Int32Array(rowsMax) }))
-        return { index, hidden: -1, runner: new DenseRunner(open, map, recodes, gather) }
+        const runner = new DenseRunner(open, map, recodes, gather)
+        return { index, hidden: -1, window: runner, runner }
       }
       const warm = { warmCount: 0, warmLengths: new Int32Array(rowsMax), warmBits: new Int32Array(0) }
       const gather = { epoch: open.epoch, features: floats, map, recodes, source: new Int32Array(rowsMax), ...warm }
@@ -125,8 +139,10 @@ export class FrameProcessor {
       const { model } = models[index]!
       return new Explainer(model.manifest, runners[index]!.runner, memory, featureMap(featureIndexes(model, features)), recodesOf(model, categories), categories)
     }
-    // what state needs comes first
-    this.#runners = [...runners.filter((each) => each.hidden >= 0), ...runners.filter((each) => each.hidden < 0)]
+    this.#windowRunners = runners.filter((each) => each.window !== undefined)
+    this.#chunkRows = Math.max(0, ...this.#windowRunners.map(({ window }) => window!.step.batchRows))
+    // Of the others what state needs comes first.
+    this.#otherRunners = [...runners.filter((each) => each.hidden >= 0), ...runners.filter((each) => each.hidden < 0 && each.window === undefined)]
     this.#walk = new FrameWalk(memory, { windows, hidden }, rowsMax)
     this.#memory = memory
     this.#clock = clock
@@ -136,29 +152,45 @@ export class FrameProcessor {
   async process(frame: Frame, worker: number, workers: number, options: ProcessOptions, hooks: ProcessHooks): Promise<FrameOutcome> {
     const startMs = this.#clock.monotonicMs()
     const walk = this.#walk
-    walk.walk(frame, worker, workers, options.stateOnly)
-    const outcomes: ModelOutcome[] = []
-    for (const { index, hidden, runner } of this.#runners) {
+    const outcomes = new Map<number, ModelOutcome>()
+    const windowRunners = options.stateOnly ? [] : this.#windowRunners.filter(({ index }) => !options.skip.includes(index))
+    const gathers = windowRunners.length > 0
+    walk.begin()
+    for (let more = true; more; ) {
+      more = walk.walk(frame, worker, workers, gathers ? this.#chunkRows : Infinity, gathers)
+      if (walk.count > walk.chunkAt) for (const each of windowRunners) await this.#score(each, frame, hooks, outcomes)
+    }
+    walk.end()
+    for (const each of this.#otherRunners) {
+      const { index, hidden } = each
       if (options.skip.includes(index)) {
         // before the worker's next frame, which may begin before the main thread hears of this one
         if (hidden >= 0) markFailed(this.#memory, frame, hidden, worker, workers)
         continue
       }
-      if ((options.stateOnly && hidden < 0) || walk.count === 0) continue
-      hooks.beginModel(index)
-      const modelStartMs = this.#clock.monotonicMs()
-      let counts = { rows: 0, runs: 0, notFinite: 0 }
-      let error: string | null = null
-      try {
-        counts = await runner.score(frame, walk, frame.scores[index]!, hooks.run)
-      } catch (cause) {
-        error = messageOf(cause)
-      }
-      outcomes.push({ model: index, ...counts, computeMs: this.#clock.monotonicMs() - modelStartMs, error })
+      if ((!options.stateOnly || hidden >= 0) && walk.count > 0) await this.#score(each, frame, hooks, outcomes)
     }
-    const failed = new Set([...options.skip, ...outcomes.filter(({ error }) => error !== null).map(({ model }) => model)])
+    const failed = new Set([...options.skip, ...[...outcomes.values()].filter(({ error }) => error !== null).map(({ model }) => model)])
     const explained = options.explain && !options.stateOnly ? await this.#explain(frame, options.explain, failed, hooks) : nothingExplained
-    return { models: outcomes, rows: walk.count, warmedRows: walk.warmedRows, computeMs: this.#clock.monotonicMs() - startMs, explained }
+    return { models: [...outcomes.values()], rows: walk.count, warmedRows: walk.warmedRows, computeMs: this.#clock.monotonicMs() - startMs, explained }
+  }
+
+  /** Adds what a model does with the rows of the walk, or of its last chunk. One that has thrown is not run again. */
+  async #score({ index, runner }: IndexedRunner, frame: Frame, hooks: ProcessHooks, outcomes: Map<number, ModelOutcome>): Promise<void> {
+    const before = outcomes.get(index) ?? { model: index, rows: 0, runs: 0, notFinite: 0, computeMs: 0, error: null }
+    if (before.error !== null) return
+    hooks.beginModel(index)
+    const startMs = this.#clock.monotonicMs()
+    let counts = { rows: 0, runs: 0, notFinite: 0 }
+    let error: string | null = null
+    try {
+      counts = await runner.score(frame, this.#walk, frame.scores[index]!, hooks.run)
+    } catch (cause) {
+      error = messageOf(cause)
+    }
+    const { rows, runs, notFinite, computeMs } = before
+    const tookMs = this.#clock.monotonicMs() - startMs
+    outcomes.set(index, { model: index, rows: rows + counts.rows, runs: runs + counts.runs, notFinite: notFinite + counts.notFinite, computeMs: computeMs + tookMs, error })
   }
 
   /** After the scores are known, and only for those that need it. Each run has the model's time for itself. */

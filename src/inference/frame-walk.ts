@@ -17,9 +17,9 @@ export interface WindowGather {
   readonly recodes: Recodes
   /** True: zeros stand after the rows of a short history, else before them. */
   readonly right: boolean
-  /** [rows, W, F], padded with zeros. */
+  /** Of the rows of the walk's last chunk, [rows, W, F], padded with zeros. */
   bits: Int32Array
-  /** Real rows of each window. */
+  /** Real rows of each window of the chunk. */
   readonly lengths: Int32Array
 }
 
@@ -47,6 +47,7 @@ export interface WalkModels {
 /**
  * Takes the rows of a frame into the ring, in order, and gathers what the models need while the ring stands as that row
  * found it. Leaves: `rows` (the frame's rows that belong to this worker), `waveOf`, the gathers, the frame's undo columns.
+ * It goes in chunks: the windows of one are run while they are in the cache, before those of the next take their place.
  *
  * Waves: wave k holds rows that need k steps of their entity's hidden state in this frame before them. A row that only
  * reads (late, out-of-order) stands in the wave whose state it reads, before the row that overwrites it.
@@ -54,6 +55,8 @@ export interface WalkModels {
 export class FrameWalk {
   readonly rows: Int32Array
   count = 0
+  /** Where the last chunk begins. */
+  chunkAt = 0
   waves = 0
   /** Own rows sorted by wave, stably. */
   readonly byWave: Int32Array
@@ -71,6 +74,8 @@ export class FrameWalk {
   readonly #stamps: Int32Array
   readonly #hashShift: number
   #stamp = 0
+  /** Row of the frame that is next. */
+  #next = 0
 
   constructor(memory: SequenceMemory, models: WalkModels, rowsMax: number) {
     this.#memory = memory
@@ -87,21 +92,34 @@ export class FrameWalk {
     this.#stamps = new Int32Array(1 << bits)
   }
 
-  /** Walks the rows of slots with slot % workers = worker. `stateOnly` leaves the window gathers alone. */
-  walk(frame: Frame, worker: number, workers: number, stateOnly: boolean): void {
-    const { slot: slots } = frame
+  begin(): void {
     this.count = 0
+    this.chunkAt = 0
     this.waves = 0
     this.warmedRows = 0
+    this.#next = 0
     this.#stamp++
     for (const hidden of this.#models.hidden) hidden.warmCount = 0
     this.waveAt.fill(0)
-    const windows = stateOnly ? [] : this.#models.windows
-    const rows = frame.count
-    for (let row = 0; row < rows; row++) {
-      if (workers > 1 && slots[row]! % workers !== worker) continue
-      this.#take(frame, row, windows)
+  }
+
+  /**
+   * Walks the next rows, at most `rowsMax`, of slots with slot % workers = worker; says whether the frame has more. `gathers`: windows
+   * are gathered, at their row's place in the chunk.
+   */
+  walk(frame: Frame, worker: number, workers: number, rowsMax: number, gathers: boolean): boolean {
+    const { slot: slots, count: rows } = frame
+    this.chunkAt = this.count
+    const windows = gathers ? this.#models.windows : []
+    for (; this.#next < rows && this.count - this.chunkAt < rowsMax; this.#next++) {
+      if (workers > 1 && slots[this.#next]! % workers !== worker) continue
+      this.#take(frame, this.#next, windows)
     }
+    return this.#next < rows
+  }
+
+  /** The waves, once all rows have been walked. */
+  end(): void {
     this.#sortByWave()
   }
 
@@ -201,7 +219,8 @@ export class FrameWalk {
   #gatherWindow(gather: WindowGather, own: number, frame: Frame, row: number, slot: number, head: number, before: number): void {
     const { window, features, map, recodes, right } = gather
     const rows = Math.min(before, window - 1)
-    const at = own * window * features
+    const place = own - this.chunkAt
+    const at = place * window * features
     const end = at + window * features
     if (end > gather.bits.length) {
       const grown = new Int32Array(Math.max(end, gather.bits.length * 2))
@@ -215,7 +234,7 @@ export class FrameWalk {
     gatherRing(this.#memory, slot, head, before - rows, before, gather.bits, rowsAt, features, map)
     copyFeatures(gather.bits, ownAt, frame.rowsBits, row * this.#memory.layout.features, features, map)
     if (recodes !== null) for (let i = rowsAt; i <= ownAt; i += features) recodeRow(gather.bits, i, recodes)
-    gather.lengths[own] = rows + 1
+    gather.lengths[place] = rows + 1
   }
 
   /** The place of a slot in the table of this frame's slots. */

@@ -58,7 +58,7 @@ const state = z.strictObject({
 /** Limits and defaults of one model. */
 const limits = z.strictObject({
   batchRowsMax: count.max(16_384).default(512).describe('Rows of one run. Less for a large model, whose first opening tries batches up to this; and 256 where a window model is quicker with it: [batch size](performance.md#rows-of-a-run).'),
-  timeoutMs: count.default(5_000).describe('How long it may take for the rows of one batch on a worker before it counts as failed.'),
+  timeoutMs: count.default(5_000).describe('How long it may take for the rows of one batch on a worker (a window model: for each `batchRowsMax` of them) before it counts as failed.'),
 })
 
 /** Where the model comes from; further fields are kept as they are. */

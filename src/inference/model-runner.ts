@@ -21,7 +21,7 @@ export interface RunCounts {
   notFinite: number
 }
 
-/** Scores the rows of one walk with one model. */
+/** Scores the rows of one walk, or of its last chunk, with one model. */
 export interface ModelRunner {
   score(frame: Frame, walk: FrameWalk, scores: Float32Array, run: RunSession): Promise<RunCounts>
 }
