@@ -262,6 +262,12 @@ export class KafkaAdmin {
     }))
   }
 
+  /** State and members of a group, for people. */
+  async describeGroup(groupId: string): Promise<string> {
+    const { groups } = await this.#patiently(`describing group ${groupId}`, () => this.#admin.describeGroups([groupId]))
+    return groups.map(({ state, members }) => `group ${groupId}: ${state}; ${members.map(({ clientId, memberId, memberAssignment }) => `${clientId} (${memberId.slice(-8)}, ${memberAssignment.length} bytes)`).join(', ')}`).join('\n')
+  }
+
   async deleteGroup(groupId: string): Promise<void> {
     await this.#patiently(`deleting group ${groupId}`, () => this.#admin.deleteGroups([groupId]))
   }

@@ -1,4 +1,4 @@
-import { HarrierError } from '../base/errors.js'
+import { HarrierError, messageOf } from '../base/errors.js'
 import type { Clock } from '../base/clock.js'
 import { connectLimits } from '../connection/security.js'
 import { KafkaAdmin } from '../consumer/admin.js'
@@ -127,7 +127,7 @@ export class SoakGroup {
     } catch (error) {
       if (!(error instanceof HarrierError) || signal.aborted) throw error
       const told = this.#alive.map(({ instanceId, stats, ended, log }) => [`--- ${instanceId}: ${ended ? 'ended' : (stats?.state ?? 'silent')}, ${stats?.counters.restores ?? 0} restores`, ...log.slice(-15)])
-      stalled = [error.message, ...told.flat()].join('\n')
+      stalled = [error.message, await this.#describeGroup(), ...told.flat()].join('\n')
     } finally {
       await feeder.close().catch(() => undefined)
       await Promise.all(this.#alive.map((process) => (signal.aborted ? process.kill() : process.stop(soakGroupLimits.stopMsMax))))
@@ -326,6 +326,12 @@ export class SoakGroup {
   #ready(choice: number): SoakProcess | undefined {
     const ready = this.#alive.filter(({ isReady }) => isReady)
     return ready[Math.floor(choice * ready.length)]
+  }
+
+  /** What the broker says of a group that stands still. */
+  async #describeGroup(): Promise<string> {
+    const { names } = this.#options
+    return this.#admin.describeGroup(names.group).catch((error: unknown) => `the group could not be described: ${messageOf(error)}`)
   }
 
   #pick(choice: number): SoakProcess | undefined {
