@@ -37,7 +37,8 @@ describe('a scorer', () => {
   before(() => {
     models = [
       store.add('gru-step', gruStep()), store.add('gru-operator', gruOperator()), store.add('poisonable', poisonable()),
-      store.add('window-dense', windowDense()), store.add('window-gru', windowGru()),
+      // Several chunks of a frame, and several runs of a chunk.
+      store.add('window-dense', windowDense(), { limits: { batchRowsMax: 5 } }), store.add('window-gru', windowGru(), { limits: { batchRowsMax: 3 } }),
       store.add('row', rowModel()), store.add('row-log', rowModel(7, true)),
       store.add('row-small-batches', rowModel(8), { limits: { batchRowsMax: 3 } }),
       store.add('gru-small-batches', gruStep(9), { limits: { batchRowsMax: 2 } }),
