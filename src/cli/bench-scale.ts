@@ -37,7 +37,7 @@ export function registerScaleBenches(bench: Command): void {
   addConnectionOptions(scale).action(runScale)
   const delay = bench
     .command('delay')
-    .description('delay from record to commit of its score, open loop: at a rate, and at 10, 50 and 90 % of the highest; and what an idle engine costs')
+    .description('delay from a record to the moment when its score can be read, with both kinds of delivery, open loop: at a rate, and at 10, 50 and 90 % of the highest; and what an idle engine costs')
     .option('--events <n>', 'payments that tell the highest rate', parseCount, 1_500_000)
     .option('--seconds <n>', 'length of the run at each rate', parseCount, 20)
     .option('--rate <n>', 'the rate besides, events per second', parseCount, 10_000)

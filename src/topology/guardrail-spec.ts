@@ -7,7 +7,7 @@ const limits = {
   alertRateTimesMax: z.number().gt(1).max(1000).optional().describe('How many times the alert rate of the champion before it its own may be; breached by more than chance (three standard deviations of the count).'),
   scoreShiftMax: z.number().gt(0).max(100).optional().describe("Population stability index of its scores against those of the champion before; above 0.25 is the usual word for 'not the same any more'."),
   errorRateMax: z.number().min(0).lt(1).optional().describe('Part of its events for which it may give no score: it threw, took too long, or the score was no number.'),
-  delayMax: durationSchema.optional().describe('From the timestamp of a record to the commit of its score; one event in a hundred may take longer. Judged where the champion before kept it.'),
+  delayMax: durationSchema.optional().describe('From the timestamp of a record to the moment when its score can be read; one event in a hundred may take longer. Judged where the champion before kept it.'),
 }
 
 export const guardrailNames = Object.keys(limits) as GuardrailName[]
