@@ -5,6 +5,7 @@ import type { KafkaSecurity } from '../connection/security.js'
 import { lastingTrouble, tlsRemedy, withoutNoise } from '../connection/trouble.js'
 import { kafkaJsSecurity } from './kafka-security.js'
 import { recordBytesMax } from './kafka-settings.js'
+import { quietKafkajs } from './quiet-kafkajs.js'
 
 export interface TopicSpecification {
   readonly topic: string
@@ -87,6 +88,7 @@ export class KafkaAdmin {
     this.#clock = clock
     this.#encrypted = security?.tls !== undefined
     const common = { clientId: 'harrier-admin', brokers: brokers.split(','), logLevel: logLevel.NOTHING, requestTimeout: this.#limits.requestMsMax, ...kafkaJsSecurity(security) }
+    quietKafkajs()
     this.#kafka = new Kafka({ ...common, retry: { retries: 3, initialRetryTime: this.#limits.retryPauseMs } })
     this.#admin = this.#kafka.admin()
     this.#impatient = new Kafka({ ...common, retry: { retries: 0 } }).admin()
