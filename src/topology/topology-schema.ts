@@ -251,6 +251,7 @@ export const topologySchema = z
         refuse(at('policy', 'fallback', 'rule', 'field'), `"${fallback.rule.field}" is not a number field of the source`)
       }
     }
+    if (topology.limits.earlyBatchesMax !== undefined && topology.delivery !== 'atLeastOnce') refuse(['limits', 'earlyBatchesMax'], 'only with delivery: atLeastOnce; batches that wait for their transaction have limits.batchesAheadMax')
     if (!Number.isInteger(Math.log2(topology.limits.windowEntriesMax))) refuse(['limits', 'windowEntriesMax'], 'must be a power of two')
   })
 

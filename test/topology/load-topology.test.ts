@@ -45,6 +45,7 @@ describe('a topology file', () => {
     ['a shadow named twice', 'card-cnn@1, card-row@1', 'card-row@1, card-row@1', 'stages.customer.models.shadows[2]', /named twice/],
     ['the champion as its own fall-back', 'fallback: { model: card-row@1 }', 'fallback: { model: card-gru@1 }', 'stages.customer.policy.fallback.model', /cannot stand in for itself/],
     ['a duration that is none', 'grace: 1h', 'grace: an hour', 'stages.customer.grace', /500ms, 10s, 5m, 1h or 30d/],
+    ['a limit of the other kind of delivery', 'batchRecordsMax:', 'earlyBatchesMax: 4\n  batchRecordsMax:', 'limits.earlyBatchesMax', /only with delivery: atLeastOnce/],
     ['a misspelt limit', 'batchRecordsMax', 'batchRecordMax', 'limits', /batchRecordMax/],
   ]
   for (const [what, from, to, path, message] of refusals) {
