@@ -349,6 +349,12 @@ napi_value setToken(Arguments &arguments) {
   return now(arguments, [&](Client &client) { return Failure{int(rd_kafka_oauthbearer_set_token(client.rk, token.c_str(), expiryMs, "", nullptr, 0, reason, sizeof reason)), reason}; });
 }
 
+// addBrokers(list): where brokers are looked for, once more; nothing is waited for.
+napi_value addBrokers(Arguments &arguments) {
+  const auto list = textOf(arguments.env, arguments.at[0], "brokers are a list of host:port");
+  return now(arguments, [&](Client &client) { return rd_kafka_brokers_add(client.rk, list.c_str()), Failure{}; });
+}
+
 // knownEnd(topic, partition): the end as the last fetch told it, or -1001.
 napi_value knownEnd(Arguments &arguments) {
   const auto topic = textOf(arguments.env, arguments.at[0], "a topic is a name");
@@ -610,7 +616,7 @@ napi_value start(napi_env env, napi_value exports) {
 #define METHOD(name, function, count) {name, nullptr, call<function, count>, nullptr, nullptr, nullptr, napi_default_method, nullptr}
   const napi_property_descriptor methods[] = {
     METHOD("subscribe", subscribe, 1), METHOD("unsubscribe", unsubscribe, 0), METHOD("setTopics", setTopics, 1), METHOD("assign", assign, 1), METHOD("incrementalAssign", incrementalAssign, 1),
-    METHOD("incrementalUnassign", incrementalUnassign, 1), METHOD("pause", pausePartitions, 1), METHOD("resume", resumePartitions, 1), METHOD("seekSoon", seekSoon, 1), METHOD("setToken", setToken, 2),
+    METHOD("incrementalUnassign", incrementalUnassign, 1), METHOD("pause", pausePartitions, 1), METHOD("resume", resumePartitions, 1), METHOD("seekSoon", seekSoon, 1), METHOD("setToken", setToken, 2), METHOD("addBrokers", addBrokers, 1),
     METHOD("knownEnd", knownEnd, 2), METHOD("interrupt", interrupt, 0), METHOD("poll", poll, 7), METHOD("seek", seek, 2), METHOD("committed", committed, 2),
     METHOD("watermarks", watermarks, 3), METHOD("partitionCount", partitionCount, 2), METHOD("partitionCounts", partitionCounts, 1), METHOD("initTransactions", transactional<rd_kafka_init_transactions>, 1),
     METHOD("begin", begin, 0), METHOD("send", send, 3), METHOD("sendOffsets", sendOffsets, 3), METHOD("flush", flush, 1),

@@ -34,6 +34,8 @@ export interface NativeClient {
   /** A seek that is not waited for: it takes effect before what is asked of these partitions next. */
   seekSoon(partitions: FlatPartitions): void
   setToken(token: string, expiryMs: number): void
+  /** Where brokers are looked for, `host:port,…`, once more; nothing is waited for. */
+  addBrokers(brokers: string): void
   /** The end as the last fetch told it; negative before the first. */
   knownEnd(topic: string, partition: number): number
   /** Ends the wait of the poll under way. */

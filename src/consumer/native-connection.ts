@@ -6,7 +6,7 @@ import type { KafkaSecurity } from '../connection/security.js'
 import { ConnectWatch } from './connect-watch.js'
 import type { TopicPartition } from './group-consumer.js'
 import { requireNative, type FlatColumns, type FlatPartitions, type NativeClient } from './native-binding.js'
-import { KafkaError } from './kafka-errors.js'
+import { kafkaCode, KafkaError } from './kafka-errors.js'
 import { keepToken } from './oauth-bearer.js'
 
 export interface NativeConnectionOptions {
@@ -28,6 +28,16 @@ export interface NativeEvents {
 /** A token has no end here: `keepToken` replaces it in time, and librdkafka sends what it has. */
 const tokenExpiryMs = 2 ** 50
 const connectPauseMs = 50
+/** Facility of librdkafka's log. */
+const failedConnection = 'FAIL'
+export const brokerSearchLimits = {
+  /** From one look for the brokers to the next: doubled while they are away. */
+  pauseMsMin: 1000,
+  pauseMsMax: 30_000,
+  lookMsMax: 2000,
+  /** Looks in a row that must find a broker: the answer to one may be what makes librdkafka forget them all. */
+  foundMin: 2,
+} as const
 
 /** The life of a native client: made when it connects, told its tokens, closed once. */
 export class NativeConnection {
@@ -36,6 +46,8 @@ export class NativeConnection {
   #client: NativeClient | undefined
   #watch: ConnectWatch | undefined
   #stopTokens: () => void = () => undefined
+  readonly #closing = new AbortController()
+  #isSearching = false
 
   constructor(isConsumer: boolean, options: NativeConnectionOptions) {
     this.#isConsumer = isConsumer
@@ -90,6 +102,7 @@ export class NativeConnection {
   async close(limitMs: number): Promise<void> {
     const { clock, logger } = this.#options
     this.#stopTokens()
+    this.#closing.abort()
     const client = this.#client
     this.#client = undefined
     if (!client) return
@@ -98,6 +111,32 @@ export class NativeConnection {
     const waited = clock.sleep(limitMs, ended.signal).then(() => false)
     if (!(await Promise.race([closed, waited]))) logger.log('warn', 'a Kafka client did not end in time', { limitMs })
     ended.abort()
+  }
+
+  /** Told by the log, which comes at once, or by an error, which a consumer gives to a poll only. */
+  #suspectBrokers(): void {
+    if (!this.#client || this.#isSearching) return
+    this.#isSearching = true
+    void this.#searchBrokers().finally(() => (this.#isSearching = false))
+  }
+
+  /**
+   * A broker that has just started may name no brokers at all. librdkafka (2.10 to 2.13) then forgets those that it knew, takes the answer for a
+   * success, and never goes back to where it began (confluentinc/librdkafka#5301): the client stands still for good. So they are named to it anew.
+   */
+  async #searchBrokers(): Promise<void> {
+    const { clock, brokers } = this.#options
+    const { pauseMsMin, pauseMsMax, lookMsMax, foundMin } = brokerSearchLimits
+    let pauseMs: number = pauseMsMin
+    for (let found = 0; found < foundMin; ) {
+      await clock.sleep(pauseMs, this.#closing.signal)
+      const client = this.#client
+      if (!client) return
+      const isFound = await client.partitionCount('', lookMsMax).then(() => true, () => false)
+      found = isFound ? found + 1 : 0
+      pauseMs = isFound ? pauseMsMin : Math.min(pauseMsMax, pauseMs * 2)
+      if (!isFound && this.#client === client) client.addBrokers(brokers)
+    }
   }
 
   #make(): NativeClient {
@@ -110,12 +149,14 @@ export class NativeConnection {
     const { events } = this.#options
     if (kind === 'log') {
       this.#watch?.onLog(detail, text)
+      if (detail === failedConnection) this.#suspectBrokers()
       events.onLog(detail, text)
     } else if (kind === 'rebalance') {
       events.onRebalance?.(new KafkaError(code, text), toTopicPartitions(partitions), flag)
     } else if (kind === 'delivery') {
       events.onDeliveryError?.(new KafkaError(code, text))
     } else {
+      if (code === kafkaCode.allBrokersDown) this.#suspectBrokers()
       events.onError(new KafkaError(code, text, { isFatal: flag }))
     }
   }
