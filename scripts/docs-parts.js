@@ -34,6 +34,7 @@ import { restoreLimits } from '../dist/src/topology/restore.js'
 import { scoreGatewayLimits } from '../dist/src/topology/score-gateway.js'
 import { claimLimits } from '../dist/src/topology/request-claims.js'
 import { publisherLimits } from '../dist/src/producer/output-publisher.js'
+import { brokerSearchLimits } from '../dist/src/consumer/native-connection.js'
 import { topologySchema } from '../dist/src/topology/topology-schema.js'
 import { featureSchema } from '../dist/src/features/feature-spec.js'
 import { energyMetric, httpMetrics, serviceMetrics, streamMetrics } from '../dist/src/web/metric-catalogue.js'
@@ -139,7 +140,7 @@ function limitTable(groups) {
   )
 }
 
-const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'consumer/topic-follower.ts': followerLimits, 'producer/transactional-producer.ts': producerLimits, 'producer/record-producer.ts': recordProducerLimits, 'producer/output-publisher.ts': publisherLimits, 'topology/score-gateway.ts': scoreGatewayLimits, 'topology/request-claims.ts': claimLimits, 'simulator/kafka-sink.ts': kafkaSinkLimits, 'consumer/admin.ts': adminLimits, 'consumer/connect-watch.ts': connectLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
+const engineLimits = { 'consumer/group-consumer.ts': groupConsumerLimits, 'consumer/range-reader.ts': rangeReaderLimits, 'consumer/topic-follower.ts': followerLimits, 'producer/transactional-producer.ts': producerLimits, 'producer/record-producer.ts': recordProducerLimits, 'producer/output-publisher.ts': publisherLimits, 'topology/score-gateway.ts': scoreGatewayLimits, 'topology/request-claims.ts': claimLimits, 'simulator/kafka-sink.ts': kafkaSinkLimits, 'consumer/admin.ts': adminLimits, 'consumer/connect-watch.ts': connectLimits, 'consumer/native-connection.ts': brokerSearchLimits, 'consumer/oauth-bearer.ts': tokenKeeperLimits, 'connection/token-source.ts': tokenLimits, 'topology/restore.ts': restoreLimits, 'inference/scorer.ts': scorerLimitsDefault, 'stack/limits.ts': stackLimits }
 const httpLimits = { 'web/service-limits.ts': serviceLimits, 'web/version-limits.ts': versionLimits, 'inference/serving/request-queue.ts': queueLimitsDefault, 'inference/serving/model-host.ts': modelHostLimits }
 
 function metricTable() {

@@ -24,7 +24,8 @@ export function outputPublisher(producer: Pick<RecordProducer, 'send' | 'deliver
         await producer.send(columns, topics)
         await producer.delivered(publisherLimits.publishMsMax)
       } catch (error) {
-        if (!(error instanceof HarrierError) || error.code !== 'BROKER_UNAVAILABLE') throw error
+        // A broker that has just started may not know a topic for a moment: tried again as a transaction is, and given up with it.
+        if (!(error instanceof HarrierError) || (error.code !== 'BROKER_UNAVAILABLE' && error.code !== 'TOPIC_MISSING')) throw error
         throw new HarrierError('TRANSACTION_ABORTED', `publishing before the transaction: ${error.message}`, { cause: error })
       }
     },
