@@ -104,6 +104,8 @@ export class ScoreGateway {
   readonly #decoder: GenericDecoder
   readonly #claims: RequestClaims
   readonly #search: RequestSearch
+  /** When a claim of ours began that stands although its record was refused here: who asks again soon needs no other. By request id and digest. */
+  readonly #unsent = new Map<string, number>()
   #follower: TopicFollower | undefined
   /** By request id, oldest first: those that are waited for, and answers that are remembered. */
   readonly #asked = new Map<string, Asked>()
@@ -210,10 +212,17 @@ export class ScoreGateway {
 
   async #send(asked: Asked, { body, json, headers, isKeyed }: SentRequest): Promise<void> {
     let isPut = false
+    let claimedMs = NaN
+    const claim = `${asked.id} ${asked.digest}`
     asked.isSending = true
     try {
       const { key, value } = await this.#encoder.encode(body, json)
-      if (isKeyed && !(await this.#isOurs(asked))) return
+      if (isKeyed) {
+        const beganMs = this.#unsent.get(claim) ?? this.#options.clock.monotonicMs()
+        if (!this.#unsent.delete(claim) && !(await this.#isOurs(asked))) return
+        claimedMs = beganMs
+        if (this.#options.clock.monotonicMs() - beganMs > claimLimits.sendMsMax) throw new HarrierError('BROKER_UNAVAILABLE', 'the brokers took too long over the idempotency key', { retryAfterMs: 1000 })
+      }
       const put = this.#outbox.put({ key, value, headers: [[requestHeader, asked.id], ...Object.entries(headers)] })
       isPut = true
       await put
@@ -221,6 +230,7 @@ export class ScoreGateway {
       const isRefused = !isPut || (error instanceof HarrierError && error.code === 'OVERLOADED')
       if (isRefused) {
         this.#asked.delete(asked.id)
+        if (!Number.isNaN(claimedMs)) this.#unsent.set(claim, claimedMs)
         this.#settle(asked, { error: error instanceof HarrierError ? error : new HarrierError('RECORD_INVALID', messageOf(error)) })
         return
       }
@@ -234,8 +244,7 @@ export class ScoreGateway {
 
   /** Whether the record of an idempotency key is for us to send. Errors: REQUEST_INVALID, those of a claim. */
   async #isOurs(asked: Asked): Promise<boolean> {
-    const { clock, logger } = this.#options
-    const startedMs = clock.monotonicMs()
+    const { logger } = this.#options
     const { isOurs, before } = await this.#claims.claim(asked.id, asked.digest)
     if (before && before.digest !== asked.digest) throw keyUsedOtherwise()
     asked.isTheirs = !isOurs
@@ -251,7 +260,6 @@ export class ScoreGateway {
         return false
       }
     }
-    if (clock.monotonicMs() - startedMs > claimLimits.sendMsMax) throw new HarrierError('BROKER_UNAVAILABLE', 'the brokers took too long over the idempotency key', { retryAfterMs: 1000 })
     return true
   }
 
@@ -292,6 +300,7 @@ export class ScoreGateway {
   /** Forgets answers that are old or too many, oldest first. */
   #sweep(): void {
     const nowMs = this.#options.clock.monotonicMs()
+    for (const [claim, beganMs] of this.#unsent) if (nowMs - beganMs > claimLimits.sendMsMax) this.#unsent.delete(claim)
     for (const [id, asked] of this.#asked) {
       if (this.#asked.size <= scoreGatewayLimits.answersMax && nowMs - asked.atMs < scoreGatewayLimits.answerMsMax) return
       if (asked.outcome === null) this.#pending--

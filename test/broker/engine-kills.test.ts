@@ -11,7 +11,7 @@ const seed = Number(process.env.SEED ?? 20)
 /** Of one instance that is started again, and of two instances that take partitions from each other. */
 const killsOfOne = 14
 const killsOfTwo = 6
-const killsOfEarly = 6
+const killsOfEarly = 4
 
 describe(`SIGKILL at seeded moments (SEED=${seed})`, () => {
   let stack: TestStack

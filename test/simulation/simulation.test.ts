@@ -5,7 +5,7 @@ import { Simulation, type SimulationResult } from './simulation.js'
 const only = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 const schedules = Number(process.env.SCHEDULES ?? 100)
 const releaseSchedules = Math.ceil(schedules / 4)
-const earlySchedules = Math.ceil(schedules / 4)
+const earlySchedules = Math.ceil(schedules / 8)
 const daySchedules = Math.ceil(schedules / 8)
 /** Seeds whose schedule meets what was wrong once. */
 const found: readonly (readonly [seed: number, what: string])[] = [
