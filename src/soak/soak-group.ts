@@ -365,8 +365,14 @@ export class SoakGroup {
     let movedMs = clock.monotonicMs()
     while (!signal.aborted) {
       this.#supervise()
-      const committed = await this.#admin.committedOffsets(names.group, names.input)
-      const ends = await this.#admin.ends(names.input)
+      // The other group may be breaking the broker meanwhile.
+      const read = await Promise.all([this.#admin.committedOffsets(names.group, names.input), this.#admin.ends(names.input)]).catch((error: unknown) => error as Error)
+      if (read instanceof Error) {
+        if (clock.monotonicMs() - movedMs > soakGroupLimits.stallMsMax) throw read
+        await clock.sleep(300, signal)
+        continue
+      }
+      const [committed, ends] = read
       const sum = [...committed.values()].reduce<number>((total, offset) => total + (offset ?? 0), 0)
       if ([...ends].every(([partition, { high }]) => (committed.get(partition) ?? 0) === high)) return
       if (sum > best) {
