@@ -17,13 +17,21 @@ export interface FoundRequest {
   readonly columns: RecordColumns
 }
 
+export interface RequestSearchOptions {
+  readonly connection: ClusterConnection
+  /** Its value is the request's id. */
+  readonly header: Uint8Array
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
 /** Looks for the record of a request in the log, by its header: what came before somebody here has asked. */
 export class RequestSearch {
-  readonly #options: { readonly connection: ClusterConnection; readonly header: Uint8Array; readonly clock: Clock; readonly logger: Logger }
+  readonly #options: RequestSearchOptions
   #reader: Promise<RangeReader> | undefined
   #waiting = 0
 
-  constructor(options: { readonly connection: ClusterConnection; readonly header: Uint8Array; readonly clock: Clock; readonly logger: Logger }) {
+  constructor(options: RequestSearchOptions) {
     this.#options = options
   }
 
